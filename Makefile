@@ -1,0 +1,74 @@
+# qnn_ref: two commands matter, `make demo` and `make test`; `make help` lists the others.
+# Needs Python >= 3.11 and nothing else: everything is installed into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+
+# Sleeping threads do not fight: OpenBLAS and Numba have an OpenMP pool each.
+export OMP_WAIT_POLICY ?= passive
+
+# Numba's disk cache does not see an edited callee in another file: tests start from an empty one.
+define with_empty_cache
+cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT INT TERM && NUMBA_CACHE_DIR="$$cache" $(1)
+endef
+
+# A kernel is what has a NumPy twin, so these are the test files that name one.
+KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types house-rules test-compiled test-bounds test-plain notebooks clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.core ## set up, train a binarized network on MNIST, check it, pack it, compare
+	$(PY) -m qnn_ref demo $(ARGS)
+
+test: lint types test-compiled test-bounds test-plain ## set up and run everything (notebooks too)
+
+lint: $(VENV)/.dev ## ruff: rules and layout
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(VENV)/.dev ## mypy over the package
+	$(PY) -m mypy
+
+house-rules: $(VENV)/.dev ## floors and house rules only (seconds)
+	$(PY) -m pytest -q tests/test_floors.py tests/test_house_rules.py tests/test_docstrings.py
+
+test-compiled: $(VENV)/.dev ## all tests with compiled kernels, house rules, wheel and notebooks
+	$(call with_empty_cache,$(PY) -m pytest $(ARGS))
+
+test-bounds: $(VENV)/.dev ## the tests of kernels, each array index checked
+	@test -z "$(KERNEL_TESTS)" || { $(call with_empty_cache,NUMBA_BOUNDSCHECK=1 $(PY) -m pytest -q $(KERNEL_TESTS)); }
+
+test-plain: $(VENV)/.dev ## all tests with Numba switched off: the same source as plain Python
+	NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q $(ARGS)
+
+notebooks: $(VENV)/.dev ## run every notebooks/*.py and store it with its outputs as .ipynb
+	$(PY) notebooks/render.py
+
+clean: ## remove .venv, caches and built files; data and runs stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: installed again only when pyproject.toml changes. `pip install --group` needs pip 25.1.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "qnn_ref needs Python 3.11 or newer; $(PYTHON) is: $$($(PYTHON) --version 2>&1 || true)"; \
+	  echo "Name another one, for example: make PYTHON=python3.12 $(or $(firstword $(MAKECMDGOALS)),demo)"; \
+	  exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)"; \
+	  exit 1; }
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.made pyproject.toml
+	$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	$(PY) -m pip install --quiet --editable . --group dev
+	@touch $(VENV)/.core $@

@@ -1,0 +1,115 @@
+"""Run the notebooks' sources (py:percent) and store them with their outputs as .ipynb.
+
+    python notebooks/render.py                 every notebook here and in solutions/
+    python notebooks/render.py 01_one_bit.py   only this one
+
+The same source gives the same bytes each time: cell ids are numbers, and what changes from run to
+run (times, widget ids, addresses, progress bars) is left out. A cell that fails stops the rendering
+with its traceback and leaves the stored notebook as it was.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parent
+WIDGETS = "application/vnd.jupyter.widget"
+
+
+class ThisPython(AsyncKernelManager):
+    """The kernel is the Python that runs this file, whatever kernels a machine has registered."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(
+            argv=[
+                *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+                "--log-level=ERROR",
+            ],
+            display_name="Python 3",
+            language="python",
+        )
+
+
+def sources() -> list[Path]:
+    """All notebook sources, in order; they are named NN_name.py."""
+    return sorted([*FOLDER.glob("[0-9][0-9]_*.py"), *FOLDER.glob("solutions/[0-9][0-9]_*.py")])
+
+
+def read(source: Path) -> nbformat.NotebookNode:
+    """The cells of a py:percent file as a notebook without outputs."""
+    return jupytext.read(source, fmt="py:percent")
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path = FOLDER) -> nbformat.NotebookNode:
+    """Run all cells in a fresh kernel that works in `folder`; a failing cell raises."""
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # pictures inline
+    client = NotebookClient(
+        notebook,
+        kernel_manager_class=ThisPython,
+        timeout=600,
+        coalesce_streams=True,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    return client.execute(env={"OMP_WAIT_POLICY": "passive"} | environment)
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Leave out everything that differs between two runs of the same source, in place."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    count = 0
+    for number, cell in enumerate(notebook.cells, 1):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+        if cell.cell_type != "code":
+            continue
+        count += 1
+        cell.execution_count = count
+        cell.outputs = [clean_output(o, count) for o in cell.outputs if is_stored(o)]
+    return notebook
+
+
+def is_stored(output: nbformat.NotebookNode) -> bool:
+    """Progress bars (standard error) and live widgets mean nothing in a stored notebook."""
+    live = any(kind.startswith(WIDGETS) for kind in output.get("data", {}))
+    return not live and output.get("name") != "stderr"
+
+
+def clean_output(output: nbformat.NotebookNode, count: int) -> nbformat.NotebookNode:
+    if "execution_count" in output:
+        output.execution_count = count
+    if "metadata" in output:
+        output.metadata = {}
+    if "text/plain" in output.get("data", {}):
+        output.data["text/plain"] = re.sub(r" at 0x[0-9a-f]+", "", output.data["text/plain"])
+    return output
+
+
+def write(notebook: nbformat.NotebookNode, target: Path) -> None:
+    """Write completely or not at all."""
+    nbformat.validate(notebook)
+    unfinished = target.with_suffix(".ipynb.part")
+    unfinished.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    os.replace(unfinished, target)
+
+
+def main(names: list[str]) -> None:
+    for source in [FOLDER / name for name in names] or sources():
+        print(source.relative_to(FOLDER), flush=True)
+        write(clean(execute(read(source), source.parent)), source.with_suffix(".ipynb"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,351 @@
+"""Exact product of small integers times +-1 by bit planes: equation (7) of the paper.
+
+A layer's integers lie on a grid ``low, low + step, ..., high``. The level of an integer is its
+place on the grid, (code - low) / step, a number of P bits; bit a of all levels is bit plane a.
+Read each bit as a sign, beta_a = 2 B_a - 1. Then
+
+    code = (step sum_a 2^a beta_a  +  2 low + step (2^P - 1)) / 2
+
+and a product with weights w of +-1 needs only binary products, one a plane:
+
+    code . w = (step sum_a 2^a Xnor(beta_a, w)  +  (2 low + step (2^P - 1)) sum w) / 2
+
+For the odd integers -255, -253, ..., 255 that stand for pixels, the second term vanishes:
+code . w = sum_a 2^a Xnor(beta_a, w). That is the loop of Algorithm 5 as printed, both operands
++-1. The paper counts its planes from 1, we count from 0.
+"""
+
+import operator
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import ArrayLike, NDArray
+
+from qnn_ref.bits.gemm import (
+    INT32_END,
+    Panels,
+    as_panels,
+    run_panels,
+    xnor_matmul_reference,
+)
+from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
+
+
+def plane_count(low: int, high: int, step: int) -> int:
+    """Give the number of bit planes of a grid: the bits of its largest level.
+
+    P = bit length of (high - low) / step
+
+    Parameters
+    ----------
+    low, high, step : int
+        The grid low, low + step, ..., high.
+
+    Returns
+    -------
+    int
+        Number of planes, from 1 to 32.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not an integer.
+    ValueError
+        If low >= high, step < 1, step does not divide high - low, or there are more than 2^32
+        levels.
+
+    Source
+    ------
+    Eq. (7), for any grid of integers.
+    """
+    return _grid(low, high, step)[3]
+
+
+def _grid(low: int, high: int, step: int) -> tuple[int, int, int, int]:
+    """Check a grid; return it as Python integers, which never wrap, and its number of planes."""
+    for name, value in (("low", low), ("high", high), ("step", step)):
+        try:
+            operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    low, high, step = operator.index(low), operator.index(high), operator.index(step)
+    if low >= high:
+        raise ValueError(f"low: expected less than high = {high}, got {low}")
+    if step < 1:
+        raise ValueError(f"step: expected at least 1, got {step}")
+    if (high - low) % step:
+        raise ValueError(f"step: expected a divisor of high - low = {high - low}, got {step}")
+    P = ((high - low) // step).bit_length()
+    if P > 32:
+        raise ValueError(f"high: expected at most 2^32 levels from low = {low} on, got {high}")
+    return low, high, step, P
+
+
+def pack_levels_reference(levels: NDArray[Any], P: int) -> NDArray[np.uint64]:
+    """Split levels into bit planes with NumPy: the twin of `pack_levels`.
+
+    Parameters
+    ----------
+    levels : array of unsigned integers, shape (..., K)
+        Numbers from 0 to 2^P - 1.
+    P : int
+        Number of planes.
+
+    Returns
+    -------
+    array of uint64, shape (P, ..., ceil(K / 64))
+        Plane a holds bit a of the levels.
+
+    Source
+    ------
+    Eq. (7).
+    """
+    kind = levels.dtype.type
+    return np.stack([pack_bits_reference(levels >> kind(a) & kind(1) != 0) for a in range(P)])
+
+
+@njit(parallel=True, cache=True)
+def _split_rows(levels, planes):  # type: ignore[no-untyped-def]
+    """Write bit a of levels[m, k] as bit k of row m of plane a."""
+    P, M, W = planes.shape
+    K = levels.shape[1]
+    for m in prange(M):
+        for w in range(W):
+            for a in range(P):
+                word = np.uint64(0)
+                for bit in range(min(64, K - 64 * w)):
+                    word |= (np.uint64(levels[m, 64 * w + bit]) >> np.uint64(a) & np.uint64(1)) << (
+                        np.uint64(bit)
+                    )
+                planes[a, m, w] = word
+
+
+def pack_levels(levels: NDArray[Any], P: int) -> NDArray[np.uint64]:
+    """Split levels into bit planes.
+
+    levels[..., k] = sum_a 2^a B_a[..., k]; plane a packs the bits B_a
+
+    Parameters
+    ----------
+    levels : array of unsigned integers, shape (..., K)
+        Numbers from 0 to 2^P - 1; bytes need no conversion.
+    P : int
+        Number of planes, >= 1.
+
+    Returns
+    -------
+    array of uint64, shape (P, ..., ceil(K / 64))
+        Planes, least significant first; each is packed as `bits.words` describes.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is not an unsigned integer.
+    ValueError
+        If a level needs more than P bits, or `levels` has no axis.
+
+    Source
+    ------
+    Eq. (7).
+    """
+    if not isinstance(levels, np.ndarray) or levels.dtype.kind != "u":
+        kind = getattr(levels, "dtype", type(levels).__name__)
+        raise TypeError(f"levels: expected an array of unsigned integers, got {kind}")
+    if levels.ndim == 0:
+        raise ValueError("levels: expected shape (..., K), got ()")
+    width = 8 * levels.dtype.itemsize
+    if not 1 <= P <= width:
+        raise ValueError(f"P: expected 1 to {width} planes for {levels.dtype}, got {P}")
+    if width > P and np.any(levels >> levels.dtype.type(P)):
+        raise ValueError(f"levels: expected less than 2^{P} = {2**P}, got {levels.max()}")
+    *leading, K = levels.shape
+    rows = int(np.prod(leading))
+    planes = np.empty((P, rows, words_for(K)), np.uint64)
+    flat = np.ascontiguousarray(levels).reshape(rows, K)
+    # One dtype in native byte order for each width, and read-only: the kernel is compiled once.
+    flat = flat.astype(levels.dtype.newbyteorder("="), copy=False).view()
+    flat.flags.writeable = False
+    _split_rows(flat, planes)
+    return planes.reshape(P, *leading, words_for(K))
+
+
+def pixel_planes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Split 8-bit pixels into their eight bit planes, straight from the bytes.
+
+    The same planes as ``to_planes(2 p - 255, -255, 255, 2)``: the level of the odd integer
+    2 p - 255 is the pixel p itself.
+
+    Parameters
+    ----------
+    images : array of uint8, shape (..., K)
+        Pixels; for an image, K is the last axis (flatten it first for a dense layer).
+
+    Returns
+    -------
+    array of uint64, shape (8, ..., ceil(K / 64))
+        Planes for `planes_matmul` with low = -255, high = 255, step = 2.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is not uint8.
+    ValueError
+        If `images` has no axis.
+
+    Source
+    ------
+    Eq. (7); Algorithm 5, first layer.
+    """
+    kind = getattr(images, "dtype", type(images).__name__)
+    if kind != np.uint8:
+        raise TypeError(f"images: expected an array of uint8 pixels, got {kind}")
+    if images.ndim == 0:
+        raise ValueError("images: expected shape (..., K), got ()")
+    return pack_levels(images, 8)
+
+
+def to_planes(codes: ArrayLike, low: int, high: int, step: int) -> NDArray[np.uint64]:
+    """Split integers of a grid into bit planes.
+
+    level = (code - low) / step = sum_a 2^a B_a, with P bits for the largest level
+
+    Parameters
+    ----------
+    codes : array of numbers, shape (..., K)
+        Integers of the grid, in an integer or a real dtype.
+    low, high, step : int
+        The grid low, low + step, ..., high; at most 2^32 levels.
+
+    Returns
+    -------
+    array of uint64, shape (P, ..., ceil(K / 64))
+        Planes, least significant first; each is packed as `bits.words` describes.
+
+    Raises
+    ------
+    TypeError
+        If `codes` holds no numbers, or the grid is not given by integers.
+    ValueError
+        If a code is not on the grid (NaN and infinities included), or the grid is impossible.
+
+    Source
+    ------
+    Eq. (7), for any grid of integers.
+    """
+    low, high, step, P = _grid(low, high, step)
+    array = np.asarray(codes)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"codes: expected whole numbers, got dtype {array.dtype}")
+    if array.ndim == 0:
+        raise ValueError("codes: expected shape (..., K), got ()")
+    with np.errstate(invalid="ignore"):  # NaN and infinity become some integer: unequal, refused
+        whole = array.astype(np.int64)
+    wrong = (whole != array) | (whole < low) | (whole > high) | ((whole - low) % step != 0)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"codes: expected one of {low}, {low + step}, ..., {high}; "
+            f"got {array[place]} at index {place}"
+        )
+    return pack_levels(((whole - low) // step).astype(np.uint8 if P <= 8 else np.uint32), P)
+
+
+def planes_matmul_reference(
+    planes: NDArray[np.uint64], b: NDArray[np.uint64], K: int, low: int, high: int, step: int
+) -> NDArray[np.int32]:
+    """Multiply integers by +-1 with NumPy, one binary product a plane: the twin of `planes_matmul`.
+
+    Parameters
+    ----------
+    planes : array of uint64, shape (P, M, ceil(K / 64))
+        Bit planes of the integers, least significant first.
+    b : array of uint64, shape (N, ceil(K / 64))
+        Weights +-1, packed along fan_in.
+    K : int
+        Number of weights of an output (fan_in).
+    low, high, step : int
+        The grid of the integers.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums of code times weight.
+
+    Source
+    ------
+    Eq. (7) in the form of Algorithm 5: Xnor of each plane.
+    """
+    P = plane_count(low, high, step)
+    weighted = np.zeros((planes.shape[1], len(b)), np.int64)
+    for a in range(P):
+        weighted += 2**a * xnor_matmul_reference(planes[a], b, K).astype(np.int64)
+    sum_w = 2 * popcount(b).sum(axis=1).astype(np.int64) - K
+    return ((step * weighted + (2 * low + step * (2**P - 1)) * sum_w) // 2).astype(np.int32)
+
+
+def planes_matmul(
+    planes: NDArray[np.uint64],
+    b: NDArray[np.uint64] | Panels,
+    K: int,
+    low: int,
+    high: int,
+    step: int,
+    out: NDArray[np.int32] | None = None,
+) -> NDArray[np.int32]:
+    """Multiply integers of a grid by weights +-1, exactly.
+
+    out[m, n] = sum_k code[m, k] w[n, k]
+              = (step sum_a 2^a Xnor(beta_a[m], w[n]) + (2 low + step (2^P - 1)) sum_k w[n, k]) / 2
+
+    All planes of a row run through the kernel of `xnor_matmul` in one go.
+
+    Parameters
+    ----------
+    planes : array of uint64, shape (P, M, ceil(K / 64))
+        Bit planes of the integers, least significant first (`to_planes`, `pixel_planes`).
+    b : array of uint64, shape (N, ceil(K / 64)), or Panels
+        Weights +-1, packed along fan_in; weights that are used many times are rearranged once
+        by `to_panels`.
+    K : int
+        Number of weights of an output (fan_in), without padding.
+    low, high, step : int
+        The grid of the integers: low, low + step, ..., high. For pixels: -255, 255, 2.
+    out : array of int32, shape (M, N), optional
+        C-contiguous array that receives the result; new by default.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums; all 0 if K = 0.
+
+    Raises
+    ------
+    TypeError
+        If an operand is not an array of uint64, or the grid is not given by integers.
+    ValueError
+        If the shapes do not fit K or the grid, a padding bit is set, `out` does not fit, or
+        K max(|low|, |high|) reaches 2^31: then a sum might not fit in int32.
+
+    Source
+    ------
+    Eq. (7) in the form of Algorithm 5, extended to any grid of integers.
+    """
+    low, high, step, P = _grid(low, high, step)
+    check_words("planes", planes, K, ndim=3)
+    if len(planes) != P:
+        raise ValueError(
+            f"planes: expected {P} planes for {low}, {low + step}, ..., {high}, got {len(planes)}"
+        )
+    panels = as_panels(b, K)
+    largest = panels.K * max(abs(low), abs(high))
+    if largest >= INT32_END:
+        raise ValueError(
+            f"K: sums up to K max(|low|, |high|) = {largest} do not fit in int32 (below 2^31)"
+        )
+    # The kernel counts differences c_a. With Xnor = K - 2 c_a and K + sum w = 2 (weights +1),
+    # the formula above is low sum w + step ((2^P - 1) (weights +1) - sum_a 2^a c_a).
+    sum_w = 2 * panels.plus - panels.K
+    base = low * sum_w + step * (2**P - 1) * panels.plus
+    return run_panels(planes, panels, base, step, out)

@@ -1,0 +1,56 @@
+"""Number of ones in a 64-bit word.
+
+``popcount`` is ordinary NumPy. Numba has no compiled form of ``numpy.bitwise_count``; inside a
+compiled function it replaces a call of ``popcount`` by LLVM's ``ctpop``, which becomes the
+processor's own instruction, or a vector of them where a loop is vectorised. So the same source
+runs compiled and with ``NUMBA_DISABLE_JIT=1``.
+
+Numba's cache on disk watches the file of a kernel, not the files that it calls into. Kernels of
+other modules call ``popcount``, and that is safe only as long as its meaning stays what it is.
+Whoever changes the code below deletes the cached kernels too (``__pycache__/*.nb?``).
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic, overload
+
+
+def popcount(x: Any) -> Any:
+    """Count the ones in a word.
+
+    popcount(x) = sum_i bit_i(x)
+
+    Parameters
+    ----------
+    x : numpy.uint64 or array of uint64, any shape
+        Words. In compiled code: one word.
+
+    Returns
+    -------
+    numpy.uint64 or array of uint64, shape of x
+        Numbers from 0 to 64. They are 64 bits wide, because sums of the 8-bit numbers that
+        ``numpy.bitwise_count`` returns would wrap at 256.
+
+    Source
+    ------
+    Eq. (8).
+    """
+    return np.bitwise_count(x).astype(np.uint64)
+
+
+@intrinsic
+def _ctpop(typingctx, x):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+@overload(popcount)
+def _compiled_popcount(x):  # type: ignore[no-untyped-def]
+    # Refusing other integers keeps a signed or narrow word from being widened unseen.
+    if x == types.uint64:
+        return lambda x: _ctpop(x)
+    return None

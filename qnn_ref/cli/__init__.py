@@ -1,0 +1,35 @@
+"""`qnn-ref`: one file a command, no maths. Exit code 0 fine, 1 the answer is no, 2 wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    # Before the first parallel kernel: OpenMP threads that spin while they wait would take the
+    # cores from the BLAS threads, which makes a training step many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from qnn_ref.cli import check, data, demo, doctor, evaluate, pack, predict, recipes, train
+
+    parser = argparse.ArgumentParser(
+        prog="qnn-ref",
+        description="Quantized neural networks: train, check, pack, run as bits.",
+        epilog="`qnn-ref COMMAND --help` shows examples. Exit codes: 0 fine, 1 the answer is no, "
+        "2 wrong use or bad input.",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in (demo, recipes, train, evaluate, pack, predict, check, data, doctor):
+        command.add(subparsers)
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        sys.stderr.write(f"qnn-ref {args.command}: error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"qnn-ref {args.command}: stopped\n")
+        return 130

@@ -1,0 +1,42 @@
+"""`qnn-ref evaluate`: errors of a trained run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from qnn_ref.cli.common import add_command, add_data_option, answer, load_dataset
+from qnn_ref.experiments.runs import load_run
+from qnn_ref.training import error_rate
+
+
+def add(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "evaluate",
+        "print the errors of a trained run, for the epoch that validation chose",
+        "  qnn-ref evaluate runs/small",
+        run,
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="folder that `qnn-ref train` wrote")
+    add_data_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate the best epoch on validation and test images."""
+    recipe, state = load_run(args.run_folder)
+    dataset = load_dataset(recipe.dataset, args.data)
+    network = state.best_network()
+    _, validation = dataset.split(recipe.validation)
+    result = {
+        "recipe": recipe.name,
+        "epochs": len(state.history),
+        "best_epoch": state.best_epoch,
+        "validation_error": error_rate(network, validation.images, validation.labels),
+        "test_error": error_rate(network, dataset.test_images, dataset.test_labels),
+        "test_images": len(dataset.test_labels),
+    }
+    text = "\n".join(f"{key:<18}{value}" for key, value in result.items())
+    answer(args, result, text)
+    return 0

@@ -1,0 +1,40 @@
+"""`qnn-ref pack`: a trained run as bits, in one file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from qnn_ref.cli.common import add_command, answer
+from qnn_ref.experiments.runs import load_run
+from qnn_ref.packed import pack
+
+
+def add(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "pack",
+        "write the best epoch of a run as a packed network",
+        "  qnn-ref pack runs/small -o small.qnn",
+        run,
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="folder that `qnn-ref train` wrote")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pack and save."""
+    _, state = load_run(args.run_folder)
+    network = state.best_network()
+    pack(network).save(args.output)
+    packed_bytes = Path(args.output).stat().st_size
+    float_bytes = sum(4 * p.size for p in network.parameters().values())
+    result = {"file": args.output, "packed_bytes": packed_bytes, "float_bytes": float_bytes}
+    text = (
+        f"{args.output}: {packed_bytes:,} bytes, the float32 parameters take {float_bytes:,} "
+        f"({float_bytes / packed_bytes:.1f} times as much)"
+    )
+    answer(args, result, text)
+    return 0

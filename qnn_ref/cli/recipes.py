@@ -1,0 +1,83 @@
+"""`qnn-ref recipes`: the experiments and what they cost."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+
+from qnn_ref.cli.common import add_command, answer
+from qnn_ref.experiments import RECIPES, Recipe
+from qnn_ref.experiments.runs import start_run
+from qnn_ref.losses import squared_hinge
+
+IMAGES = {"mnist": (60_000, (28, 28, 1)), "digits": (1347, (8, 8, 1))}
+STEPS = 3
+
+
+def add(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "recipes",
+        "list the experiments with their size and an estimate of their cost",
+        "  qnn-ref recipes\n  qnn-ref recipes --measure",
+        run,
+    )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="time a few training steps of each on this machine, for an estimate in hours",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line for each recipe."""
+    rows = [describe(recipe, args.measure) for recipe in RECIPES.values()]
+    lines = [f"{'recipe':<20}{'weights':>12}{'epochs':>8}{'operations':>12}{'hours':>8}  about"]
+    for row in rows:
+        hours = "-" if row["hours"] is None else f"{row['hours']:.3g}"
+        lines.append(
+            f"{row['name']:<20}{row['weights']:>12,}{row['epochs']:>8}"
+            f"{row['operations']:>12.1e}{hours:>8}  {row['about']}"
+        )
+    lines.append("operations: multiplications and additions of all training steps' products.")
+    answer(args, {"recipes": rows}, "\n".join(lines))
+    return 0
+
+
+def describe(recipe: Recipe, measure: bool) -> dict[str, Any]:
+    """Size and cost of a recipe; hours only if measured."""
+    images, shape = IMAGES[recipe.dataset]
+    steps = (images - recipe.validation) // recipe.batch_size * recipe.epochs
+    weights = recipe.weights(int(np.prod(shape)), 10)
+    seconds = step_seconds(recipe, shape) if measure else None
+    return {
+        "name": recipe.name,
+        "about": recipe.about,
+        "dataset": recipe.dataset,
+        "weights": weights,
+        "epochs": recipe.epochs,
+        "steps": steps,
+        # Forward, input gradient and weight gradient: three products of 2 operations a weight.
+        "operations": 6 * weights * recipe.batch_size * steps,
+        "hours": None if seconds is None else seconds * steps / 3600,
+    }
+
+
+def step_seconds(recipe: Recipe, shape: tuple[int, ...]) -> float:
+    """Median time of a training step on random images."""
+    rng = np.random.default_rng(0)
+    state = start_run(recipe, shape, 10)
+    images = rng.integers(0, 256, (recipe.batch_size, *shape), dtype=np.uint8)
+    labels = rng.integers(0, 10, recipe.batch_size)
+    times = []
+    for _ in range(1 + STEPS):
+        start = time.perf_counter()
+        _, gradient = squared_hinge(state.network.forward(images, training=True), labels)
+        state.network.backward(gradient)
+        state.optimizer.step(state.network.parameters())
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))

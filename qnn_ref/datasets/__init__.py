@@ -1,0 +1,32 @@
+"""Data sets as arrays of bytes: read from this machine, checked, and fetched on request.
+
+>>> from qnn_ref import datasets
+>>> digits = datasets.load("digits")
+>>> digits.train_images.shape, digits.train_images.dtype
+((1347, 8, 8, 1), dtype('uint8'))
+
+Nothing here scales pixels for a network (`layers.Pixels` does) and nothing shuffles them.
+To add a set: a module with `find`, `read` and `verify` (see `examples.Reader`), its facts in
+`known.py`, a line in `catalog.py`.
+"""
+
+from .catalog import Listing, available, load, verify
+from .download import fetch
+from .examples import Check, Dataset, Examples
+from .files import DataError
+from .idx import read_idx
+from .images import read_images
+
+__all__ = [
+    "Check",
+    "DataError",
+    "Dataset",
+    "Examples",
+    "Listing",
+    "available",
+    "fetch",
+    "load",
+    "read_idx",
+    "read_images",
+    "verify",
+]

@@ -1,0 +1,166 @@
+"""Data sets by name: load one, verify one, list what is here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from . import digits, mnist, npz
+from .examples import Check, Dataset, Reader
+from .files import DataError
+from .known import KNOWN
+from .places import cache_folder, embedded_folders
+
+# Tried in this order. A name that is not here can still be an .npz archive in a given folder.
+_READERS: Mapping[str, Sequence[Reader]] = MappingProxyType(
+    {"digits": (digits,), "mnist": (mnist, npz), "fashion-mnist": (mnist, npz)}
+)
+
+
+class Listing(NamedTuple):
+    """A data set of `available`: its name, its state, and where it lies (None: nowhere).
+
+    The state is "embedded" (came with the code), "found" (in the given folder or the cache),
+    "needs fetch" or "missing".
+    """
+
+    name: str
+    state: str
+    path: Path | None
+
+
+def load(name: str, folder: str | Path | None = None) -> Dataset:
+    """Load a data set from this machine; nothing is downloaded.
+
+    Without a folder, the data that came with the code are looked at first, then what `fetch`
+    downloaded. With a folder, only that one: idx files in it or in the folder of that name
+    inside it, or ``NAME.npz`` ("_" may stand for "-") with the arrays train_images, train_labels,
+    test_images and test_labels. A set that the package does not know can be read from such an
+    archive under its own name.
+
+    Parameters
+    ----------
+    name : str
+        "digits", "mnist", "fashion-mnist", or the name of your own archive.
+    folder : str or pathlib.Path, optional
+        Where your files lie.
+
+    Returns
+    -------
+    Dataset
+        Images of shape (count, height, width, channels), uint8 0..255, in stored order.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown and no folder is given.
+    DataError
+        If the files are missing, damaged, or do not fit together.
+    """
+    found = _find(name, folder)
+    if found is None:
+        raise DataError(name, _not_found(name, folder))
+    reader, path = found
+    return reader.read(name, path)
+
+
+def verify(name: str, folder: str | Path | None = None) -> list[Check]:
+    """Compare the files that `load` would read with the published checksums.
+
+    Parameters
+    ----------
+    name : str
+        "digits", "mnist" or "fashion-mnist".
+    folder : str or pathlib.Path, optional
+        Where to look, as for `load`.
+
+    Returns
+    -------
+    list of Check
+        (file, ok, message) for each file; a missing or damaged file is not ok.
+
+    Raises
+    ------
+    ValueError
+        If no checksums are known for that name.
+    DataError
+        If the folder does not exist.
+    """
+    if name not in KNOWN:
+        raise ValueError(f"name: expected {_names()}, got {name!r}")
+    found = _find(name, folder)
+    if found is None:
+        return [Check(name, False, _not_found(name, folder))]
+    reader, path = found
+    return reader.verify(name, path)
+
+
+def available(folder: str | Path | None = None) -> list[Listing]:
+    """List the known data sets and where `load` would find them.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path, optional
+        Where to look, as for `load`.
+
+    Returns
+    -------
+    list of Listing
+        (name, state, path) for each; the files are not opened.
+
+    Raises
+    ------
+    DataError
+        If the folder does not exist.
+    """
+    embedded = [] if folder is not None else embedded_folders()
+    listings = []
+    for name, known in KNOWN.items():
+        found = _find(name, folder)
+        if found is None:
+            listings.append(Listing(name, "needs fetch" if known.mirrors else "missing", None))
+            continue
+        path = found[1]
+        came_along = any(path.is_relative_to(place) for place in embedded)
+        listings.append(Listing(name, "embedded" if came_along else "found", path))
+    return listings
+
+
+def _places(folder: str | Path | None) -> Iterator[Path]:
+    if folder is None:
+        yield from embedded_folders()
+        yield cache_folder()
+    elif Path(folder).is_dir():
+        yield Path(folder)
+    else:
+        raise DataError(folder, "is no folder")
+
+
+def _find(name: str, folder: str | Path | None) -> tuple[Reader, Path] | None:
+    """Return the reader that found something, and the file or folder that it found."""
+    if name not in _READERS and (folder is None or not _is_file_name(name)):
+        raise ValueError(f"name: expected {_names()}, got {name!r}")
+    readers = _READERS.get(name, (npz,))
+    for place in _places(folder):
+        for reader in readers:
+            path = reader.find(name, place)
+            if path is not None:
+                return reader, path
+    return None
+
+
+def _is_file_name(name: str) -> bool:
+    return name not in ("", "..") and Path(name).name == name
+
+
+def _names() -> str:
+    return ", ".join(repr(name) for name in KNOWN)
+
+
+def _not_found(name: str, folder: str | Path | None) -> str:
+    places = ", ".join(str(place) for place in _places(folder))
+    known = KNOWN.get(name)
+    if known is None:
+        return f"no {name}.npz in {places}; without a folder the names are {_names()}"
+    advice = "; fetch it first (qnn-ref data fetch)" if known.mirrors else ""
+    return f"not found in {places}{advice}"

@@ -1,0 +1,239 @@
+"""What a data set is in memory, and the checks that make it one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .files import DataError
+
+PARTS = ("train_images", "train_labels", "test_images", "test_labels")
+# A bound for sets that state no class names: a damaged label must not ask for 2^63 names.
+_MOST_CLASSES = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Images with their labels.
+
+    Parameters
+    ----------
+    images : ndarray of uint8
+        Pixels 0..255, shape (count, height, width, channels).
+    labels : ndarray of int64
+        Class numbers from 0, shape (count,).
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in the order in which its authors stored it.
+
+    Parameters
+    ----------
+    name : str
+        "digits", "mnist", ...
+    train_images : ndarray of uint8
+        Pixels 0..255, shape (train, height, width, channels); grey images have one channel.
+    train_labels : ndarray of int64
+        Class numbers from 0, shape (train,).
+    test_images : ndarray of uint8
+        Shape (test, height, width, channels).
+    test_labels : ndarray of int64
+        Shape (test,).
+    classes : tuple of str
+        The name of each class.
+    source : str
+        The file or folder that was read.
+    """
+
+    name: str
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    source: str
+
+    def split(self, validation: int) -> tuple[Examples, Examples]:
+        """Set the last training examples apart for choosing a model.
+
+        As the paper does for MNIST: "the last 10,000 samples of the training set" validate.
+
+        Parameters
+        ----------
+        validation : int
+            How many examples to set apart: 0 or more, fewer than there are.
+
+        Returns
+        -------
+        train : Examples
+            The first examples, in stored order.
+        validation : Examples
+            The last `validation` examples, in stored order. Both are views, not copies.
+
+        Raises
+        ------
+        TypeError
+            If it is no whole number.
+        ValueError
+            If it is negative, or no example would be left to train on.
+        """
+        if not isinstance(validation, int | np.integer):
+            raise TypeError(f"validation: expected a number of examples, got {validation!r}")
+        count = len(self.train_labels)
+        if not 0 <= validation < count:
+            raise ValueError(
+                f"validation: expected 0 to {count - 1} of {count} examples, got {validation}"
+            )
+        first = count - validation
+        return (
+            Examples(self.train_images[:first], self.train_labels[:first]),
+            Examples(self.train_images[first:], self.train_labels[first:]),
+        )
+
+
+class Check(NamedTuple):
+    """The verdict on one file: its name, whether it is the published one, and why not."""
+
+    file: str
+    ok: bool
+    message: str
+
+
+class Reader(Protocol):
+    """What each reader module offers; `path` is what its own `find` returned."""
+
+    def find(self, name: str, folder: Path) -> Path | None:
+        """Return the file or folder that holds the data set, or None."""
+
+    def read(self, name: str, path: Path) -> Dataset:
+        """Read it, or raise DataError."""
+
+    def verify(self, name: str, path: Path) -> list[Check]:
+        """Compare each file with the published checksums."""
+
+
+def assemble(
+    name: str,
+    parts: Mapping[str, NDArray[Any]],
+    files: Mapping[str, str],
+    source: Path,
+    classes: tuple[str, ...] | None = None,
+    image_shape: tuple[int, ...] | None = None,
+) -> Dataset:
+    """Check the four arrays of a data set and put them together.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    parts : mapping of str to ndarray
+        train_images, train_labels, test_images and test_labels as they were stored.
+    files : mapping of str to str
+        For each part the file to name in an error.
+    source : pathlib.Path
+        The file or folder that was read.
+    classes : tuple of str, optional
+        Class names; None counts the classes that occur.
+    image_shape : tuple of int, optional
+        (height, width, channels) if the data set has one; None takes what comes.
+
+    Returns
+    -------
+    Dataset
+        With images of shape (count, height, width, channels).
+
+    Raises
+    ------
+    DataError
+        If dtypes, shapes, counts or labels are wrong; it names the file.
+    """
+    images = {}
+    labels = {}
+    if classes is None:
+        classes = _count_classes(parts, files)
+    for split in ("train", "test"):
+        file = files[f"{split}_images"]
+        images[split] = as_images(parts[f"{split}_images"], file)
+        image_shape = image_shape or images[split].shape[1:]
+        if images[split].shape[1:] != image_shape:
+            raise DataError(
+                file,
+                f"expected images of shape {image_shape} (height, width, channels), "
+                f"found {images[split].shape[1:]}",
+            )
+        file = files[f"{split}_labels"]
+        labels[split] = _as_labels(parts[f"{split}_labels"], file, len(classes))
+        if len(labels[split]) != len(images[split]):
+            raise DataError(
+                file,
+                f"{len(labels[split])} labels, but {len(images[split])} images "
+                f"in {files[f'{split}_images']}",
+            )
+    return Dataset(
+        name, images["train"], labels["train"], images["test"], labels["test"], classes, str(source)
+    )
+
+
+def as_images(array: NDArray[Any], file: str | Path) -> NDArray[np.uint8]:
+    """Give stored pixels their four dimensions.
+
+    Parameters
+    ----------
+    array : ndarray of uint8
+        (count, height, width) or (count, height, width, channels) with 1 or 3 channels.
+    file : str or pathlib.Path
+        The file to name in an error.
+
+    Returns
+    -------
+    ndarray of uint8
+        Shape (count, height, width, channels).
+
+    Raises
+    ------
+    DataError
+        If the dtype is not uint8, the shape is another, or there is no pixel.
+    """
+    if array.dtype != np.uint8:
+        raise DataError(file, f"expected pixels of dtype uint8 (0..255), found {array.dtype}")
+    images = array[..., np.newaxis] if array.ndim == 3 else array
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise DataError(
+            file,
+            "expected images of shape (count, height, width) or (count, height, width, channels) "
+            f"with 1 or 3 channels, found shape {array.shape}",
+        )
+    if images.size == 0:
+        raise DataError(file, f"holds no pixels: shape {array.shape}")
+    return images
+
+
+def _as_labels(array: NDArray[Any], file: str, classes: int) -> NDArray[np.int64]:
+    """Give stored labels the shape (count,) and an integer type that can index."""
+    flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if flat.ndim != 1:
+        raise DataError(file, f"expected labels of shape (count,), found {array.shape}")
+    if flat.dtype.kind not in "iu":
+        raise DataError(file, f"expected whole numbers as labels, found dtype {array.dtype}")
+    outside = np.flatnonzero((flat < 0) | (flat >= classes))
+    if outside.size:
+        first = int(outside[0])
+        raise DataError(file, f"label {flat[first]} of example {first} is outside 0..{classes - 1}")
+    return flat.astype(np.int64)
+
+
+def _count_classes(parts: Mapping[str, NDArray[Any]], files: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the classes 0, 1, ... up to the largest label."""
+    count = 0
+    for part in ("train_labels", "test_labels"):
+        labels = _as_labels(parts[part], files[part], _MOST_CLASSES)
+        count = max(count, int(labels.max(initial=-1)) + 1)
+    return tuple(str(k) for k in range(count))

@@ -1,0 +1,110 @@
+"""The published data sets: shapes, class names, checksums, and where they can be had."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+_DIGIT_NAMES = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known about a published data set.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (height, width, channels).
+    classes : tuple of str
+        The name of each class.
+    sha256 : mapping of str to str
+        For each part the checksum of its *uncompressed* idx file: the compressed files differ
+        between sources in the header of the compression alone.
+    mirrors : tuple of str
+        Addresses that end in "/", tried in this order; none for a set that comes with the package.
+    """
+
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    sha256: Mapping[str, str]
+    mirrors: tuple[str, ...] = ()
+
+
+# Of the 1,797 images and labels as stored, pixels 0..16.
+DIGITS = Known(
+    image_shape=(8, 8, 1),
+    classes=_DIGIT_NAMES,
+    sha256=MappingProxyType(
+        {
+            "images": "359cd13f0f514122884198b78a131df597421cbf5e93a76678fa96fc548f0d96",
+            "labels": "ce71631c1f31ce56fa54f31d1d498fafacff59b001e6c30c4a5e29508aa277ad",
+        }
+    ),
+)
+
+MNIST = Known(
+    image_shape=(28, 28, 1),
+    classes=_DIGIT_NAMES,
+    sha256=MappingProxyType(
+        {
+            "train_images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train_labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "test_images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "test_labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        }
+    ),
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "http://yann.lecun.com/exdb/mnist/",
+    ),
+)
+
+FASHION_MNIST = Known(
+    image_shape=(28, 28, 1),
+    classes=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    sha256=MappingProxyType(
+        {
+            "train_images": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train_labels": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "test_images": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "test_labels": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        }
+    ),
+    mirrors=(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    ),
+)
+
+KNOWN: Mapping[str, Known] = MappingProxyType(
+    {"digits": DIGITS, "mnist": MNIST, "fashion-mnist": FASHION_MNIST}
+)
+
+
+def spellings(name: str) -> list[str]:
+    """List how a data set's files or folder may be called.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+
+    Returns
+    -------
+    list of str
+        The name, and the name with "_" for "-" where it has one.
+    """
+    return list(dict.fromkeys((name, name.replace("-", "_"))))

@@ -1,0 +1,179 @@
+"""MNIST and the sets that took over its four idx files, such as Fashion-MNIST."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from .examples import Check, Dataset, assemble
+from .files import DataError, read_content
+from .idx import idx_bytes, read_idx
+from .known import KNOWN, spellings
+
+FILES: Mapping[str, str] = MappingProxyType(
+    {
+        "train_images": "train-images-idx3-ubyte",
+        "train_labels": "train-labels-idx1-ubyte",
+        "test_images": "t10k-images-idx3-ubyte",
+        "test_labels": "t10k-labels-idx1-ubyte",
+    }
+)
+
+
+def locate(folder: Path, stem: str) -> Path | None:
+    """Find an idx file under the names in use.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where to look.
+    stem : str
+        The usual name, such as "train-images-idx3-ubyte".
+
+    Returns
+    -------
+    pathlib.Path or None
+        The first that exists, with "-" or "." before "idx", with or without ".gz".
+    """
+    for name in (stem, stem.replace("-idx", ".idx")):
+        # The compressed one first, because that is what `fetch` writes and replaces.
+        for path in (folder / f"{name}.gz", folder / name):
+            if path.is_file():
+                return path
+    return None
+
+
+def find(name: str, folder: Path) -> Path | None:
+    """Find the folder that holds any of the four files.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set: its own folder inside `folder` is looked at first.
+    folder : pathlib.Path
+        Where to look.
+
+    Returns
+    -------
+    pathlib.Path or None
+        `folder`, or the folder of that name inside it.
+    """
+    for place in (*(folder / spelling for spelling in spellings(name)), folder):
+        if any(locate(place, stem) for stem in FILES.values()):
+            return place
+    return None
+
+
+def read(name: str, path: Path) -> Dataset:
+    """Read the four files.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    path : pathlib.Path
+        The folder of the files.
+
+    Returns
+    -------
+    Dataset
+        Images of shape (count, height, width, 1).
+
+    Raises
+    ------
+    DataError
+        If a file is missing or wrong, or if these are the files of another known set: all of
+        them use the same four names.
+    """
+    files = {part: _located(path, stem) for part, stem in FILES.items()}
+    parts = {
+        part: read_idx(file, dimensions=3 if part.endswith("images") else 1)
+        for part, file in files.items()
+    }
+    digest = hashlib.sha256(idx_bytes(parts["train_labels"])).hexdigest()
+    for other, facts in KNOWN.items():
+        if other != name and facts.sha256.get("train_labels") == digest:
+            raise DataError(files["train_labels"], f"belongs to {other!r}, not to {name!r}")
+    return assemble(
+        name,
+        parts,
+        {part: str(file) for part, file in files.items()},
+        path,
+        KNOWN[name].classes,
+        KNOWN[name].image_shape,
+    )
+
+
+def _located(folder: Path, stem: str) -> Path:
+    path = locate(folder, stem)
+    if path is None:
+        raise DataError(folder / stem, "is missing, although others of its four files are there")
+    return path
+
+
+def verify(name: str, path: Path) -> list[Check]:
+    """Compare the four files with the published checksums.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    path : pathlib.Path
+        The folder of the files.
+
+    Returns
+    -------
+    list of Check
+        One for each file, also for those that are missing.
+    """
+    return [verify_file(path, stem, KNOWN[name].sha256[part]) for part, stem in FILES.items()]
+
+
+def verify_file(folder: Path, stem: str, sha256: str) -> Check:
+    """Compare the uncompressed content of one file with its checksum.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the file lies.
+    stem : str
+        Its usual name.
+    sha256 : str
+        The published checksum.
+
+    Returns
+    -------
+    Check
+        The verdict; a missing or damaged file is a verdict too, not an error.
+    """
+    path = locate(folder, stem)
+    if path is None:
+        return Check(str(folder / stem), False, "is missing")
+    try:
+        content = read_content(path)
+    except DataError as error:
+        return Check(str(path), False, error.fault)
+    return compare(path, content, sha256)
+
+
+def compare(file: str | Path, content: bytes, sha256: str) -> Check:
+    """Compare uncompressed content with its checksum.
+
+    Parameters
+    ----------
+    file : str or pathlib.Path
+        To be named in the verdict.
+    content : bytes
+        The uncompressed content of an idx file.
+    sha256 : str
+        The published checksum.
+
+    Returns
+    -------
+    Check
+        The verdict.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        return Check(str(file), False, f"sha256 of the content: expected {sha256}, found {found}")
+    return Check(str(file), True, f"{len(content)} bytes, sha256 as published")

@@ -1,0 +1,143 @@
+"""Layers without weights: integer input, quantized activations, hard tanh, flatten."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnn_ref.layers.base import Layer, Shape
+from qnn_ref.quantizers import (
+    Encoding,
+    Quantizer,
+    Sign,
+    hard_tanh,
+    hard_tanh_backward,
+)
+
+Array = NDArray[Any]
+
+
+class Pixels(Layer):
+    r"""Images of 8 bits as the odd integers :math:`2p - 255`, in the network's float type.
+
+    With the scale 1/255 these are the paper's inputs in [-1, 1], and their product with +-1
+    weights is exactly the literal XNOR form of Algorithm 5's first loop.
+
+    Source
+    ------
+    Section 2.6, eq. (7); the range [-1, 1] from section 4.2's recipes.
+    """
+
+    differentiable: ClassVar[bool] = False
+
+    def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding:
+        return Encoding(1 / 255, -255, 255, 2)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        if x.dtype != np.uint8:
+            raise TypeError(f"x: expected images as uint8 (0 to 255), got {x.dtype}")
+        codes = x.astype(self.dtype)
+        self.check_input(codes)
+        codes *= 2
+        codes -= 255
+        return codes
+
+    def backward(self, dy: Array) -> None:
+        """Integers have no gradient."""
+        return None
+
+
+class Quantize(Layer):
+    r"""Quantized activation: emits *codes*; the value is `scale * codes`.
+
+    Forward is the quantizer's code, backward its straight-through gradient. The gradient that
+    comes in is that of the codes, so it is divided by the scale first.
+
+    Parameters
+    ----------
+    quantizer : Quantizer
+        `Sign()` for the paper's binary units. A stochastic one draws in training only.
+
+    Source
+    ------
+    Algorithm 1, lines 4 and 6; eqs. (1), (2), (4).
+    """
+
+    jumps: ClassVar[dict[str, str]] = {"quantizer": "quantizer"}
+
+    def __init__(self, quantizer: Quantizer = Sign()) -> None:
+        self.quantizer = quantizer
+
+    def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding:
+        return self.quantizer.encoding
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        noise = self.quantizer.draw(x.shape, self.rng) if training else None
+        codes, scale = self.quantizer.encode(x, noise)
+        if training:
+            self._saved = x, scale
+        return codes
+
+    def pointwise(self, x: Array) -> Array:
+        return self.quantizer.encode(x)[0]
+
+    def backward(self, dy: Array) -> Array:
+        x, scale = self.saved()
+        dx = self.quantizer.backward(dy, x)
+        return dx if scale == 1 else dx / dx.dtype.type(scale)
+
+
+class HardTanh(Layer):
+    r"""Hard tanh activation, the binary unit without its jump: the float networks use it.
+
+    Parameters
+    ----------
+    saturation : float
+        The bound, 1 in the paper.
+
+    Source
+    ------
+    Eqs. (4), (5).
+    """
+
+    def __init__(self, saturation: float = 1.0) -> None:
+        self.saturation = saturation
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        if training:
+            self._saved = x
+        return self.pointwise(x)
+
+    def pointwise(self, x: Array) -> Array:
+        return hard_tanh(x, self.saturation)
+
+    def backward(self, dy: Array) -> Array:
+        return hard_tanh_backward(dy, self.saved(), self.saturation)
+
+
+class Flatten(Layer):
+    """Images (batch, height, width, channels) as rows (batch, features), channels innermost.
+
+    Source
+    ------
+    Section 4.2: the images of the dense networks are plain vectors.
+    """
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (int(np.prod(input_shape)),)
+
+    def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
+        return encoding
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        if training:
+            self._saved = x.shape
+        return x.reshape(x.shape[0], -1)
+
+    def backward(self, dy: Array) -> Array:
+        return dy.reshape(self.saved())

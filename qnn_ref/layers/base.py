@@ -1,0 +1,257 @@
+"""What every layer is: `Parameter`, `Layer`, and the Glorot scale of a layer's learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from qnn_ref.quantizers import Encoding, Quantizer
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+
+def glorot_scale(fan_in: int, fan_out: int) -> float:
+    r"""Learning-rate scale :math:`\gamma = \sqrt{(f_{in} + f_{out}) / 1.5}` of binary weights.
+
+    A real-valued layer would start in +-sqrt(1.5 / (fan_in + fan_out)); binary layers keep their
+    latent weights in +-1 instead, so their steps grow by the same factor.
+
+    Parameters
+    ----------
+    fan_in : int
+        Inputs of a unit; for a convolution kernel height x kernel width x input channels.
+    fan_out : int
+        Outputs that an input reaches; for a convolution counted with the output channels.
+
+    Returns
+    -------
+    float
+        A scalar.
+
+    Source
+    ------
+    Algorithm 1, the gamma_k of line 11; value from the authors' code (the inverse of the
+    initialisation coefficient).
+    """
+    return float(np.sqrt((fan_in + fan_out) / 1.5))
+
+
+class Parameter:
+    """A trained array, with its two faces named: `latent` and `quantized`.
+
+    `latent` is the real array that the optimizer moves and clips; `quantized` is what the products
+    of the forward and the backward pass see, the answer to "why are my weights not +-1?".
+
+    Parameters
+    ----------
+    latent : array, any shape
+        Starting value; copied.
+    quantizer : Quantizer, optional
+        Makes `quantized` from `latent`; without one both are the same.
+    bound : float
+        The optimizer clips the latent value to [-bound, bound] after each step.
+    learning_rate_scale : float
+        The optimizer multiplies the step by it, before the clip.
+
+    Source
+    ------
+    Section 2.3 (latent weights and their clipping), Algorithm 1, lines 1 and 11.
+    """
+
+    def __init__(
+        self,
+        latent: Array,
+        quantizer: Quantizer | None = None,
+        bound: float = np.inf,
+        learning_rate_scale: float = 1.0,
+    ) -> None:
+        self._latent = np.array(latent, order="C")
+        self._encoded: tuple[Array, float] | None = None
+        self.grad: Array | None = None
+        self.quantizer = quantizer
+        self.bound = bound
+        self.learning_rate_scale = learning_rate_scale
+
+    @property
+    def latent(self) -> Array:
+        """The real value, as a read-only view; `assign` changes it."""
+        view = self._latent.view()
+        view.flags.writeable = False
+        return view
+
+    def _encode(self) -> tuple[Array, float]:
+        if self._encoded is None:
+            if self.quantizer is None:
+                self._encoded = self.latent, 1.0
+            else:
+                self._encoded = self.quantizer.encode(self.latent)
+        return self._encoded
+
+    @property
+    def codes(self) -> Array:
+        """Whole numbers in the latent value's shape and dtype; `quantized = scale * codes`."""
+        return self._encode()[0]
+
+    @property
+    def scale(self) -> float:
+        """Value of one unit of the codes."""
+        return self._encode()[1]
+
+    @property
+    def quantized(self) -> Array:
+        """The value that the forward and backward products see; +-1 for `Sign`."""
+        codes, scale = self._encode()
+        return codes if scale == 1 else codes * codes.dtype.type(scale)
+
+    def assign(self, value: Array) -> None:
+        """Replace the latent value by `value`, of the same shape, and drop the cached codes."""
+        if np.shape(value) != self._latent.shape:
+            raise ValueError(f"value: expected shape {self._latent.shape}, got {np.shape(value)}")
+        with self.edit() as latent:
+            latent[...] = value
+
+    @contextmanager
+    def edit(self) -> Iterator[Array]:
+        """Lend the latent array for a change in place; the cached codes are dropped after it."""
+        try:
+            yield self._latent
+        finally:
+            self._encoded = None
+
+    def astype(self, dtype: DTypeLike) -> None:
+        """Change the float type of the latent value and of the gradient."""
+        self._latent = self._latent.astype(dtype)
+        self._encoded = None
+        self.grad = None if self.grad is None else self.grad.astype(dtype)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the array."""
+        return self._latent.shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._latent.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Float type of the latent value."""
+        return self._latent.dtype
+
+
+class Layer:
+    """One step of the network: `forward`, and right under it `backward`.
+
+    A layer is described when it is made, and gets its arrays in `build`, when the shape and the
+    encoding of its input are known. `forward(x, training=True)` keeps what `backward` needs;
+    `backward(dy)` returns the gradient of the input and overwrites `Parameter.grad`.
+    """
+
+    differentiable: ClassVar[bool] = True
+    """Whether the input has a gradient (integer images have none)."""
+
+    jumps: ClassVar[dict[str, str]] = {}
+    """Attributes that jump or draw in forward, for the gradient checker: name -> kind, where kind
+    is "quantizer" (freeze around the point, slope of the surrogate), "identity" (the same for a
+    function whose surrogate is the identity) or "choice" (a method: repeat its first answer)."""
+
+    needs_input_gradient = True
+    """Set to False by a network where nothing below the layer has parameters."""
+
+    _saved: Any = None
+
+    def build(
+        self,
+        input_shape: Shape,
+        rng: np.random.Generator | None = None,
+        encoding: Encoding | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> Self:
+        """Make the arrays for inputs of shape `(batch, *input_shape)`, and return the layer."""
+        self.input_shape = tuple(int(n) for n in input_shape)
+        self.rng = rng
+        self.dtype = np.dtype(dtype)
+        self.encoding = encoding
+        self._saved = None
+        return self
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of one output for one input of this shape, both without the batch."""
+        return input_shape
+
+    def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
+        """What the output's numbers stand for; None for ordinary real numbers."""
+        return None
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Output of the layer for `x`, (batch, ...)."""
+        raise TypeError(f"{type(self).__name__} has no forward pass")
+
+    def backward(self, dy: Array) -> Array | None:
+        """Gradient of the input, given that of the output, `dy` (batch, ...)."""
+        raise TypeError(f"{type(self).__name__} has no backward pass")
+
+    def pointwise(self, x: Array) -> Array:
+        """Inference of `x` (..., channels) for a layer that treats each channel by itself.
+
+        Packing turns a row of such layers into thresholds by calling this very function.
+        """
+        raise TypeError(f"{type(self).__name__} does not act on each channel by itself")
+
+    def parameters(self) -> dict[str, Parameter]:
+        """The trained arrays by name."""
+        return {}
+
+    def buffers(self) -> dict[str, Array]:
+        """Arrays that are kept but not trained (running statistics) by name; change in place."""
+        return {}
+
+    def sublayers(self) -> list[Layer]:
+        """Layers inside this one."""
+        return []
+
+    def astype(self, dtype: DTypeLike) -> None:
+        """Change the float type of everything the layer holds."""
+        self.dtype = np.dtype(dtype)
+        self._saved = None
+        for parameter in self.parameters().values():
+            parameter.astype(dtype)
+        for layer in self.sublayers():
+            layer.astype(dtype)
+
+    def saved(self) -> Any:
+        """What the last training forward kept, or a clear error."""
+        if self._saved is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward: call forward(x, training=True) first; "
+                "inference keeps nothing for the way back"
+            )
+        return self._saved
+
+    def check_input(self, x: Array) -> None:
+        """Refuse an input whose shape or dtype is not what the layer was built for."""
+        if not hasattr(self, "input_shape"):
+            raise RuntimeError(f"{type(self).__name__} is not built yet: call build(input_shape)")
+        if x.shape[1:] != self.input_shape or x.ndim != len(self.input_shape) + 1:
+            expected = ", ".join(map(str, ("batch", *self.input_shape)))
+            raise ValueError(f"x: expected shape ({expected}), got {x.shape}")
+        if x.shape[0] == 0:
+            raise ValueError(f"x: expected at least one example, got an empty batch {x.shape}")
+        if x.dtype != self.dtype:
+            raise TypeError(f"x: expected dtype {self.dtype}, as the layer, got {x.dtype}")
+
+
+def needs_rng(rng: np.random.Generator | None, layer: Layer) -> np.random.Generator:
+    """Return the generator, or say that `layer` cannot do without one."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"rng: {type(layer).__name__} draws random numbers, so build needs a "
+            f"numpy.random.Generator, got {type(rng).__name__}"
+        )
+    return rng

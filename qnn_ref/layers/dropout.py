@@ -1,0 +1,58 @@
+"""Dropout with inverted scaling (section 4.2, the MNIST recipe)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnn_ref.layers.base import Layer, Shape, needs_rng
+from qnn_ref.quantizers import Encoding
+
+Array = NDArray[Any]
+
+
+class Dropout(Layer):
+    r"""In training each value is zeroed with probability `rate`, the others divided by 1 - rate.
+
+    After a sign with rate 1/2 the next layer therefore sees -2, 0 and 2. In inference it passes
+    everything on. The mask is kept, never read back from the output: images are full of zeros.
+
+    Parameters
+    ----------
+    rate : float
+        Probability of zero, in [0, 1).
+
+    Source
+    ------
+    Section 4.2, MNIST: 0.2 on the input, 0.5 on hidden units.
+    """
+
+    jumps: ClassVar[dict[str, str]] = {"draw_mask": "choice"}
+
+    def __init__(self, rate: float) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate: expected a probability in [0, 1), got {rate}")
+        self.rate = rate
+
+    def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
+        return encoding.off_grid() if training and encoding is not None else encoding
+
+    def draw_mask(self, shape: Shape) -> Array:
+        """Factors 0 or 1 / (1 - rate) of this shape, in the layer's float type."""
+        kept = needs_rng(self.rng, self).random(shape, dtype=np.float32) >= self.rate
+        return kept.astype(self.dtype) / self.dtype.type(1 - self.rate)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        if not training:
+            return x
+        self._saved = self.draw_mask(x.shape)
+        return x * self._saved
+
+    def pointwise(self, x: Array) -> Array:
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        return dy * self.saved()

@@ -1,0 +1,161 @@
+"""A network as a row of layers: forward, backward, parameters, summary."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from qnn_ref.layers.base import Layer, Parameter, Shape
+
+Array = NDArray[Any]
+
+
+class Sequential:
+    """Layers one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Described, not yet built.
+    input_shape : tuple of int
+        Shape of one example, without the batch.
+    rng : numpy.random.Generator
+        Starts the weights; dropout and stochastic quantizers draw from it in training.
+    dtype : dtype
+        float32 for training, float64 for checks.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        input_shape: Shape,
+        rng: np.random.Generator,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        if not layers:
+            raise ValueError("layers: expected at least one layer, got none")
+        if len({id(layer) for layer in layers}) < len(layers):
+            raise ValueError("layers: the same layer object stands twice; make two layers")
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
+        self.layers = list(layers)
+        self.input_shape = tuple(input_shape)
+        self.rng = rng
+        shape, encoding = self.input_shape, None
+        for index, layer in enumerate(self.layers):
+            try:
+                layer.build(shape, rng, encoding, dtype)
+                shape, encoding = layer.output_shape(shape), layer.output_encoding(encoding)
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"layer {index} ({type(layer).__name__}): {error}") from error
+        self.output_shape = shape
+        self._stop = self._first_to_go_back()
+
+    def _first_to_go_back(self) -> int:
+        """Index of the lowest layer that backward visits; it is told to make no dx."""
+        if all(layer.differentiable for layer in self.layers):
+            return 0
+        lowest = next((i for i, layer in enumerate(self.layers) if layer.parameters()), 0)
+        self.layers[lowest].needs_input_gradient = False
+        return lowest
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Algorithm 1, lines 1-4, for all layers: scores (batch, classes) for `x` (batch, ...)."""
+        for index, layer in enumerate(self.layers):
+            try:
+                x = layer.forward(x, training)
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"layer {index} ({type(layer).__name__}): {error}") from error
+        return x
+
+    def backward(self, dy: Array) -> Array | None:
+        """Algorithm 1, lines 6-9, from the gradient of the scores `dy` (batch, classes).
+
+        Fills the gradient of every parameter and returns that of the input, or None for integers.
+        """
+        gradient: Array | None = dy
+        for layer in reversed(self.layers[self._stop :]):
+            gradient = layer.backward(gradient)  # type: ignore[arg-type]
+        return gradient
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Every trained array, named like `2.Dense.weight`."""
+        return {f"{at}.{name}": p for at, la in self.walk() for name, p in la.parameters().items()}
+
+    def buffers(self) -> dict[str, Array]:
+        """Every running statistic, named like `3.BatchNorm.running_mean`."""
+        return {f"{at}.{name}": b for at, la in self.walk() for name, b in la.buffers().items()}
+
+    def walk(self) -> Iterator[tuple[str, Layer]]:
+        """Every layer with its place, layers inside layers after the one that holds them."""
+        stack = [(str(i), layer) for i, layer in enumerate(self.layers)][::-1]
+        while stack:
+            place, layer = stack.pop()
+            yield f"{place}.{type(layer).__name__}", layer
+            inner = [(f"{place}.{i}", la) for i, la in enumerate(layer.sublayers())]
+            stack.extend(inner[::-1])
+
+    def arrays(self) -> dict[str, Array]:
+        """Copies of all latent values and running statistics by name."""
+        latent = {name: parameter.latent.copy() for name, parameter in self.parameters().items()}
+        return latent | {name: buffer.copy() for name, buffer in self.buffers().items()}
+
+    def set_arrays(self, arrays: dict[str, Array]) -> None:
+        """Put back what `arrays` gave; every name must be there, with its shape."""
+        parameters, buffers = self.parameters(), self.buffers()
+        missing = (parameters.keys() | buffers.keys()) ^ arrays.keys()
+        if missing:
+            raise ValueError(f"arrays: names do not fit this network: {sorted(missing)[:4]}")
+        for name, array in arrays.items():
+            target = parameters[name].latent if name in parameters else buffers[name]
+            if target.shape != array.shape or target.dtype != array.dtype:
+                raise ValueError(
+                    f"arrays[{name!r}]: expected {target.dtype} {target.shape}, "
+                    f"got {array.dtype} {array.shape}"
+                )
+        for name, array in arrays.items():
+            if name in parameters:
+                parameters[name].assign(array)
+            else:
+                buffers[name][...] = array
+
+    def copy(self, dtype: DTypeLike | None = None) -> Self:
+        """A network of its own with the same numbers and its own generator, in another dtype."""
+        twin = copy.deepcopy(self)
+        if dtype is not None:
+            for layer in twin.layers:
+                layer.astype(dtype)
+        return twin
+
+    def scores(self, images: Array, batch_size: int = 1000) -> Array:
+        """Scores (N, classes) of images (N, ...) in inference, in batches; none is dropped."""
+        if len(images) == 0:
+            raise ValueError(f"images: expected at least one, got shape {np.shape(images)}")
+        starts = range(0, len(images), batch_size)
+        return np.concatenate([self.forward(images[i : i + batch_size]) for i in starts])
+
+    def predict(self, images: Array, batch_size: int = 1000) -> Array:
+        """Classes (N,) of images (N, ...): the largest score; the first one of equals."""
+        return self.scores(images, batch_size).argmax(axis=1)
+
+    def summary(self) -> str:
+        """A table of the layers: output shape, parameters, bits a weight."""
+        rows = [("layer", "output", "parameters", "bits each")]
+        shape = self.input_shape
+        for index, layer in enumerate(self.layers):
+            shape = layer.output_shape(shape)
+            parameters = list(layer.parameters().values())
+            bits = {1 if p.quantizer else p.dtype.itemsize * 8 for p in parameters}
+            count = sum(p.size for p in parameters)
+            row = (f"{index} {type(layer).__name__}", str(shape), f"{count:,}")
+            rows.append((*row, ", ".join(map(str, sorted(bits)))))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip()
+            for a, b, c, d in rows
+        ]
+        return "\n".join(lines)

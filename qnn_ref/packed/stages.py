@@ -1,0 +1,159 @@
+"""The steps of a packed network: integers and bits between them (Algorithm 5).
+
+Hidden steps use XOR, popcount, integer addition and integer compares only. Each step is a small
+record of arrays, which is also what its file holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnn_ref.bits import Panels, pack_bits, pixel_planes, planes_matmul, to_panels, xnor_matmul
+from qnn_ref.layers.dense import scale_and_add
+from qnn_ref.layers.normalization import normalize
+
+Array = NDArray[Any]
+
+
+class Stage:
+    """A step of the packed network: `run` maps a batch to a batch."""
+
+    def run(self, x: Array) -> Array:
+        """Output of the step for the batch `x`."""
+        raise TypeError(f"{type(self).__name__} has no run")
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays that a file must hold, by field name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: v for name, v in values.items() if isinstance(v, np.ndarray)}
+
+    def settings(self) -> dict[str, Any]:
+        """The plain numbers that a file must hold, by field name; None is left out."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        plain = {n: v for n, v in values.items() if not isinstance(v, np.ndarray)}
+        return {name: v for name, v in plain.items() if v is not None}
+
+
+def _expect(name: str, array: Any, dtype: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else repr(array)
+        raise ValueError(f"{name}: expected {np.dtype(dtype)} {shape}, got {got}")
+
+
+@dataclass(eq=False)
+class XnorDense(Stage):
+    """Product of a layer whose input is +-1: `K - 2 popcount(x XOR w)`.
+
+    Parameters
+    ----------
+    words : array of uint64 (units, ceil(K / 64))
+        Weights packed along fan_in.
+    K : int
+        Inputs of a unit (fan_in).
+    """
+
+    words: Array
+    K: int
+
+    def __post_init__(self) -> None:
+        self.panels: Panels = to_panels(self.words, self.K)
+
+    def run(self, x: Array) -> Array:
+        """Sums (batch, units), int32, of packed signs (batch, words)."""
+        return xnor_matmul(x, self.panels, self.K)
+
+
+@dataclass(eq=False)
+class PlanesDense(Stage):
+    """Product of the first layer: images of 8 bits by eight bit planes, literal XNOR form.
+
+    Parameters
+    ----------
+    words : array of uint64 (units, ceil(K / 64))
+        Weights packed along fan_in.
+    K : int
+        Pixels of an image.
+    """
+
+    words: Array
+    K: int
+
+    def __post_init__(self) -> None:
+        self.panels: Panels = to_panels(self.words, self.K)
+
+    def run(self, x: Array) -> Array:
+        """Sums (batch, units), int32, of images (batch, ...) of uint8: (2 x - 255) . w."""
+        planes = pixel_planes(x.reshape(len(x), -1))
+        return planes_matmul(planes, self.panels, self.K, -255, 255, 2)
+
+
+@dataclass(eq=False)
+class Threshold(Stage):
+    """Sign of batch norm as an integer compare: the bit is `(s >= at) XOR flip`.
+
+    Parameters
+    ----------
+    at : array of int32 (units,)
+    flip : array of bool (units,)
+    """
+
+    at: Array
+    flip: Array
+
+    def __post_init__(self) -> None:
+        _expect("at", self.at, np.int32, (len(self.at),))
+        _expect("flip", self.flip, np.bool_, (len(self.at),))
+
+    def run(self, x: Array) -> Array:
+        """Packed signs (batch, words) of sums (batch, units)."""
+        return pack_bits((x >= self.at) ^ self.flip)
+
+
+@dataclass(eq=False)
+class Scores(Stage):
+    """The last layer's float arithmetic: scale, bias and batch norm, exactly as in training.
+
+    Parameters
+    ----------
+    dtype : str
+        Float type of the trained network.
+    scale : float
+        Value of one unit of the sums.
+    bias, mean, inverse_deviation, gain, shift : array (classes,), optional
+        Without batch norm the last four are missing.
+    """
+
+    dtype: str
+    scale: float
+    bias: Array | None = None
+    mean: Array | None = None
+    inverse_deviation: Array | None = None
+    gain: Array | None = None
+    shift: Array | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
+        affine = (self.mean, self.inverse_deviation, self.gain, self.shift)
+        if len({a is None for a in affine}) > 1:
+            raise ValueError("mean, inverse_deviation, gain, shift: expected all four or none")
+        given = [a for a in (self.bias, *affine) if a is not None]
+        for array in given:
+            _expect("bias or batch norm", array, self.dtype, (len(given[0]),))
+
+    def run(self, x: Array) -> Array:
+        """Scores (batch, classes) of sums (batch, classes)."""
+        y = scale_and_add(x.astype(self.dtype), self.scale, self.bias)
+        if self.mean is None:
+            return y
+        affine = (self.mean, self.inverse_deviation, self.gain, self.shift)
+        return normalize(y, *affine)  # type: ignore[arg-type]
+
+
+STAGES: dict[str, type[Stage]] = {
+    stage.__name__: stage for stage in (XnorDense, PlanesDense, Threshold, Scores)
+}

@@ -1,0 +1,305 @@
+"""Real values to few bits, each with its straight-through gradient (sections 2.1-2.3, eqs. 1-5).
+
+A quantizer states three things side by side: the value that the forward pass uses (`encode`),
+the smooth function whose slope the backward pass uses instead (`surrogate`), and that slope times
+the incoming gradient, written out by hand (`backward`). The straight-through estimator is then a
+statement that can be checked: *`backward` is the exact gradient of `surrogate`.*
+
+Hidden units use the hard tanh as surrogate. The *weights* of a layer use the identity instead
+(Algorithm 1, lines 9 and 11): the clipping of the latent weight stands for the mask, and a weight
+that was clipped to exactly +-1 must be able to come back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the numbers that flow between two layers stand for.
+
+    The value is `scale * code`, and the codes are whole numbers `low, low + step, ..., high`.
+    With `step = 0` they are reals in units of `scale` (dropout in training makes such numbers).
+
+    Source
+    ------
+    Section 2.6 (integers in and out of every product); the form is ours.
+    """
+
+    scale: float
+    low: float
+    high: float
+    step: float
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether the codes are whole numbers on a grid, so that products of them are exact."""
+        return self.step > 0
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude of a code (a scalar)."""
+        return max(abs(self.low), abs(self.high))
+
+    def off_grid(self) -> Encoding:
+        """The same unit for numbers that left the grid: real multiples of `scale`."""
+        return Encoding(self.scale, -np.inf, np.inf, 0)
+
+
+def as_real(x: Array, name: str = "x") -> Array:
+    """Return `x` as a float32 or float64 array without NaN, or say what is wrong with it.
+
+    Parameters
+    ----------
+    x : array, any shape
+        A float32 or float64 array, or anything that `numpy.asarray` turns into one.
+    name : str
+        What the error message calls it.
+
+    Returns
+    -------
+    array, the same shape
+        `x` itself where it is an array already.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is neither float32 nor float64.
+    ValueError
+        If an element is NaN: it has no sign, so both answers would be wrong.
+
+    Source
+    ------
+    Not in the paper; eq. (1) leaves NaN undefined.
+    """
+    x = np.asarray(x)
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name}: expected a float32 or float64 array, got {x.dtype}")
+    if x.size and np.isnan(x.min()):
+        raise ValueError(f"{name}: {np.isnan(x).sum()} of {x.size} values are NaN, which has no sign")
+    return x
+
+
+def hard_tanh(x: Array, saturation: float = 1.0) -> Array:
+    r"""Hard tanh, eq. (5): :math:`\mathrm{Htanh}(x) = \max(-\tau, \min(\tau, x))`.
+
+    Parameters
+    ----------
+    x : array, any shape
+    saturation : float
+        The bound tau; the paper's 1, or more for its relaxed boundary (section 4.3).
+
+    Returns
+    -------
+    array, the shape of `x`
+
+    Source
+    ------
+    Eq. (5).
+    """
+    return np.clip(x, -saturation, saturation)
+
+
+def hard_tanh_backward(dy: Array, x: Array, saturation: float = 1.0) -> Array:
+    r"""Gradient of the hard tanh, eq. (4): :math:`\delta_x = \delta_y\,1[|x| \le \tau]`.
+
+    The bound belongs to the inside: at x = +-tau the gradient passes. The mask looks at x, never
+    at the size of the incoming gradient.
+
+    Parameters
+    ----------
+    dy : array, any shape
+        Gradient with respect to the output.
+    x : array, the shape of `dy`
+        What the forward pass saw.
+    saturation : float
+        The bound tau.
+
+    Returns
+    -------
+    array, the shape of `x`
+
+    Source
+    ------
+    Eq. (4).
+    """
+    return dy * (np.abs(x) <= saturation)
+
+
+def hard_sigmoid(x: Array) -> Array:
+    r"""Hard sigmoid, eq. (3): :math:`\sigma(x) = \mathrm{clip}((x + 1) / 2, 0, 1)`.
+
+    Parameters
+    ----------
+    x : array, any shape
+
+    Returns
+    -------
+    array, the shape of `x`
+        Probabilities.
+
+    Source
+    ------
+    Eq. (3).
+    """
+    return np.clip((x + 1) / 2, 0, 1)
+
+
+def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
+    r"""Gradient of the hard sigmoid: :math:`\delta_x = \frac12 \delta_y\,1[|x| \le 1]`.
+
+    Parameters
+    ----------
+    dy : array, any shape
+        Gradient with respect to the output.
+    x : array, the shape of `dy`
+        What the forward pass saw.
+
+    Returns
+    -------
+    array, the shape of `x`
+
+    Source
+    ------
+    Derivative of eq. (3), bounds inclusive as in eq. (4).
+    """
+    return dy * (np.abs(x) <= 1) / 2
+
+
+class Quantizer:
+    """What every quantizer offers; `codes` are whole numbers in the float type of `x`."""
+
+    def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
+        """Codes of `x`, any shape, and their scale; with `noise` from `draw`, the stochastic form."""
+        raise TypeError(f"{type(self).__name__} does not say how it encodes")
+
+    def surrogate(self, x: Array) -> Array:
+        """The function of `x`, any shape, whose exact gradient `backward` is."""
+        raise TypeError(f"{type(self).__name__} has no surrogate: its gradient cannot be checked")
+
+    def backward(self, dy: Array, x: Array) -> Array:
+        """Slope of the surrogate at `x` times `dy`, both of any one shape."""
+        raise TypeError(f"{type(self).__name__} has no straight-through gradient")
+
+    @property
+    def encoding(self) -> Encoding:
+        """Scale and grid of the codes, known before any data is seen."""
+        raise TypeError(f"{type(self).__name__} has no fixed grid of codes")
+
+    def quantize(self, x: Array, noise: Array | None = None) -> Array:
+        """The paper's quantized value, `scale * codes`, in the shape and dtype of `x`."""
+        codes, scale = self.encode(x, noise)
+        return codes if scale == 1 else codes * codes.dtype.type(scale)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array | None:
+        """Noise of this shape for the stochastic forms; deterministic ones draw nothing."""
+        return None
+
+
+def _check_saturation(saturation: float) -> None:
+    if not saturation > 0:
+        raise ValueError(f"saturation: expected a bound above 0, got {saturation}")
+
+
+@dataclass(frozen=True)
+class Sign(Quantizer):
+    r"""Deterministic binarization, eq. (1): :math:`x^b = +1` if :math:`x \ge 0`, else :math:`-1`.
+
+    ============== =====================================================================
+    levels         2: -1 and +1; codes are the levels, scale 1
+    at 0 and -0.0  +1, always: there is no third value
+    at +-inf       +-1
+    at NaN         ValueError
+    surrogate      hard tanh, clip(x, -saturation, saturation)
+    at the bound   the gradient passes where abs(x) <= saturation: inclusive
+    ============== =====================================================================
+
+    Parameters
+    ----------
+    saturation : float
+        The bound of the surrogate, 1 in the paper. A larger one is the paper's relaxed boundary:
+        the forward pass does not change.
+
+    Examples
+    --------
+    >>> Sign().quantize(np.array([-2.0, -0.0, 0.5]))
+    array([-1.,  1.,  1.])
+    >>> Sign().backward(np.ones(4), np.array([-1.5, -1.0, 0.5, 2.0]))
+    array([0., 1., 1., 0.])
+
+    Source
+    ------
+    Eqs. (1), (4), (5). The authors' Torch code gives 0 at 0 and no gradient at +-1.
+    """
+
+    saturation: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_saturation(self.saturation)
+
+    def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
+        x = as_real(x)
+        one = x.dtype.type(1)
+        return np.where(x >= 0, one, -one), 1.0
+
+    def surrogate(self, x: Array) -> Array:
+        return hard_tanh(x, self.saturation)
+
+    def backward(self, dy: Array, x: Array) -> Array:
+        return hard_tanh_backward(dy, x, self.saturation)
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(1.0, -1, 1, 2)
+
+
+@dataclass(frozen=True)
+class StochasticSign(Sign):
+    r"""Stochastic binarization, eq. (2): :math:`x^b = +1` with probability :math:`\sigma(x)`.
+
+    Draw first, then encode with what was drawn: `noise = q.draw(x.shape, rng)` holds uniform
+    numbers u in [0, 1), and the code is +1 where u < sigma(x). So the same noise can be used
+    again (a gradient check does), p = 0 never gives +1, and p = 1 always does. Without noise it
+    is `Sign`: inference is deterministic.
+
+    ============== =====================================================================
+    levels         2: -1 and +1; codes are the levels, scale 1
+    mean           clip(x, -1, 1); variance 1 - x^2 inside [-1, 1]
+    at 0 and -0.0  +1 with probability 1/2; without noise +1
+    at +-inf       +-1, certainly
+    at NaN         ValueError
+    surrogate      hard tanh, which is the mean for saturation = 1
+    at the bound   the gradient passes where abs(x) <= saturation: inclusive
+    ============== =====================================================================
+
+    Parameters
+    ----------
+    saturation : float
+        The bound of the surrogate; the probability does not depend on it.
+
+    Source
+    ------
+    Eqs. (2), (3), gradient eqs. (4), (5). The authors' Torch recipes use it for activations in
+    training.
+    """
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array:
+        if rng is None:
+            raise TypeError("rng: StochasticSign draws, so it needs a numpy.random.Generator, got None")
+        return rng.random(shape)
+
+    def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
+        if noise is None:
+            return super().encode(x)
+        x = as_real(x)
+        if noise.shape != x.shape:
+            raise ValueError(f"noise: expected shape {x.shape}, as x, got {noise.shape}")
+        one = x.dtype.type(1)
+        return np.where(noise < hard_sigmoid(x), one, -one), 1.0

@@ -1,0 +1,330 @@
+"""Docstrings are contracts: parameters equal the signature, arrays have shapes, equations a source.
+
+A rule takes a file's name and its text and returns findings, "file:line: what is wrong". The second
+half of this file shows each rule a broken snippet: a rule that cannot fail is no rule.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Where the paper's equations live: each public function says its shapes and its source.
+EQUATIONS = re.compile(
+    r"qnn_ref/(quantizers|shifts|products|losses|optimizers|cost|packed/fold|layers/\w+)\.py"
+)
+ARRAY = re.compile(r"ndarray|NDArray|ArrayLike|\bArray\b")  # in an annotation
+SHAPE = re.compile(r"\([^()]*\)|\b(shape|scalar)s?\b")  # in a docstring: "(batch, features)"
+SOURCE = re.compile(
+    r"\b(eqs?\.|equation|algorithm|section|table|figure|appendix|not in the paper)", re.I
+)
+HINT = "(an equation, algorithm or section; or: Not in the paper, and why)"
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def is_public(node: ast.AST) -> bool:
+    return isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_")
+
+
+def sections_of(docstring: str) -> dict[str, list[str]]:
+    """The numpydoc sections of a cleaned docstring: title -> lines."""
+    lines = docstring.splitlines()
+    found: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        if line.strip() and re.fullmatch(r"\s*-{3,}\s*", below):
+            current = found.setdefault(line.strip(), [])
+        elif not re.fullmatch(r"\s*-{3,}\s*", line):
+            current.append(line)
+    return found
+
+
+def entries_of(lines: list[str]) -> dict[str, str]:
+    """The entries of a Parameters section: name -> its type and description."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in lines:
+        if line[:1].strip():
+            names = [name.strip(" *`") for name in line.split(" : ")[0].split(",")]
+        for name in names:
+            found[name] = found.get(name, "") + line + "\n"
+    return found
+
+
+def arguments_of(node: Function, method: bool) -> dict[str, str]:
+    """The arguments of a function: name -> annotation, without self."""
+    a = node.args
+    ordered = [*a.posonlyargs, *a.args, a.vararg, *a.kwonlyargs, a.kwarg]
+    static = any(ast.unparse(d) == "staticmethod" for d in node.decorator_list)
+    named = [argument for argument in ordered if argument is not None]
+    return {
+        argument.arg: ast.unparse(argument.annotation) if argument.annotation else ""
+        for argument in (named[1:] if method and not static else named)
+    }
+
+
+def fields_of(node: ast.ClassDef, tree: ast.Module) -> dict[str, str] | None:
+    """The arguments of a dataclass; None where a base class of another file may add some."""
+    classes = {c.name: c for c in tree.body if isinstance(c, ast.ClassDef)}
+    fields: dict[str, str] = {}
+    for base in node.bases:
+        inherited = (
+            fields_of(classes[base.id], tree) if getattr(base, "id", "") in classes else None
+        )
+        if inherited is None:
+            return None
+        fields |= inherited
+    if not any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+        return fields
+    return fields | {
+        field.target.id: ast.unparse(field.annotation)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and "ClassVar" not in ast.unparse(field.annotation)
+        and "init=False" not in ast.unparse(field)
+    }
+
+
+def documented(tree: ast.Module) -> Iterator[tuple[Function | ast.ClassDef, list[str], str]]:
+    """Everything with a docstring that may list parameters: node, arguments, docstring.
+
+    The docstring of a class documents its `__init__`, or its fields if it is a dataclass.
+    """
+    methods = {child for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for child in c.body}
+    for node in ast.walk(tree):
+        if not isinstance(node, Function | ast.ClassDef) or not ast.get_docstring(node):
+            continue
+        arguments: dict[str, str] | None = None  # inherited: documented where it is defined
+        if isinstance(node, Function):
+            arguments = arguments_of(node, node in methods)
+        elif any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+            arguments = fields_of(node, tree)
+        for init in node.body:
+            if isinstance(node, ast.ClassDef) and getattr(init, "name", "") == "__init__":
+                arguments = arguments_of(init, method=True)
+        if arguments is not None:
+            yield node, list(arguments), ast.get_docstring(node) or ""
+
+
+def described_by_twin(node: ast.AST, tree: ast.Module) -> bool:
+    """Whether a fast form leaves its contract to the NumPy twin above it, and says so."""
+    twin = f"{getattr(node, 'name', '')}_reference"
+    return twin in (ast.get_docstring(node) or "") and any(
+        isinstance(other, Function) and other.name == twin for other in tree.body
+    )
+
+
+def has_docstring(name: str, text: str) -> list[str]:
+    """Every public function and class of the package says what it is."""
+    return [
+        f"{name}:{node.lineno}: {node.name} has no docstring"
+        for node in ast.parse(text).body
+        if is_public(node) and not ast.get_docstring(node)
+    ]
+
+
+def parameters_equal_signature(name: str, text: str) -> list[str]:
+    """A Parameters section lists the arguments, all of them, in order."""
+    findings = []
+    for node, arguments, docstring in documented(ast.parse(text)):
+        sections = sections_of(docstring)
+        if "Parameters" in sections:
+            listed = list(entries_of(sections["Parameters"]))
+            if listed != arguments:
+                findings.append(
+                    f"{name}:{node.lineno}: {node.name} documents {listed}, takes {arguments}"
+                )
+    return findings
+
+
+def has_shapes(name: str, text: str) -> list[str]:
+    """A public function of an equation lists its parameters, and each array with its shape."""
+    if not EQUATIONS.fullmatch(name):
+        return []
+    findings = []
+    tree = ast.parse(text)
+    for node in tree.body:
+        if not isinstance(node, Function) or not is_public(node) or described_by_twin(node, tree):
+            continue
+        where = f"{name}:{node.lineno}: {node.name}"
+        sections = sections_of(ast.get_docstring(node) or "")
+        entries = entries_of(sections.get("Parameters", []))
+        arguments = arguments_of(node, method=False)
+        if arguments and not entries:
+            findings.append(f"{where} has no Parameters section")
+        for argument, annotation in arguments.items():
+            if ARRAY.search(annotation) and not SHAPE.search(entries.get(argument, "(missing)")):
+                findings.append(f"{where} does not say the shape of {argument}")
+        returns = ast.unparse(node.returns) if node.returns else ""
+        if ARRAY.search(returns) and not SHAPE.search(" ".join(sections.get("Returns", []))):
+            findings.append(f"{where} does not say the shape that it returns")
+    return findings
+
+
+def has_source(name: str, text: str) -> list[str]:
+    """A public function or class of an equation names it; methods stand under their class."""
+    if not EQUATIONS.fullmatch(name):
+        return []
+    tree = ast.parse(text)
+    findings = []
+    for node in tree.body:
+        if is_public(node) and not described_by_twin(node, tree):
+            source = sections_of(ast.get_docstring(node) or "").get("Source", [])
+            if not SOURCE.search(" ".join(source)):
+                findings.append(f"{name}:{node.lineno}: {node.name} has no Source {HINT}")
+    return findings
+
+
+RULES = [has_docstring, parameters_equal_signature, has_shapes, has_source]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_package_keeps(rule):
+    files = sorted((ROOT / "qnn_ref").rglob("*.py"))
+    findings = [
+        finding
+        for file in files
+        for finding in rule(file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8"))
+    ]
+    assert not findings, "\n" + "\n".join(findings)
+
+
+# Each rule finds its fault and leaves sound code alone.
+
+GOOD = '''
+"""A file."""
+
+class Loss:
+    """A loss.
+
+    Parameters
+    ----------
+    weight : float
+        How much it counts.
+
+    Source
+    ------
+    Section 4.2.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def forward(self, scores: Array) -> float:
+        return 0.0
+
+
+def hinge(scores: Array, margin: float, *rest: int, name: str = "x", **more: int) -> Array:
+    """Hinge: max(0, 1 - s).
+
+    Parameters
+    ----------
+    scores : array (batch, classes)
+        What the network says.
+    margin : float
+    *rest : int
+    name, **more : str and int
+        Two in one line.
+
+    Returns
+    -------
+    array, the shape of `scores`
+
+    Source
+    ------
+    Eq. (7).
+    """
+    return scores
+
+
+def _private(x): ...
+'''
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_sound_code_has_no_finding(rule):
+    assert rule("qnn_ref/losses.py", GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "old", "new", "words"),
+    [
+        (has_docstring, "def _private(x)", "def public(x)", "public has no docstring"),
+        (parameters_equal_signature, "weight : float", "wait : float", "Loss documents ['wait']"),
+        (parameters_equal_signature, "    margin : float\n", "", "takes ['scores', 'margin'"),
+        (parameters_equal_signature, "margin: float, ", "", "hinge documents"),
+        (parameters_equal_signature, "name, **more", "more, name", "hinge documents"),
+        (has_shapes, "array (batch, classes)", "array", "shape of scores"),
+        (has_shapes, "array, the shape of `scores`", "array", "shape that it returns"),
+        (has_shapes, "    Parameters\n    ----------\n    scores", "    scores", "no Parameters"),
+        (has_source, "Eq. (7).", "See above.", "hinge has no Source"),
+        (has_source, "Section 4.2.", "", "Loss has no Source"),
+    ],
+)
+def test_broken_code_is_found(rule, old, new, words):
+    assert old in GOOD
+    assert words in "\n".join(rule("qnn_ref/losses.py", GOOD.replace(old, new)))
+
+
+def test_only_the_files_of_equations_need_a_source():
+    text = GOOD.replace("Eq. (7).", "")
+    assert has_source("qnn_ref/layers/dense.py", text)
+    assert has_source("qnn_ref/packed/fold.py", text)
+    assert has_source("qnn_ref/training.py", text) == []
+
+
+def test_a_fast_form_may_leave_its_contract_to_its_twin():
+    fast = 'def hinge(scores: Array) -> Array:\n    """Like `hinge_reference`, compiled."""\n'
+    twin = GOOD.replace("def hinge(", "def hinge_reference(")
+    for rule in (has_shapes, has_source):
+        assert rule("qnn_ref/losses.py", twin + fast) == []
+        assert rule("qnn_ref/losses.py", twin + fast.replace("hinge_reference", "it"))
+        assert rule("qnn_ref/losses.py", fast)
+
+
+def test_a_dataclass_documents_its_fields():
+    text = '''
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe.
+
+    Parameters
+    ----------
+    epochs : int
+    rate : float
+    """
+
+    known: ClassVar[int] = 3
+    epochs: int
+    rate: float = 0.1
+    history: list = field(init=False)
+'''
+    assert parameters_equal_signature("qnn_ref/a.py", text) == []
+    assert parameters_equal_signature("qnn_ref/a.py", text.replace("rate : float", "r : float"))
+    assert parameters_equal_signature("qnn_ref/a.py", text.replace("    epochs : int\n", ""))
+
+    child = (
+        text
+        + '''
+@dataclass(frozen=True)
+class Small(Recipe):
+    """A small one.
+
+    Parameters
+    ----------
+    epochs : int
+    rate : float
+    width : int
+    """
+
+    width: int = 16
+'''
+    )
+    assert parameters_equal_signature("qnn_ref/a.py", child) == []
+    assert parameters_equal_signature("qnn_ref/a.py", child.replace("    width : int\n", ""))

@@ -1,0 +1,259 @@
+"""Who may import whom: each module of the package has a floor and imports only downwards.
+
+The imports are read from the syntax trees, so nothing is executed: an import inside a function
+counts as well, because it hides an upward dependency without removing it.
+"""
+
+import ast
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FLOORS = {
+    "shifts": 1,
+    "bits": 1,
+    "quantizers": 2,
+    "products": 2,
+    "layers": 3,
+    "losses": 3,
+    "optimizers": 3,
+    "network": 4,
+    "checkpoints": 4,
+    "training": 5,
+    "packed": 5,
+    "cost": 5,
+    "checking": 5,
+    "datasets": 6,
+    "plots": 6,
+    "experiments": 7,
+    "course": 7,
+    "bench": 7,
+    "cli": 8,
+    "__main__": 8,
+}
+# `qnn_ref` itself only collects public names, so it may import from every floor; to import *it*
+# is to depend on all of them, which only floor 7 and above may do.
+PUBLIC_NAMES_FLOOR = 6
+# They stand beside the network, not on top of it: arrays come in, arrays go out.
+ALONE = {"datasets", "plots"}
+
+REQUIRED = {"numpy", "numba", "llvmlite", "matplotlib", "tqdm"}  # llvmlite comes with numba
+GROUND = {"numpy", "numba", "llvmlite"}  # all that floor 1 may use
+# A module that is *about* an optional library may import it at its top, and is then as optional.
+OPTIONAL_MODULES = {"qnn_ref.checking.strategies": {"hypothesis"}}
+
+
+class Import(NamedTuple):
+    """One import statement: the absolute module or name that it asks for, and where."""
+
+    target: str
+    line: int
+    lazy: bool  # inside a function
+    typing_only: bool  # under `if TYPE_CHECKING:`
+
+
+def is_typing_guard(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def imports_of(module: str, tree: ast.Module, is_package: bool) -> list[Import]:
+    """All imports of a module, `from a import b` as `a.b`, relative ones made absolute."""
+    package = module if is_package else module.rpartition(".")[0]
+    found: list[Import] = []
+
+    def visit(node: ast.AST, lazy: bool, typing_only: bool) -> None:
+        targets: list[str] = []
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            targets = [f"{base}.{alias.name}" for alias in node.names]
+        found.extend(Import(target, node.lineno, lazy, typing_only) for target in targets)
+        lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        typing_only = typing_only or is_typing_guard(node)
+        for child in ast.iter_child_nodes(node):
+            visit(child, lazy, typing_only)
+
+    visit(tree, False, False)
+    return found
+
+
+def read_sources(sources: dict[str, str]) -> dict[str, tuple[list[Import], bool]]:
+    """Map a dotted module name to its imports; `sources` maps file names to source texts."""
+    modules = {}
+    for name, text in sources.items():
+        parts = list(Path(name).with_suffix("").parts)
+        is_package = parts[-1] == "__init__"
+        module = ".".join(parts[:-1] if is_package else parts)
+        modules[module] = (imports_of(module, ast.parse(text), is_package), is_package)
+    return modules
+
+
+def resolve(target: str, modules: dict) -> str:
+    """The module of the package that an import of `target` loads: the longest known prefix."""
+    while target not in modules and "." in target:
+        target = target.rpartition(".")[0]
+    return target
+
+
+def room(module: str) -> str:
+    """The name that has a floor: `qnn_ref.bits.words` -> `bits`, `qnn_ref` -> ``."""
+    return (module.split(".") + [""])[1]
+
+
+def floor_of(module: str) -> int | None:
+    return FLOORS.get(room(module)) if room(module) else PUBLIC_NAMES_FLOOR
+
+
+def floor_findings(sources: dict[str, str]) -> list[str]:
+    """Modules without a floor, upward imports, and neighbours of rooms that stand alone."""
+    modules = read_sources(sources)
+    findings = [f"{m}: has no floor; add it to FLOORS" for m in modules if floor_of(m) is None]
+    for module, (imports, _) in modules.items():
+        if module == "qnn_ref" or floor_of(module) is None:
+            continue
+        for item in imports:
+            if item.target.split(".")[0] != "qnn_ref":
+                continue
+            target = resolve(item.target, modules)
+            above = (floor_of(target) or 0) > floor_of(module)
+            if above or (room(module) in ALONE and room(target) != room(module)):
+                findings.append(
+                    f"{module}:{item.line}: on floor {floor_of(module)} imports {target}"
+                    f" (floor {floor_of(target)})" + ("" if above else ": it should stand alone")
+                )
+    return findings
+
+
+def circle_findings(sources: dict[str, str]) -> list[str]:
+    """Circles between modules, including those that a lazy import hides."""
+    modules = read_sources(sources)
+    graph: dict[str, set[str]] = {}
+    for module, (imports, _) in modules.items():
+        graph[module] = set()
+        for item in imports:
+            target = resolve(item.target, modules)
+            if target not in modules:
+                continue
+            graph[module].add(target)
+            # Loading a module runs the packages around it too, unless we are inside them already.
+            for depth in range(2, target.count(".") + 1):
+                package = ".".join(target.split(".")[:depth])
+                if not f"{module}.".startswith(f"{package}."):
+                    graph[module].add(package)
+        graph[module] -= {module, "qnn_ref"}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return ["circle: " + " <- ".join(error.args[1])]
+    return []
+
+
+def library_findings(sources: dict[str, str]) -> list[str]:
+    """Libraries that are not installed with the package, imported where that cannot be caught."""
+    modules = read_sources(sources)
+    findings = []
+    for module, (imports, _) in modules.items():
+        for item in imports:
+            library = item.target.split(".")[0]
+            if item.lazy or item.typing_only or library in sys.stdlib_module_names:
+                continue
+            if library == "qnn_ref":
+                target = resolve(item.target, modules)
+                if target in OPTIONAL_MODULES:
+                    findings.append(f"{module}:{item.line}: {target} is optional; import it late")
+                continue
+            allowed = GROUND if FLOORS.get(room(module)) == 1 else REQUIRED
+            if library not in allowed | OPTIONAL_MODULES.get(module, set()):
+                findings.append(f"{module}:{item.line}: {library}: import it where it is needed")
+    return findings
+
+
+CHECKS = [floor_findings, circle_findings, library_findings]
+
+
+@pytest.fixture(scope="module")
+def package_sources() -> dict[str, str]:
+    files = sorted((ROOT / "qnn_ref").rglob("*.py"))
+    return {str(f.relative_to(ROOT)): f.read_text(encoding="utf-8") for f in files}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_package_keeps_its_floors(check, package_sources):
+    assert not check(package_sources), "\n" + "\n".join(check(package_sources))
+
+
+# The checker is a program too: it must see each of these faults, and nothing in sound code.
+
+SOUND = {
+    "qnn_ref/__init__.py": "from qnn_ref.network import Sequential\nfrom . import cli",
+    "qnn_ref/shifts.py": "import math\nimport numpy as np\nfrom numba import njit",
+    "qnn_ref/bits/__init__.py": "from .words import pack",
+    "qnn_ref/bits/words.py": "def pack(): ...",
+    "qnn_ref/bits/gemm.py": "from .words import pack\nfrom qnn_ref.bits import words",
+    "qnn_ref/quantizers.py": "from .shifts import ap2",
+    "qnn_ref/layers/__init__.py": "from .dense import Dense",
+    "qnn_ref/layers/dense.py": "from ..quantizers import Sign\nfrom .base import Layer",
+    "qnn_ref/layers/base.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n import torch",
+    "qnn_ref/network.py": "import qnn_ref.layers.dense\nfrom .layers import Dense",
+    "qnn_ref/packed/__init__.py": "from .network import PackedNetwork",
+    "qnn_ref/packed/network.py": "from ..training import evaluate\nfrom .file import read",
+    "qnn_ref/packed/file.py": "import json",
+    "qnn_ref/training.py": "from .network import Sequential",
+    "qnn_ref/checking/strategies.py": "import hypothesis",
+    "qnn_ref/datasets/__init__.py": "def load():\n    import pooch",
+    "qnn_ref/cli/__init__.py": "from qnn_ref import Sequential, datasets",
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_sound_code_has_no_finding(check):
+    assert check(SOUND) == []
+
+
+@pytest.mark.parametrize(
+    ("check", "file", "text", "words"),
+    [
+        (floor_findings, "shifts.py", "import qnn_ref.quantizers", "shifts:1: on floor 1"),
+        (floor_findings, "shifts.py", "from .quantizers import Sign", "imports qnn_ref.quantizers"),
+        (
+            floor_findings,
+            "bits/gemm.py",
+            "from ..layers import base",
+            "imports qnn_ref.layers.base",
+        ),
+        (floor_findings, "shifts.py", "def f():\n    from . import cli", "shifts:2: on floor 1"),
+        (floor_findings, "quantizers.py", "import qnn_ref", "imports qnn_ref (floor 6)"),
+        (floor_findings, "network.py", "from qnn_ref import Sequential", "imports qnn_ref (floor"),
+        (floor_findings, "plots.py", "from .network import Sequential", "should stand alone"),
+        (floor_findings, "plots.py", "from . import datasets", "should stand alone"),
+        (floor_findings, "datasets/__init__.py", "from ..shifts import ap2", "should stand alone"),
+        (floor_findings, "helpers.py", "", "helpers: has no floor"),
+        (circle_findings, "bits/words.py", "from .gemm import f", "bits.gemm"),
+        (circle_findings, "bits/words.py", "def pack():\n    from .gemm import f", "bits.words"),
+        (circle_findings, "bits/words.py", "from . import gemm", "bits.words"),
+        (circle_findings, "layers/dense.py", "from qnn_ref.layers import Dense", "layers.dense"),
+        (circle_findings, "shifts.py", "import qnn_ref.quantizers", "qnn_ref.shifts"),
+        (circle_findings, "layers/base.py", "from ..network import f", "qnn_ref.network"),
+        (circle_findings, "training.py", "import qnn_ref.packed.file", "qnn_ref.packed"),
+        (library_findings, "network.py", "import torch", "network:1: torch"),
+        (library_findings, "network.py", "from scipy.io import loadmat", "scipy"),
+        (library_findings, "network.py", "try:\n    import PIL\nexcept ImportError: ...", "PIL"),
+        (library_findings, "network.py", "class A:\n    import pooch", "network:2: pooch"),
+        (library_findings, "checking/__init__.py", "import hypothesis", "hypothesis"),
+        (library_findings, "checking/__init__.py", "from . import strategies", "import it late"),
+        (library_findings, "bits/words.py", "import matplotlib.pyplot", "matplotlib"),
+        (library_findings, "shifts.py", "import tqdm", "tqdm"),
+    ],
+)
+def test_broken_code_is_found(check, file, text, words):
+    findings = check(SOUND | {f"qnn_ref/{file}": text})
+    assert words in "\n".join(findings)

@@ -1,0 +1,292 @@
+"""House rules that no linter knows, as small programs over the syntax trees.
+
+A rule takes a file's name and its text and returns findings, "file:line: what is wrong". The second
+half of this file shows each rule a broken snippet: a rule that cannot fail is no rule.
+"""
+
+import ast
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def is_keyword(node: ast.AST, name: str) -> bool:
+    """Whether a call passes `name=` something else than a plain False."""
+    return (
+        isinstance(node, ast.keyword)
+        and node.arg == name
+        and not (isinstance(node.value, ast.Constant) and node.value.value is False)
+    )
+
+
+def no_print(name: str, text: str) -> list[str]:
+    """Only the command line prints; a library returns."""
+    if name.startswith("qnn_ref/cli/"):
+        return []
+    return [
+        f"{name}:{node.lineno}: print"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "pprint.pprint")
+    ]
+
+
+def no_pickle(name: str, text: str) -> list[str]:
+    """A file that is read must not be able to run code."""
+    unsafe = {"pickle", "cPickle", "dill", "shelve", "marshal", "joblib"}
+    findings = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else names
+            found = unsafe & {n.split(".")[0] for n in names}
+            findings += [f"{name}:{node.lineno}: import of {n}" for n in found]
+        elif is_keyword(node, "allow_pickle"):
+            findings.append(f"{name}:{node.value.lineno}: allow_pickle is not False")
+    return findings
+
+
+def no_fastmath(name: str, text: str) -> list[str]:
+    """Reordered float operations would break every statement of the form 'bit for bit'."""
+    return [
+        f"{name}:{node.value.lineno}: fastmath"
+        for node in ast.walk(ast.parse(text))
+        if is_keyword(node, "fastmath")
+    ]
+
+
+def no_bare_except(name: str, text: str) -> list[str]:
+    """Errors are caught by name; nothing is swallowed unseen."""
+    return [
+        f"{name}:{node.lineno}: except without a name, or one that swallows everything"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ExceptHandler)
+        and (
+            node.type is None
+            or (
+                ast.unparse(node.type) in ("Exception", "BaseException")
+                and isinstance(node.body[0], ast.Pass)
+            )
+        )
+    ]
+
+
+def cached_kernels_stand_alone(name: str, text: str) -> list[str]:
+    """A kernel with `cache=True` uses nothing from other files of the package.
+
+    Numba's disk cache looks at the kernel's own file only: after an edit of a helper elsewhere it
+    would go on running the old code. The popcount intrinsic is the one exception.
+    """
+    tree = ast.parse(text)
+    imported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.level or "qnn_ref" in (node.module or ""))
+        for alias in node.names
+    } - {"popcount"}
+    cached = {  # kernel = njit(cache=True), used as @kernel
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and "cache=True" in ast.unparse(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    findings = []
+    for node in ast.walk(tree):
+        if isinstance(node, Function) and any(
+            "cache=True" in text or text in cached
+            for text in (ast.unparse(d) for d in node.decorator_list)
+        ):
+            inside = [n for statement in node.body for n in ast.walk(statement)]
+            used = {n.id for n in inside if isinstance(n, ast.Name)} & imported
+            findings += [f"{name}:{node.lineno}: cached {node.name} uses {u}" for u in sorted(used)]
+    return findings
+
+
+def no_machine_paths(name: str, text: str) -> list[str]:
+    """No file names a folder of the machine where it was written."""
+    folder = re.compile(r"(?<![\w.~/])/(home|Users|root|tmp|work|mnt)/\w|\b[A-Z]:\\\\?Users\b")
+    return [
+        f"{name}:{number}: path of one machine: {line.strip()[:60]}"
+        for number, line in enumerate(text.splitlines(), 1)
+        if folder.search(line)
+    ]
+
+
+def no_unfinished_work(name: str, text: str) -> list[str]:
+    """What is not done is an issue, not a comment."""
+    mark = re.compile(r"\b(TO[D]O|FIX[M]E|XX[X]|raise NotImplemented[E]rror)\b")
+    return [
+        f"{name}:{number}: {line.strip()[:60]}"
+        for number, line in enumerate(text.splitlines(), 1)
+        if mark.search(line)
+    ]
+
+
+def names_in(text: str) -> set[str]:
+    """Every identifier that a Python file uses (comments and strings do not count)."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def twins_are_tested(sources: dict[str, str], tests: dict[str, str]) -> list[str]:
+    """Every `f_reference` stands above its fast form `f`, and one test file uses both."""
+    used = {name: names_in(text) for name, text in tests.items()}
+    findings = []
+    for name, text in sources.items():
+        functions = [node for node in ast.parse(text).body if isinstance(node, Function)]
+        for node in functions:
+            if not node.name.endswith("_reference"):
+                continue
+            fast = node.name.removesuffix("_reference")
+            where = f"{name}:{node.lineno}: {node.name}"
+            if not any(f.name == fast and f.lineno > node.lineno for f in functions):
+                findings.append(f"{where} has no fast form {fast} under it")
+            if not any({node.name, fast} <= names for names in used.values()):
+                findings.append(f"{where}: no test file uses both it and {fast}")
+    return findings
+
+
+# The rules, and the files that they hold for.
+
+PACKAGE_RULES = [
+    no_print,
+    no_pickle,
+    no_fastmath,
+    no_bare_except,
+    cached_kernels_stand_alone,
+]
+TEXT_RULES = [no_machine_paths, no_unfinished_work]
+TEXT_FILES = {".py", ".md", ".toml", ".cff", ".yaml", ".ipynb", ".csv", ".txt", ""}
+SKIPPED = re.compile(r"(\..*|.*_cache|__pycache__|build|dist|runs)")
+
+
+def read(files: Iterable[Path]) -> dict[str, str]:
+    return {f.relative_to(ROOT).as_posix(): f.read_text(encoding="utf-8") for f in sorted(files)}
+
+
+def text_files() -> Iterator[Path]:
+    """The texts of the repository: its files, without caches and virtual environments."""
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if not SKIPPED.fullmatch(name)]
+        yield from (Path(folder, name) for name in files if Path(name).suffix in TEXT_FILES)
+
+
+@pytest.mark.parametrize("rule", PACKAGE_RULES, ids=lambda rule: rule.__name__)
+def test_the_package_keeps(rule):
+    sources = read((ROOT / "qnn_ref").rglob("*.py"))
+    findings = [finding for name, text in sources.items() for finding in rule(name, text)]
+    assert not findings, "\n" + "\n".join(findings)
+
+
+@pytest.mark.parametrize("rule", TEXT_RULES, ids=lambda rule: rule.__name__)
+def test_all_texts_keep(rule):
+    findings = [
+        finding for name, text in read(text_files()).items() for finding in rule(name, text)
+    ]
+    assert not findings, "\n" + "\n".join(findings)
+
+
+def test_every_twin_is_tested():
+    sources = read((ROOT / "qnn_ref").rglob("*.py"))
+    findings = twins_are_tested(sources, read((ROOT / "tests").rglob("test_*.py")))
+    assert not findings, "\n" + "\n".join(findings)
+
+
+# Each rule finds its fault and leaves sound code alone.
+
+GOOD = '''
+"""A file."""
+
+
+def read(file, name):
+    """The array of that name."""
+    try:
+        return np.load(file, allow_pickle=False)[name]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: {error}") from error
+
+
+@njit(cache=True, fastmath=False)
+def total(x):
+    """The sum."""
+    return x.sum()
+'''
+
+
+@pytest.mark.parametrize("rule", PACKAGE_RULES + TEXT_RULES, ids=lambda rule: rule.__name__)
+def test_sound_code_has_no_finding(rule):
+    assert rule("qnn_ref/a.py", GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "old", "new", "words"),
+    [
+        (no_print, "x.sum()", "print(x)", "a.py:16: print"),
+        (no_pickle, '"""A file."""', "import pickle", "import of pickle"),
+        (no_pickle, '"""A file."""', "from joblib import load", "import of joblib"),
+        (no_pickle, "allow_pickle=False", "allow_pickle=True", "allow_pickle"),
+        (no_pickle, "allow_pickle=False", "allow_pickle=flag", "allow_pickle"),
+        (no_fastmath, "fastmath=False", "fastmath=True", "fastmath"),
+        (no_fastmath, "fastmath=False", "fastmath={'nnan'}", "fastmath"),
+        (no_bare_except, " (OSError, ValueError) as error", "", "except without a name"),
+        (no_bare_except, "@njit", "try: f()\nexcept Exception: pass\n@njit", "swallows"),
+        (no_machine_paths, "The sum", "See /" + "home/ada/notes", "path of one machine"),
+        (no_machine_paths, "The sum", "See C:\\" + "Users\\ada", "path of one machine"),
+        (no_unfinished_work, "The sum", "TO" + "DO: the sum", "a.py:15"),
+        (no_unfinished_work, "return x.sum()", "raise NotImplemented" + "Error", "a.py:16"),
+    ],
+)
+def test_broken_code_is_found(rule, old, new, words):
+    assert old in GOOD
+    assert words in "\n".join(rule("qnn_ref/a.py", GOOD.replace(old, new)))
+
+
+def test_the_command_line_may_print():
+    assert no_print("qnn_ref/cli/demo.py", "print(1)") == []
+
+
+@pytest.mark.parametrize(
+    "decorator", ["njit(cache=True)", "njit(parallel=True, cache=True)", "fast"]
+)
+def test_a_cached_kernel_must_not_use_another_file(decorator):
+    text = (
+        f"from .words import tail\nfast = njit(cache=True)\n@{decorator}\ndef f(x): return tail(x)"
+    )
+    assert "cached f uses tail" in "\n".join(cached_kernels_stand_alone("a.py", text))
+    assert cached_kernels_stand_alone("a.py", text.replace("cache=True", "cache=False")) == []
+    assert cached_kernels_stand_alone("a.py", text.replace("tail", "popcount")) == []
+
+
+TWIN = "def add_reference(a): ...\ndef add(a): ..."
+
+
+@pytest.mark.parametrize(
+    ("source", "test", "words"),
+    [
+        (TWIN, "assert add(1) == add_reference(1)", ""),
+        (TWIN, "from m import add, add_reference", ""),
+        (TWIN, "assert m.add(1) == m.add_reference(1)", ""),
+        (TWIN, "assert add(1) == 2", "no test file uses both"),
+        (TWIN, "assert add_reference(1) == 2", "no test file uses both"),
+        (TWIN, "# add_reference\nassert add(1) == 2", "no test file uses both"),
+        (TWIN.replace("def add(", "def sum("), "add(add_reference(1))", "no fast form add"),
+        ("def add(a): ...\ndef add_reference(a): ...", "add(add_reference(1))", "no fast form add"),
+    ],
+)
+def test_twins_stand_above_their_fast_form_and_are_compared(source, test, words):
+    findings = twins_are_tested({"qnn_ref/m.py": source}, {"tests/test_m.py": test})
+    assert (words in findings[0]) if words else findings == []

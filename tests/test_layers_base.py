@@ -1,0 +1,227 @@
+"""Parameter with its two faces, the checks that every layer shares, and the Glorot scale."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qnn_ref.layers import Dense, Layer, Parameter, glorot_scale
+from qnn_ref.layers.base import needs_rng
+from qnn_ref.quantizers import Quantizer, Sign
+
+SEEDS = st.integers(0, 2**32)
+
+
+class Halves(Quantizer):
+    """Codes are the nearest whole number of halves."""
+
+    def encode(self, x, noise=None):
+        return np.round(2 * x), 0.5
+
+
+# The scale gamma of Algorithm 1
+
+
+@given(st.integers(1, 10_000), st.integers(1, 10_000))
+def test_glorot_scale_is_the_inverse_of_the_initialisation_coefficient(fan_in, fan_out):
+    scale = glorot_scale(fan_in, fan_out)
+    assert isinstance(scale, float)
+    assert math.isclose(1 / scale, math.sqrt(1.5 / (fan_in + fan_out)), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "fan_in, fan_out, scale",
+    [
+        (784, 4096, 57.04),  # the MNIST networks of section 4.2
+        (4096, 4096, 73.90),
+        (4096, 10, 52.32),
+        (784, 2048, 43.45),
+        (2048, 10, 37.04),
+        (9 * 3, 9 * 128, 28.0),  # the first convolution for CIFAR-10
+    ],
+)
+def test_glorot_scale_of_the_papers_layers(fan_in, fan_out, scale):
+    assert abs(glorot_scale(fan_in, fan_out) - scale) < 0.06
+
+
+# Parameter: latent and quantized
+
+
+@given(st.sampled_from([np.float32, np.float64]), SEEDS)
+def test_latent_is_real_and_quantized_is_plus_or_minus_one(dtype, seed):
+    start = np.random.default_rng(seed).uniform(-1, 1, (3, 4)).astype(dtype)
+    start[0, 0] = 0
+    p = Parameter(start, Sign(), bound=1.0)
+    np.testing.assert_array_equal(p.latent, start)
+    np.testing.assert_array_equal(p.quantized, np.where(start >= 0, 1, -1))
+    assert p.quantized.dtype == p.latent.dtype == p.dtype == dtype
+    assert p.shape == (3, 4)
+    assert p.size == 12
+    assert p.grad is None
+
+
+def test_quantized_is_scale_times_codes():
+    p = Parameter(np.array([0.4, -0.9, 0.1], np.float32), Halves())
+    np.testing.assert_array_equal(p.codes, [1, -2, 0])
+    np.testing.assert_array_equal(p.quantized, np.array([0.5, -1, 0], np.float32))
+    assert p.scale == 0.5
+    assert p.quantized.dtype == np.float32
+
+
+def test_without_a_quantizer_both_faces_are_the_same():
+    p = Parameter(np.array([0.3, -2.0]))
+    np.testing.assert_array_equal(p.quantized, p.latent)
+    assert p.scale == 1
+    assert p.bound == math.inf
+    assert p.learning_rate_scale == 1
+    p.assign(np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(p.codes, [1, 2])
+
+
+def test_starting_value_is_copied_and_the_latent_view_is_read_only():
+    start = np.array([[0.5, -0.5], [0.25, 1.0]])
+    p = Parameter(start.T, Sign())
+    start[...] = -9
+    np.testing.assert_array_equal(p.latent, [[0.5, 0.25], [-0.5, 1.0]])
+    assert p.latent.flags.c_contiguous
+    with pytest.raises(ValueError, match="read-only"):
+        p.latent[0, 0] = 3
+
+
+def test_assign_and_edit_drop_the_cached_codes():
+    p = Parameter(np.array([0.5, -0.5]), Sign())
+    np.testing.assert_array_equal(p.quantized, [1, -1])
+    p.assign(np.array([-0.25, 0.25]))
+    np.testing.assert_array_equal(p.latent, [-0.25, 0.25])
+    np.testing.assert_array_equal(p.quantized, [-1, 1])
+    with p.edit() as latent:
+        latent *= -1
+    np.testing.assert_array_equal(p.quantized, [1, -1])
+
+
+def break_off(p):
+    with p.edit() as latent:
+        latent[0] = -1
+        raise KeyError
+
+
+def test_an_edit_that_fails_half_way_leaves_no_stale_codes():
+    p = Parameter(np.array([0.5, 0.5]), Sign())
+    np.testing.assert_array_equal(p.codes, [1, 1])
+    with pytest.raises(KeyError):
+        break_off(p)
+    np.testing.assert_array_equal(p.codes, Sign().quantize(p.latent))
+
+
+def test_assigned_values_are_copied_in_the_parameters_float_type():
+    p = Parameter(np.zeros(2, np.float32), Sign())
+    value = np.array([0.1, -0.1])
+    p.assign(value)
+    value[...] = 7
+    assert p.dtype == np.float32
+    np.testing.assert_array_equal(p.latent, np.array([0.1, -0.1], np.float32))
+
+
+def test_astype_changes_latent_codes_and_gradient():
+    p = Parameter(np.array([0.1, -0.7], np.float32), Sign())
+    assert p.codes.dtype == np.float32
+    p.grad = np.ones(2, np.float32)
+    p.astype(np.float64)
+    assert p.dtype == p.codes.dtype == p.grad.dtype == np.float64
+    np.testing.assert_array_equal(p.latent, np.array([0.1, -0.7], np.float32).astype(np.float64))
+
+
+def test_a_deep_copy_has_arrays_of_its_own():
+    for quantizer in (None, Sign()):
+        p = Parameter(np.array([0.5, -0.5]), quantizer)
+        _ = p.codes
+        twin = copy.deepcopy(p)
+        twin.assign(np.array([-0.5, 0.75]))
+        np.testing.assert_array_equal(p.latent, [0.5, -0.5])
+        np.testing.assert_array_equal(p.quantized, [0.5, -0.5] if quantizer is None else [1, -1])
+        expected = [-0.5, 0.75] if quantizer is None else [-1, 1]
+        np.testing.assert_array_equal(twin.quantized, expected)
+
+
+# What every layer shares
+
+
+def test_layer_defaults_say_nothing_and_hold_nothing():
+    layer = Layer().build((3, 2))
+    assert layer.input_shape == (3, 2)
+    assert layer.dtype == np.float32
+    assert layer.output_shape((3, 2)) == (3, 2)
+    assert layer.output_encoding(None) is None
+    assert layer.parameters() == {}
+    assert layer.buffers() == {}
+    assert layer.sublayers() == []
+    assert layer.differentiable
+    assert layer.needs_input_gradient
+
+
+def test_astype_reaches_layers_inside_layers_and_forgets_the_last_forward():
+    class Holder(Layer):
+        def __init__(self):
+            self.inner = Dense(2)
+
+        def sublayers(self):
+            return [self.inner]
+
+    holder = Holder().build((3,))
+    holder.inner.build((3,), np.random.default_rng(0))
+    holder.inner.forward(np.ones((2, 3), np.float32), training=True)
+    holder.astype(np.float64)
+    assert holder.dtype == holder.inner.dtype == holder.inner.weight.dtype == np.float64
+    with pytest.raises(RuntimeError, match="training=True"):
+        holder.inner.backward(np.ones((2, 2)))
+
+
+def test_building_again_forgets_the_last_forward():
+    rng = np.random.default_rng(0)
+    layer = Dense(2).build((3,), rng)
+    layer.forward(np.ones((2, 3), np.float32), training=True)
+    layer.build((3,), rng)
+    with pytest.raises(RuntimeError, match=r"Dense\.backward"):
+        layer.backward(np.ones((2, 2), np.float32))
+
+
+BUILT = Layer().build((4, 2))
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: Parameter(np.zeros(3)).assign(np.zeros(4)), ValueError, ["value:", "(3,)", "(4,)"]),
+        (lambda: Parameter(np.zeros((1, 3))).assign(np.zeros(3)), ValueError, ["value:", "(1, 3)"]),
+        (lambda: Parameter(np.zeros(3)).assign(1.0), ValueError, ["value:", "(3,)", "()"]),
+        (lambda: BUILT.check_input(np.zeros((2, 4), "f")), ValueError, ["x:", "(batch, 4, 2)"]),
+        (lambda: BUILT.check_input(np.zeros((4, 2), "f")), ValueError, ["x:", "(4, 2)"]),
+        (lambda: BUILT.check_input(np.zeros((1, 2, 4), "f")), ValueError, ["x:", "(1, 2, 4)"]),
+        (lambda: BUILT.check_input(np.zeros((0, 4, 2), "f")), ValueError, ["x:", "at least one"]),
+        (lambda: BUILT.check_input(np.zeros((1, 4, 2))), TypeError, ["x:", "float32", "float64"]),
+        (
+            lambda: BUILT.check_input(np.zeros((1, 4, 2), np.int32)),
+            TypeError,
+            ["x:", "float32", "int32"],
+        ),
+        (lambda: Layer().check_input(np.zeros((1, 2))), RuntimeError, ["Layer", "not built"]),
+        (lambda: BUILT.forward(np.zeros((1, 4, 2))), TypeError, ["Layer", "forward"]),
+        (lambda: BUILT.backward(np.zeros((1, 4, 2))), TypeError, ["Layer", "backward"]),
+        (lambda: BUILT.saved(), RuntimeError, ["Layer.backward", "training=True"]),
+        (lambda: needs_rng(None, BUILT), TypeError, ["rng:", "Layer", "NoneType"]),
+        (lambda: needs_rng(7, BUILT), TypeError, ["rng:", "Generator", "int"]),
+    ],
+)
+def test_bad_arguments_are_refused_with_their_name(call, error, words):
+    with pytest.raises(error) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_generator_is_handed_on():
+    rng = np.random.default_rng(0)
+    assert needs_rng(rng, BUILT) is rng
