@@ -7,10 +7,12 @@ the history, and the best epoch's arrays. A resumed run ends in the same bits.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,20 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 HEADER = "header"
+
+# What NumPy and zipfile raise over damaged or hostile bytes, from a wrong checksum to an unknown
+# method of compression, a password, or a shape that no memory holds.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class FileError(ValueError):
@@ -43,6 +59,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     ------
     file
         Open for writing bytes.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written: no such folder, no permission, a full disk.
     """
     path = Path(path)
     try:
@@ -59,12 +80,16 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
         raise
 
 
-def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], header: Any) -> None:
+def save_arrays(
+    path: str | os.PathLike[str], arrays: dict[str, Array], header: dict[str, Any]
+) -> None:
     """Write arrays and a JSON header to one .npz, atomically.
 
     Parameters
@@ -72,12 +97,14 @@ def save_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], header: 
     path : path
     arrays : dict of arrays
         Plain numbers; object arrays are refused.
-    header : object
+    header : dict
         Whatever JSON can hold; must carry "kind" and "version".
     """
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"arrays[{name!r}]: expected numbers, got dtype {array.dtype}")
+    # A damaged table of contents can hide arrays: their names stand in the header too.
+    header = header | {"arrays": list(arrays)}
     text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     with atomic_write(path) as file:
         np.savez(file, **{HEADER: text}, **arrays)  # type: ignore[arg-type]
@@ -108,20 +135,25 @@ def load_arrays(
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        # np.load would leave a damaged file open that it opened itself.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
         header = json.loads(arrays.pop(HEADER).tobytes())
     except FileNotFoundError as error:
         raise FileError(f"{path}: there is no such file") from error
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         reason = "no header in it" if isinstance(error, KeyError) else error
-        raise FileError(f"{path}: not a qnn_ref {kind} file, or a damaged one ({reason})") from error
+        raise FileError(
+            f"{path}: not a qnn_ref {kind} file, or a damaged one ({reason})"
+        ) from error
     if not isinstance(header, dict) or header.get("kind") != kind:
         raise FileError(f"{path}: expected a qnn_ref {kind} file, got another kind of file")
     if not isinstance(header.get("version"), int) or header["version"] > version:
         raise FileError(
             f"{path}: {kind} version {header.get('version')}; this package reads up to {version}"
         )
+    if header.pop("arrays", None) != list(arrays):
+        raise FileError(f"{path}: damaged {kind} file: not the arrays that its header names")
     return arrays, header
 
 
@@ -162,28 +194,39 @@ def load_checkpoint(path: str | os.PathLike[str], run: Any) -> None:
     Raises
     ------
     FileError
-        If the file is damaged or belongs to another network or optimizer.
+        If the file is damaged or belongs to another network or optimizer; the run is unchanged.
     """
     arrays, header = load_arrays(path, "checkpoint", 1)
+    if header.get("optimizer") != type(run.optimizer).__name__:
+        raise FileError(
+            f"{path}: the run used {header.get('optimizer')}, not {type(run.optimizer).__name__}"
+        )
+    try:
+        _restore(copy.deepcopy(run), arrays, header)  # a trial: nothing may change half-way
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(f"{path}: belongs to another run, or is damaged: {error}") from error
+    _restore(run, arrays, header)
+
+
+def _restore(run: Any, arrays: dict[str, Array], header: dict[str, Any]) -> None:
+    """Put arrays and header of a checkpoint into a run; an error where they do not fit."""
     groups: dict[str, dict[str, Array]] = {"network": {}, "best": {}, "moments": {}}
     for name, array in arrays.items():
         group, _, rest = name.partition("/")
         groups[group][rest] = array
-    if header["optimizer"] != type(run.optimizer).__name__:
-        raise FileError(
-            f"{path}: the run used {header['optimizer']}, not {type(run.optimizer).__name__}"
-        )
-    try:
-        run.network.set_arrays(groups["network"])
-    except ValueError as error:
-        raise FileError(f"{path}: belongs to another network: {error}") from error
-    run.optimizer.steps = header["steps"]
-    run.optimizer.state = {}
-    for name, array in groups["moments"].items():
-        parameter, _, moment = name.rpartition("/")
-        run.optimizer.state.setdefault(parameter, {})[moment] = array
-    for rng, state in zip((run.rng, run.network.rng), header["generators"], strict=True):
+    network, optimizer = run.network, run.optimizer
+    if groups["best"]:
+        network.set_arrays(groups["best"])  # only to see that they fit
+    network.set_arrays(groups["network"])
+    optimizer.steps, optimizer.state = int(header["steps"]), {}
+    for name, parameter in network.parameters().items() if optimizer.steps else ():
+        moments = {m: groups["moments"].pop(f"{name}/{m}") for m in optimizer.moments}
+        if any((a.shape, a.dtype) != (parameter.shape, parameter.dtype) for a in moments.values()):
+            raise ValueError(f"the moments of {name} have another shape or dtype than it")
+        optimizer.state[name] = moments
+    if groups["moments"]:
+        raise ValueError(f"the optimizer has no {sorted(groups['moments'])[0]}")
+    for rng, state in zip((run.rng, network.rng), header["generators"], strict=True):
         rng.bit_generator.state = state
-    run.history = header["history"]
-    run.best = groups["best"]
-    run.best_epoch = header["best_epoch"]
+    run.history = [dict(entry) for entry in header["history"]]
+    run.best, run.best_epoch = groups["best"], header["best_epoch"]

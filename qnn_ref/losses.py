@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[Any]
 
 
-def check_labels(labels: ArrayLike, examples: int, classes: int) -> Array:
+def check_labels(labels: ArrayLike, examples: int, classes: int, name: str = "labels") -> Array:
     """Return labels as integers (batch,), or say what is wrong with them.
 
     Parameters
@@ -21,6 +21,8 @@ def check_labels(labels: ArrayLike, examples: int, classes: int) -> Array:
         How many there must be.
     classes : int
         Number of classes.
+    name : str
+        What the error message calls them.
 
     Returns
     -------
@@ -39,12 +41,12 @@ def check_labels(labels: ArrayLike, examples: int, classes: int) -> Array:
     """
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"labels: expected integers, got {labels.dtype}")
+        raise TypeError(f"{name}: expected integers, got {labels.dtype}")
     if labels.shape != (examples,):
-        raise ValueError(f"labels: expected shape ({examples},), got {labels.shape}")
+        raise ValueError(f"{name}: expected shape ({examples},), got {labels.shape}")
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(
-            f"labels: expected 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
+            f"{name}: expected 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
         )
     return labels.astype(np.int64)
 
@@ -52,7 +54,9 @@ def check_labels(labels: ArrayLike, examples: int, classes: int) -> Array:
 def _check_scores(scores: Array) -> Array:
     scores = np.asarray(scores)
     if scores.ndim != 2 or 0 in scores.shape:
-        raise ValueError(f"scores: expected a filled (batch, classes) array, got shape {scores.shape}")
+        raise ValueError(
+            f"scores: expected a filled (batch, classes) array, got shape {scores.shape}"
+        )
     if scores.dtype not in (np.float32, np.float64):
         raise TypeError(f"scores: expected float32 or float64, got {scores.dtype}")
     return scores
@@ -92,7 +96,7 @@ def signed_targets(targets: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Ar
                 f"{targets[np.abs(targets) != 1].flat[0]}; the hinge needs signed targets"
             )
         return targets.astype(dtype)
-    labels = check_labels(targets, *shape)
+    labels = check_labels(targets, shape[0], shape[1], "targets")
     signed = np.full(shape, -1, dtype)
     signed[np.arange(shape[0]), labels] = 1
     return signed

@@ -80,7 +80,7 @@ class Sequential:
         gradient: Array | None = dy
         for layer in reversed(self.layers[self._stop :]):
             gradient = layer.backward(gradient)  # type: ignore[arg-type]
-        return gradient
+        return gradient if self._stop == 0 else None
 
     def parameters(self) -> dict[str, Parameter]:
         """Every trained array, named like `2.Dense.weight`."""

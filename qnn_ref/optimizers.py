@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    r"""Learning rate :math:`\eta_e = \eta_0\,(\eta_{fin} / \eta_0)^{e / E}` in epoch e of E, from 0.
+    r"""Rate :math:`\eta_e = \eta_0\,(\eta_{fin} / \eta_0)^{e / E}` in epoch e of E, from 0.
 
     Parameters
     ----------
@@ -53,6 +53,10 @@ class Optimizer:
     ----------
     learning_rate : float
         The rate eta; a schedule may set it anew each epoch.
+
+    Source
+    ------
+    Algorithm 1, lines 10 and 11.
     """
 
     moments: tuple[str, ...] = ()
@@ -67,17 +71,19 @@ class Optimizer:
 
     def step(self, parameters: dict[str, Parameter]) -> None:
         """Move every parameter once, by the gradient that `backward` left in it."""
+        gradients: dict[str, Array] = {}
         for name, parameter in parameters.items():
             if parameter.grad is None:
-                raise RuntimeError(f"{name}: no gradient; call backward before the optimizer's step")
+                raise RuntimeError(f"{name}: no gradient; call backward before the step")
+            gradients[name] = parameter.grad
         self.steps += 1
         for name, parameter in parameters.items():
             if name not in self.state:
                 self.state[name] = {m: np.zeros_like(parameter.latent) for m in self.moments}
             with parameter.edit() as latent:
-                self.update(latent, parameter, **self.state[name])
+                self.update(latent, gradients[name], parameter, **self.state[name])
 
-    def update(self, latent: Array, parameter: Parameter, **moments: Array) -> None:
+    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
         """Change the latent array and the moments in place."""
         raise TypeError(f"{type(self).__name__} has no update rule")
 
@@ -123,9 +129,9 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.moments = ("velocity",) if momentum else ()
 
-    def update(self, latent: Array, parameter: Parameter, **moments: Array) -> None:
+    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
         real = latent.dtype.type
-        step = parameter.grad
+        step = grad
         if self.momentum:
             velocity = moments["velocity"]
             velocity *= real(self.momentum)
@@ -141,7 +147,8 @@ def adam_update_reference(
 ) -> None:
     r"""One Adam step with scale and clip, in place, in NumPy.
 
-    :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`, :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
+    :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`,
+    :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
     :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\eta\,\hat m / (\sqrt{\hat v} + \epsilon)\big)`
     with :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`.
 
@@ -214,7 +221,7 @@ class Adam(Optimizer):
         super().__init__(learning_rate)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
-    def update(self, latent: Array, parameter: Parameter, **moments: Array) -> None:
+    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
         rate = self.learning_rate * parameter.learning_rate_scale
         correction1, correction2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
         constants = np.array(
@@ -222,7 +229,7 @@ class Adam(Optimizer):
             + [correction1, correction2, self.epsilon],
             latent.dtype,
         )
-        arrays = (a.reshape(-1) for a in (latent, parameter.grad, *moments.values()))
+        arrays = (a.reshape(-1) for a in (latent, grad, *moments.values()))
         adam_update(*arrays, constants, latent.dtype.type(parameter.bound))
 
 
@@ -252,11 +259,11 @@ class AdaMax(Optimizer):
         super().__init__(learning_rate)
         self.beta1, self.beta2 = beta1, beta2
 
-    def update(self, latent: Array, parameter: Parameter, **moments: Array) -> None:
+    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
         real, (m, u) = latent.dtype.type, moments.values()
         m *= real(self.beta1)
-        m += real(1 - self.beta1) * parameter.grad
-        np.maximum(real(self.beta2) * u, np.abs(parameter.grad), out=u)
+        m += real(1 - self.beta1) * grad
+        np.maximum(real(self.beta2) * u, np.abs(grad), out=u)
         direction = np.divide(m, u, out=np.zeros_like(m), where=u > 0)
         step = real(self.learning_rate / (1 - self.beta1**self.steps)) * direction
         scaled_clipped_step(latent, step, parameter.learning_rate_scale, parameter.bound)

@@ -83,7 +83,8 @@ def as_real(x: Array, name: str = "x") -> Array:
     if x.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: expected a float32 or float64 array, got {x.dtype}")
     if x.size and np.isnan(x.min()):
-        raise ValueError(f"{name}: {np.isnan(x).sum()} of {x.size} values are NaN, which has no sign")
+        count = np.count_nonzero(np.isnan(x))
+        raise ValueError(f"{name}: {count} of {x.size} values are NaN, which has no sign")
     return x
 
 
@@ -174,10 +175,15 @@ def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
 
 
 class Quantizer:
-    """What every quantizer offers; `codes` are whole numbers in the float type of `x`."""
+    """What every quantizer offers; `codes` are whole numbers in the float type of `x`.
+
+    Source
+    ------
+    Sections 2.1 and 2.3; the split into codes and one scale is ours.
+    """
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
-        """Codes of `x`, any shape, and their scale; with `noise` from `draw`, the stochastic form."""
+        """Codes of `x`, any shape, and their scale; with `noise` of `draw`, stochastic ones."""
         raise TypeError(f"{type(self).__name__} does not say how it encodes")
 
     def surrogate(self, x: Array) -> Array:
@@ -292,7 +298,9 @@ class StochasticSign(Sign):
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array:
         if rng is None:
-            raise TypeError("rng: StochasticSign draws, so it needs a numpy.random.Generator, got None")
+            raise TypeError(
+                "rng: StochasticSign draws: it needs a numpy.random.Generator, got None"
+            )
         return rng.random(shape)
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:

@@ -319,7 +319,7 @@ def to_fixed(x: ArrayLike, fraction_bits: int) -> Array:
             f"x: expected |x| < 2^{63 - fraction_bits}, what int64 holds beside {fraction_bits} "
             f"fraction bits, got {float(x[large][0])}"
         )
-    scaled = np.ldexp(x.astype(np.float64), fraction_bits)
+    scaled = np.ldexp(x, fraction_bits)
     # Not floor(scaled + 0.5): that sum is rounded itself, and makes 1 of 0.49999999999999994.
     whole = np.floor(scaled)
     return np.asarray(whole + (scaled - whole >= 0.5)).astype(np.int64)

@@ -113,10 +113,9 @@ def train(
     network, optimizer = run.network, run.optimizer
     if not 1 <= batch_size <= len(images):
         raise ValueError(f"batch_size: expected 1 to {len(images)} (all images), got {batch_size}")
-    for given in (labels, validation[1]):
-        check_labels(given, len(given), network.output_shape[-1])
-    if len(labels) != len(images) or len(validation[1]) != len(validation[0]):
-        raise ValueError(f"labels: expected one an image ({len(images)}), got {len(labels)}")
+    classes = network.output_shape[-1]
+    labels = check_labels(labels, len(images), classes)
+    check_labels(validation[1], len(validation[0]), classes, "validation[1]")
     if len(validation[0]) == 0:
         raise ValueError("validation: expected at least one image, got none")
     first, steps = len(run.history), len(images) // batch_size
@@ -180,6 +179,8 @@ def error_rate(network: Any, images: Array, labels: Array, batch_size: int = 100
     -------
     float
     """
+    if np.shape(labels) != (len(images),):
+        raise ValueError(f"labels: expected shape ({len(images)},), got {np.shape(labels)}")
     wrong = np.count_nonzero(network.predict(images, batch_size) != labels)
     return 100 * int(wrong) / len(labels)
 

@@ -99,9 +99,7 @@ def test_codes_times_scale_have_the_gradient_of_the_surrogate():
     layer = Quantize(ThirdsOfOdds()).build((5,), dtype=np.float64)
     x, dvalue = rng.uniform(-2, 2, (2, 3, 5))
     _, scale = layer.quantizer.encode(x)
-    numeric = central_differences(
-        lambda v: float(np.sum(dvalue * layer.quantizer.surrogate(v))), x
-    )
+    numeric = central_differences(lambda v: float(np.sum(dvalue * layer.quantizer.surrogate(v))), x)
     layer.forward(x, training=True)
     assert worst_error(numeric, layer.backward(dvalue * scale)) < 1e-8
 
@@ -154,9 +152,7 @@ def test_hard_tanh_layer_clips_and_masks_at_its_bound(seed, bound, dtype):
 # Flatten
 
 
-@given(
-    hnp.array_shapes(min_dims=1, max_dims=4, max_side=4), st.sampled_from(DTYPES + [np.uint8])
-)
+@given(hnp.array_shapes(min_dims=1, max_dims=4, max_side=4), st.sampled_from(DTYPES + [np.uint8]))
 def test_flatten_keeps_the_order_and_undoes_itself(shape, dtype):
     layer = Flatten().build(shape[1:], dtype=dtype)
     x = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
@@ -195,7 +191,11 @@ NOISY = Quantize(StochasticSign()).build((3,))
 @pytest.mark.parametrize(
     "call, error, words",
     [
-        (lambda: IMAGES.forward(np.zeros((1, 2, 2, 1), "f")), TypeError, ["x:", "uint8", "float32"]),
+        (
+            lambda: IMAGES.forward(np.zeros((1, 2, 2, 1), "f")),
+            TypeError,
+            ["x:", "uint8", "float32"],
+        ),
         (lambda: IMAGES.forward(np.zeros((1, 2, 2, 1), np.int64)), TypeError, ["x:", "int64"]),
         (
             lambda: IMAGES.forward(np.zeros((1, 4), np.uint8)),

@@ -1,6 +1,7 @@
 """Data sets by name: where they are looked for, and what is refused."""
 
 import gzip
+import hashlib
 import importlib.resources
 import struct
 from pathlib import Path
@@ -173,6 +174,12 @@ def test_what_was_fetched_is_found():
     assert listed["fashion-mnist"].path == cache_folder() / "fashion-mnist"
 
 
+def test_what_came_with_the_code_is_read_before_the_cache():
+    cache_folder().mkdir()
+    (cache_folder() / "digits.npz").write_bytes(b"something else")
+    assert load("digits").source == str(ROOT / "data" / "digits.npz")
+
+
 def test_the_cache_is_in_the_home_folder_unless_told_otherwise(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     assert cache_folder() == tmp_path / "caches" / "qnn-ref"
@@ -274,8 +281,6 @@ def test_each_kind_of_damage_is_a_verdict(tmp_path):
 
 
 def test_an_archive_is_compared_with_the_same_checksums(tmp_path, monkeypatch):
-    import hashlib
-
     np.savez(tmp_path / "mnist.npz", **SMALL)
     checks = verify("mnist", tmp_path)
     assert [check.ok for check in checks] == [False] * 4

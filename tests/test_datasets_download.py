@@ -47,6 +47,11 @@ class Mirrors(BaseHTTPRequestHandler):
             "page": b"<html>sorry</html>",
             "empty": b"",
         }
+        if mirror == "odd-length":
+            self.send_response(200)
+            self.send_header("Content-Length", "many")
+            self.end_headers()
+            return
         if mirror not in bodies:
             self.send_error(404 if mirror == "absent" else 503)
             return
@@ -120,7 +125,9 @@ def test_without_a_folder_the_cache_is_filled(mirrors, tmp_path):
     assert files_in(tmp_path) == ALL
 
 
-@pytest.mark.parametrize("broken", ["absent", "down", "wrong", "cut", "short", "page", "empty"])
+@pytest.mark.parametrize(
+    "broken", ["absent", "down", "wrong", "cut", "short", "page", "empty", "odd-length"]
+)
 def test_the_next_mirror_is_tried(mirrors, tmp_path, broken):
     mirrors(broken, "good", "never-asked")
     fetch("mnist", tmp_path, progress=False)
@@ -135,7 +142,7 @@ def test_a_server_that_is_not_there(mirrors, tmp_path, monkeypatch, address):
     mirrors("good")
     entry = download.KNOWN["mnist"]
     # Port 1 is closed; the second is no address at all.
-    dead = ("http://127.0.0.1:1/", "http://", *entry.mirrors)
+    dead = ("http://127.0.0.1:1/", "http://[/", *entry.mirrors)
     monkeypatch.setitem(download.KNOWN, "mnist", known.Known((28, 28, 1), (), entry.sha256, dead))
     fetch("mnist", tmp_path, progress=False)
     assert files_in(tmp_path) == ALL
@@ -161,6 +168,7 @@ def test_no_mirror_has_it_and_nothing_is_left(mirrors, tmp_path, mirror, words):
     assert message.startswith("train-images-idx3-ubyte.gz: no mirror has it; http://127.0.0.1:")
     assert words in message
     assert "/absent/: 404" in message
+    assert "is missing" not in message  # a mirror that failed has one fault, not two
     assert list((tmp_path / "mnist").iterdir()) == []
 
 

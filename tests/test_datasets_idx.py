@@ -109,6 +109,7 @@ HUGE = header(*(2**32 - 1,) * 40) + b"x"
         (b"\0\0\x08", 3, "header incomplete: 3 bytes"),
         (TWELVE[:7], 3, "header incomplete: expected 16 bytes for 3 dimensions, found 7"),
         (TWELVE[:4], 3, "header incomplete: expected 16 bytes for 3 dimensions, found 4"),
+        (TWELVE[:15], 3, "header incomplete: expected 16 bytes for 3 dimensions, found 15"),
         (TWELVE[:-2], 3, "expected 12 bytes, found 10 (dimensions 3 x 2 x 2)"),
         (TWELVE + b"x", 3, "expected 12 bytes, found 13"),
         (TWELVE[:16], 3, "expected 12 bytes, found 0"),

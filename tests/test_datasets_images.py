@@ -109,6 +109,10 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
 
+HEAD = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 8, 0, 0, 0, 0))
+END = chunk(b"IEND", b"")
+PIXELS = zlib.compress(bytes(3 * 5), 0)
+LONG_TEXT = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**21)))
 VAST = (
     b"\x89PNG\r\n\x1a\n"
     + chunk(b"IHDR", struct.pack(">IIBBBBB", 2**30, 2**30, 8, 0, 0, 0, 0))
@@ -140,6 +144,9 @@ VAST = (
         (convert("1"), "PNG has mode 1"),
         (convert("I;16"), "PNG has mode I;16"),
         (VAST, "PNG is damaged"),
+        (HEAD + chunk(b"IDAT", PIXELS[:9]) + chunk(b"\xff\xff\xff\xff", b"") + END, "(broken PNG"),
+        (HEAD + chunk(b"IDAT", PIXELS[:9]) + END, "PNG is damaged"),
+        (HEAD + LONG_TEXT + chunk(b"IDAT", PIXELS) + END, "PNG is damaged (Decompressed data"),
         (png(np.zeros((3, 4), np.uint8))[:-3], "PNG is cut"),
     ],
 )

@@ -264,7 +264,11 @@ FLOAT32 = Dense(2).build((3,), np.random.default_rng(0))
         (lambda: Dense(2).build((3,)), TypeError, ["rng:", "Dense", "Generator"]),
         (lambda: Dense(2).build((3,), 7), TypeError, ["rng:", "int"]),
         (lambda: Dense(2).forward(np.zeros((1, 3), "f")), RuntimeError, ["Dense", "not built"]),
-        (lambda: FLOAT32.forward(np.zeros((2, 4), "f")), ValueError, ["x:", "(batch, 3)", "(2, 4)"]),
+        (
+            lambda: FLOAT32.forward(np.zeros((2, 4), "f")),
+            ValueError,
+            ["x:", "(batch, 3)", "(2, 4)"],
+        ),
         (lambda: FLOAT32.forward(np.zeros(3, "f")), ValueError, ["x:", "(3,)"]),
         (lambda: FLOAT32.forward(np.zeros((2, 5, 3), "f")), ValueError, ["x:", "(2, 5, 3)"]),
         (lambda: FLOAT32.forward(np.zeros((0, 3), "f")), ValueError, ["x:", "empty batch"]),

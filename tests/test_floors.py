@@ -44,8 +44,6 @@ ALONE = {"datasets", "plots"}
 
 REQUIRED = {"numpy", "numba", "llvmlite", "matplotlib", "tqdm"}  # llvmlite comes with numba
 GROUND = {"numpy", "numba", "llvmlite"}  # all that floor 1 may use
-# A module that is *about* an optional library may import it at its top, and is then as optional.
-OPTIONAL_MODULES = {"qnn_ref.checking.strategies": {"hypothesis"}}
 
 
 class Import(NamedTuple):
@@ -158,22 +156,20 @@ def circle_findings(sources: dict[str, str]) -> list[str]:
 
 
 def library_findings(sources: dict[str, str]) -> list[str]:
-    """Libraries that are not installed with the package, imported where that cannot be caught."""
-    modules = read_sources(sources)
+    """Optional libraries at the top of a module, or without an error that names their extra."""
     findings = []
-    for module, (imports, _) in modules.items():
+    for (module, (imports, _)), text in zip(
+        read_sources(sources).items(), sources.values(), strict=True
+    ):
+        required = GROUND if FLOORS.get(room(module)) == 1 else REQUIRED
         for item in imports:
             library = item.target.split(".")[0]
-            if item.lazy or item.typing_only or library in sys.stdlib_module_names:
+            if library in required | sys.stdlib_module_names | {"qnn_ref"} or item.typing_only:
                 continue
-            if library == "qnn_ref":
-                target = resolve(item.target, modules)
-                if target in OPTIONAL_MODULES:
-                    findings.append(f"{module}:{item.line}: {target} is optional; import it late")
-                continue
-            allowed = GROUND if FLOORS.get(room(module)) == 1 else REQUIRED
-            if library not in allowed | OPTIONAL_MODULES.get(module, set()):
+            if not item.lazy:
                 findings.append(f"{module}:{item.line}: {library}: import it where it is needed")
+            elif "qnn-ref[" not in text and room(module) != "bench":  # which skips absent peers
+                findings.append(f"{module}:{item.line}: {library}: no error names its extra")
     return findings
 
 
@@ -208,8 +204,8 @@ SOUND = {
     "qnn_ref/packed/network.py": "from ..training import evaluate\nfrom .file import read",
     "qnn_ref/packed/file.py": "import json",
     "qnn_ref/training.py": "from .network import Sequential",
-    "qnn_ref/checking/strategies.py": "import hypothesis",
-    "qnn_ref/datasets/__init__.py": "def load():\n    import pooch",
+    "qnn_ref/datasets/__init__.py": "def load():\n    import pooch  # qnn-ref[data]",
+    "qnn_ref/bench/__init__.py": "def peers():\n    import torch",
     "qnn_ref/cli/__init__.py": "from qnn_ref import Sequential, datasets",
 }
 
@@ -249,7 +245,7 @@ def test_sound_code_has_no_finding(check):
         (library_findings, "network.py", "try:\n    import PIL\nexcept ImportError: ...", "PIL"),
         (library_findings, "network.py", "class A:\n    import pooch", "network:2: pooch"),
         (library_findings, "checking/__init__.py", "import hypothesis", "hypothesis"),
-        (library_findings, "checking/__init__.py", "from . import strategies", "import it late"),
+        (library_findings, "network.py", "def f():\n    import pooch", "no error names its extra"),
         (library_findings, "bits/words.py", "import matplotlib.pyplot", "matplotlib"),
         (library_findings, "shifts.py", "import tqdm", "tqdm"),
     ],

@@ -194,7 +194,11 @@ BUILT = Layer().build((4, 2))
 @pytest.mark.parametrize(
     "call, error, words",
     [
-        (lambda: Parameter(np.zeros(3)).assign(np.zeros(4)), ValueError, ["value:", "(3,)", "(4,)"]),
+        (
+            lambda: Parameter(np.zeros(3)).assign(np.zeros(4)),
+            ValueError,
+            ["value:", "(3,)", "(4,)"],
+        ),
         (lambda: Parameter(np.zeros((1, 3))).assign(np.zeros(3)), ValueError, ["value:", "(1, 3)"]),
         (lambda: Parameter(np.zeros(3)).assign(1.0), ValueError, ["value:", "(3,)", "()"]),
         (lambda: BUILT.check_input(np.zeros((2, 4), "f")), ValueError, ["x:", "(batch, 4, 2)"]),

@@ -171,13 +171,13 @@ COMMON = [
     (lambda f: f(np.zeros((0, 3)), []), ValueError, ["scores:", "(0, 3)"]),
     (lambda f: f(np.zeros((2, 0)), [0, 0]), ValueError, ["scores:", "(2, 0)"]),
     (lambda f: f(np.zeros((2, 3), int), [0, 1]), TypeError, ["scores:", "float32", "int64"]),
-    (lambda f: f(SCORES, [0.0, 1.0]), TypeError, ["labels:", "integers", "float64"]),
-    (lambda f: f(SCORES, [True, False]), TypeError, ["labels:", "integers", "bool"]),
-    (lambda f: f(SCORES, [0, 1, 2]), ValueError, ["labels:", "(2,)", "(3,)"]),
-    (lambda f: f(SCORES, 1), ValueError, ["labels:", "(2,)", "()"]),
-    (lambda f: f(SCORES, [0, 3]), ValueError, ["labels:", "0 to 2", "0 to 3"]),
-    (lambda f: f(SCORES, [-1, 2]), ValueError, ["labels:", "0 to 2", "-1"]),
-    (lambda f: f(SCORES, np.zeros((2, 3, 1), int)), ValueError, ["labels:", "(2, 3, 1)"]),
+    (lambda f: f(SCORES, [0.0, 1.0]), TypeError, ["{labels}:", "integers", "float64"]),
+    (lambda f: f(SCORES, [True, False]), TypeError, ["{labels}:", "integers", "bool"]),
+    (lambda f: f(SCORES, [0, 1, 2]), ValueError, ["{labels}:", "(2,)", "(3,)"]),
+    (lambda f: f(SCORES, 1), ValueError, ["{labels}:", "(2,)", "()"]),
+    (lambda f: f(SCORES, [0, 3]), ValueError, ["{labels}:", "0 to 2", "0 to 3"]),
+    (lambda f: f(SCORES, [-1, 2]), ValueError, ["{labels}:", "0 to 2", "-1"]),
+    (lambda f: f(SCORES, np.zeros((2, 3, 1), int)), ValueError, ["{labels}:", "(2, 3, 1)"]),
 ]
 
 
@@ -186,8 +186,9 @@ COMMON = [
 def test_bad_arguments_are_refused_with_their_name(loss, call, error, words):
     with pytest.raises(error) as caught:
         call(loss)
+    argument = "targets" if loss is squared_hinge else "labels"
     for word in words:
-        assert word in str(caught.value)
+        assert word.format(labels=argument) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -212,3 +213,9 @@ def test_the_hinge_refuses_targets_that_are_not_signed(targets, words):
 def test_cross_entropy_takes_integer_classes_only():
     with pytest.raises(ValueError, match=r"^labels: expected shape \(2,\), got \(2, 3\)"):
         softmax_cross_entropy(SCORES, ZERO_ONE)
+
+
+def test_an_error_calls_labels_by_the_name_that_the_caller_gave():
+    for labels in ([0.5], [0, 1], [7]):
+        with pytest.raises((TypeError, ValueError), match=r"^digits: "):
+            check_labels(labels, 1, 3, "digits")

@@ -125,7 +125,7 @@ def test_the_default_averages_over_many_batches():
 @given(SHAPES, SEEDS, st.sampled_from([1e-4, 1e-1]))
 def test_backward_is_the_exact_gradient(shape, seed, epsilon):
     layer, x, rng = make(shape, seed, epsilon=epsilon)
-    mean, r = statistics_by_hand(x, epsilon)
+    r = statistics_by_hand(x, epsilon)[1]
     assume(r.max() < 5)  # for a nearly constant channel central differences are too coarse
     upstream = rng.normal(size=shape)
     gain, shift = layer.gain.latent.copy(), layer.shift.latent.copy()

@@ -44,7 +44,7 @@ def run(*command: object, cwd: Path, **environment: str) -> subprocess.Completed
         env=inherited | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
@@ -127,7 +127,7 @@ def test_installed_package_does_not_use_the_checkout(installed, tmp_path):
 
 def test_installed_package_runs_the_demo(installed, tmp_path):
     answer = run(
-        *(installed / "qnn-ref", "demo", "--dataset", "digits", "--json"),
+        *(installed / "qnn-ref", "demo", "--dataset", "digits", "--epochs", "5", "--json"),
         cwd=tmp_path,
         NUMBA_CACHE_DIR=str(tmp_path.parent / "kernels"),
     )

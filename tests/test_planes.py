@@ -72,6 +72,7 @@ def check(codes, w, grid):
 )
 @example(grid=PIXELS, K=0, M=2, N=3, seed=0)
 @example(grid=(-3, 3, 2), K=257, M=17, N=65, seed=0)
+@example(grid=(0, 4, 1), K=70, M=2, N=130, seed=0)
 def test_product_is_its_twin_and_the_integer_product(grid, K, M, N, seed):
     rng = np.random.default_rng(seed)
     check(draw(rng, grid, M, K), signs(rng, N, K), grid)
@@ -208,7 +209,8 @@ def test_number_of_threads_does_not_matter():
 
 
 @pytest.mark.parametrize(
-    ("value", "place"), [(0, 5), (257, 0), (-257, 3), (0.5, 1), (np.nan, 2), (np.inf, 4), (1e30, 6)]
+    ("value", "place"),
+    [(0, 5), (257, 0), (-257, 3), (1.5, 1), (-255.5, 1), (np.nan, 2), (np.inf, 4), (1e30, 6)],
 )
 def test_a_code_off_the_grid_is_shown_with_its_place(value, place):
     codes = np.ones((2, 7))
@@ -283,6 +285,11 @@ DIRTY = np.full((3, 2), 2**63, np.uint64)
             lambda: planes_matmul(PLANES, B, 70, *PIXELS, np.empty((2, 2), np.int32)),
             ValueError,
             r"out: expected shape \(2, 3\)",
+        ),
+        (
+            lambda: planes_matmul(PLANES[:1], B, 128, -(2**24), 0, 2**24),
+            ValueError,
+            r"K: sums up to K max\(\|low\|, \|high\|\) = 2147483648 do not fit in int32",
         ),
         (
             lambda: planes_matmul(PLANES[:2], B, 128, -(2**24), 2**24, 2**24),

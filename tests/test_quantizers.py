@@ -40,8 +40,8 @@ def arrays(elements=NUMBERS):
 
 def rowwise(function, *given_arrays):
     """Apply a function of plain Python floats to each element, in the dtype of the last array."""
-    last = given_arrays[-1]
-    flat = [function(*map(float, values)) for values in zip(*map(np.ravel, given_arrays))]
+    last, flat_arrays = given_arrays[-1], map(np.ravel, given_arrays)
+    flat = [function(*map(float, values)) for values in zip(*flat_arrays, strict=True)]
     return np.array(flat, last.dtype).reshape(last.shape)
 
 
@@ -199,9 +199,7 @@ def test_stochastic_sign_is_certain_at_and_beyond_the_ends(dtype, value):
 @pytest.mark.parametrize("value", [-0.9, -0.5, 0.0, 0.3, 0.8])
 def test_stochastic_sign_has_the_mean_of_its_surrogate(value):
     quantizer, n = StochasticSign(), 200_000
-    codes = quantizer.quantize(
-        np.full(n, value), quantizer.draw((n,), np.random.default_rng(2))
-    )
+    codes = quantizer.quantize(np.full(n, value), quantizer.draw((n,), np.random.default_rng(2)))
     deviation = math.sqrt((1 - value**2) / n)
     assert abs(codes.mean() - quantizer.surrogate(np.array(value))) < 5 * deviation
     assert abs(codes.var() - (1 - value**2)) < 0.02

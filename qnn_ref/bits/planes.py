@@ -277,7 +277,7 @@ def planes_matmul_reference(
     ------
     Eq. (7) in the form of Algorithm 5: Xnor of each plane.
     """
-    P = plane_count(low, high, step)
+    low, high, step, P = _grid(low, high, step)
     weighted = np.zeros((planes.shape[1], len(b)), np.int64)
     for a in range(P):
         weighted += 2**a * xnor_matmul_reference(planes[a], b, K).astype(np.int64)

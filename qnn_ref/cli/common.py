@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from pathlib import Path
 from typing import Any
 
-from qnn_ref import datasets
+from qnn_ref.checkpoints import FileError
 
 
 def add_command(
@@ -35,6 +37,8 @@ def answer(args: argparse.Namespace, result: dict[str, Any], text: str) -> None:
     print(json.dumps(result) if args.json else text)
 
 
-def load_dataset(name: str, folder: str | None) -> datasets.Dataset:
-    """Load a data set, adding the way out to the error if it is not here."""
-    return datasets.load(name, folder)
+def check_output(path: str) -> None:
+    """Refuse a file that cannot be written, before the work that it is to hold begins."""
+    folder = Path(path).resolve().parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FileError(f"{path}: cannot be written: {folder} is no folder that may be written to")

@@ -6,17 +6,17 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qnn_ref import datasets, plots
 from qnn_ref.checking import Report, check_gradients
 from qnn_ref.checkpoints import atomic_write
-from qnn_ref.cli.common import add_command, add_data_option, answer
+from qnn_ref.cli.common import add_command, add_data_option, answer, check_output
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.losses import squared_hinge
@@ -61,6 +61,7 @@ class Packed:
 
 def run(args: argparse.Namespace) -> int:
     """Do the main job; the answer is no if a gradient is wrong or a score differs."""
+    check_output(args.out)
     dataset = load_digits(args)
     recipe = replace(find_recipe(RECIPE[dataset.name]), seed=args.seed)
     if args.epochs is not None:
@@ -130,20 +131,16 @@ def compare(network: Sequential, dataset: datasets.Dataset) -> Packed:
         packed, file_bytes = PackedNetwork.load(path), path.stat().st_size
     trained_scores, packed_scores = network.scores(images), packed.scores(images)
     same = np.all(trained_scores.view(np.uint32) == packed_scores.view(np.uint32), axis=1)
-    times = np.array(
-        [[seconds(lambda: n.predict(images)) for n in (network, packed)] for _ in range(TIMINGS)]
-    )
-    float_seconds, packed_seconds = np.median(times, axis=0)
+    turns = [(seconds(network, images), seconds(packed, images)) for _ in range(TIMINGS)]
+    float_time, packed_time = (float(median) for median in np.median(turns, axis=0))
     float_bytes = sum(4 * p.size for p in network.parameters().values() if p.quantizer)
-    return Packed(
-        packed, file_bytes, float_bytes, int(same.sum()), float(packed_seconds), float(float_seconds)
-    )
+    return Packed(packed, file_bytes, float_bytes, int(same.sum()), packed_time, float_time)
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """Time of one call."""
+def seconds(network: Sequential | PackedNetwork, images: NDArray[np.uint8]) -> float:
+    """Time to classify the images once."""
     start = time.perf_counter()
-    function()
+    network.predict(images)
     return time.perf_counter() - start
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from qnn_ref.cli.common import add_command, add_data_option, answer, load_dataset
+from qnn_ref import datasets
+from qnn_ref.cli.common import add_command, add_data_option, answer
 from qnn_ref.experiments.runs import load_run
 from qnn_ref.training import error_rate
 
@@ -26,7 +27,7 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate the best epoch on validation and test images."""
     recipe, state = load_run(args.run_folder)
-    dataset = load_dataset(recipe.dataset, args.data)
+    dataset = datasets.load(recipe.dataset, args.data)
     network = state.best_network()
     _, validation = dataset.split(recipe.validation)
     result = {

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from qnn_ref.cli.common import add_command, answer
+from qnn_ref.cli.common import add_command, answer, check_output
 from qnn_ref.experiments.runs import load_run
 from qnn_ref.packed import pack
 
@@ -26,6 +26,7 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pack and save."""
+    check_output(args.output)
     _, state = load_run(args.run_folder)
     network = state.best_network()
     pack(network).save(args.output)

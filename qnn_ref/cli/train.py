@@ -6,7 +6,8 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from qnn_ref.cli.common import add_command, add_data_option, answer, load_dataset
+from qnn_ref import datasets
+from qnn_ref.cli.common import add_command, add_data_option, answer
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.training import error_rate
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         recipe = replace(recipe, epochs=args.epochs)
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
-    dataset = load_dataset(recipe.dataset, args.data)
+    dataset = datasets.load(recipe.dataset, args.data)
     state = train_recipe(recipe, dataset, args.out, args.resume, progress=True)
     assert state.best_epoch is not None
     test_error = error_rate(state.best_network(), dataset.test_images, dataset.test_labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,9 +27,10 @@ class Recipe:
         Name of the data set.
     hidden : tuple of int
         Units of the hidden layers.
-    epochs, batch_size : int
+    epochs : int
     validation : int
         How many training images, the last ones, choose the epoch.
+    batch_size : int
     initial_rate, final_rate : float
         Learning rate of the first epoch, and the one it decays towards.
     binary : bool
@@ -57,7 +59,7 @@ class Recipe:
     seed: int = 0
 
     def layers(self, classes: int) -> list[Layer]:
-        """Dense, batch norm, sign, dropout for each hidden layer; dense and batch norm at the end."""
+        """Dense, batch norm, sign, dropout for each hidden layer; dense, batch norm at the end."""
         weights = Sign() if self.binary else None
         layers: list[Layer] = [Pixels(), Flatten()]
         if self.input_dropout:
@@ -86,4 +88,4 @@ class Recipe:
     def weights(self, pixels: int, classes: int) -> int:
         """Number of weights of the dense layers, for images of this many pixels."""
         sizes = [pixels, *self.hidden, classes]
-        return sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        return sum(a * b for a, b in pairwise(sizes))

@@ -164,7 +164,7 @@ def _description(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         "recipe": asdict(recipe) | {"hidden": list(recipe.hidden)},
         "input_shape": list(images.shape[1:]),
         "classes": len(dataset.classes),
-        "training_images_crc32": zlib.crc32(images),
+        "training_images_crc32": zlib.crc32(images.data),
     }
 
 

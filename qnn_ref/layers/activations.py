@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,8 +39,8 @@ class Pixels(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         if x.dtype != np.uint8:
             raise TypeError(f"x: expected images as uint8 (0 to 255), got {x.dtype}")
+        self.check_input(x, np.uint8)
         codes = x.astype(self.dtype)
-        self.check_input(codes)
         codes *= 2
         codes -= 255
         return codes
@@ -65,7 +66,7 @@ class Quantize(Layer):
     Algorithm 1, lines 4 and 6; eqs. (1), (2), (4).
     """
 
-    jumps: ClassVar[dict[str, str]] = {"quantizer": "quantizer"}
+    jumps = MappingProxyType({"quantizer": "quantizer"})
 
     def __init__(self, quantizer: Quantizer = Sign()) -> None:
         self.quantizer = quantizer
@@ -104,7 +105,7 @@ class HardTanh(Layer):
     """
 
     def __init__(self, saturation: float = 1.0) -> None:
-        self.saturation = saturation
+        self.saturation = Sign(saturation).saturation  # refuses what Sign refuses
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -151,12 +152,16 @@ class Layer:
     A layer is described when it is made, and gets its arrays in `build`, when the shape and the
     encoding of its input are known. `forward(x, training=True)` keeps what `backward` needs;
     `backward(dy)` returns the gradient of the input and overwrites `Parameter.grad`.
+
+    Source
+    ------
+    Algorithm 1: a layer is one turn of its two loops.
     """
 
     differentiable: ClassVar[bool] = True
     """Whether the input has a gradient (integer images have none)."""
 
-    jumps: ClassVar[dict[str, str]] = {}
+    jumps: Mapping[str, str] = MappingProxyType({})
     """Attributes that jump or draw in forward, for the gradient checker: name -> kind, where kind
     is "quantizer" (freeze around the point, slope of the surrogate), "identity" (the same for a
     function whose surrogate is the identity) or "choice" (a method: repeat its first answer)."""
@@ -178,6 +183,7 @@ class Layer:
         self.rng = rng
         self.dtype = np.dtype(dtype)
         self.encoding = encoding
+        self.needs_input_gradient = True
         self._saved = None
         return self
 
@@ -234,8 +240,8 @@ class Layer:
             )
         return self._saved
 
-    def check_input(self, x: Array) -> None:
-        """Refuse an input whose shape or dtype is not what the layer was built for."""
+    def check_input(self, x: Array, dtype: DTypeLike | None = None) -> None:
+        """Refuse an input of another shape, or of another dtype than the layer's (or `dtype`)."""
         if not hasattr(self, "input_shape"):
             raise RuntimeError(f"{type(self).__name__} is not built yet: call build(input_shape)")
         if x.shape[1:] != self.input_shape or x.ndim != len(self.input_shape) + 1:
@@ -243,12 +249,33 @@ class Layer:
             raise ValueError(f"x: expected shape ({expected}), got {x.shape}")
         if x.shape[0] == 0:
             raise ValueError(f"x: expected at least one example, got an empty batch {x.shape}")
-        if x.dtype != self.dtype:
+        if x.dtype != (self.dtype if dtype is None else dtype):
             raise TypeError(f"x: expected dtype {self.dtype}, as the layer, got {x.dtype}")
 
 
 def needs_rng(rng: np.random.Generator | None, layer: Layer) -> np.random.Generator:
-    """Return the generator, or say that `layer` cannot do without one."""
+    """Return the generator, or say that `layer` cannot do without one.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator or None
+    layer : Layer
+        The one that draws.
+
+    Returns
+    -------
+    numpy.random.Generator
+        `rng`, a single object of no shape.
+
+    Raises
+    ------
+    TypeError
+        If it is no generator.
+
+    Source
+    ------
+    Not in the paper.
+    """
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"rng: {type(layer).__name__} draws random numbers, so build needs a "

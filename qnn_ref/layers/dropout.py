@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Dropout(Layer):
     Section 4.2, MNIST: 0.2 on the input, 0.5 on hidden units.
     """
 
-    jumps: ClassVar[dict[str, str]] = {"draw_mask": "choice"}
+    jumps = MappingProxyType({"draw_mask": "choice"})
 
     def __init__(self, rate: float) -> None:
         if not 0 <= rate < 1:
@@ -42,7 +43,9 @@ class Dropout(Layer):
     def draw_mask(self, shape: Shape) -> Array:
         """Factors 0 or 1 / (1 - rate) of this shape, in the layer's float type."""
         kept = needs_rng(self.rng, self).random(shape, dtype=np.float32) >= self.rate
-        return kept.astype(self.dtype) / self.dtype.type(1 - self.rate)
+        mask: Array = kept.astype(self.dtype)
+        mask /= 1 - self.rate
+        return mask
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)

@@ -82,7 +82,7 @@ class BatchNorm(Layer):
         if not epsilon > 0:
             raise ValueError(f"epsilon: expected a number above 0, got {epsilon}")
         if not 0 < momentum <= 1:
-            raise ValueError(f"momentum: expected the newest batch's weight in (0, 1], got {momentum}")
+            raise ValueError(f"momentum: expected a weight in (0, 1], got {momentum}")
         self.epsilon = epsilon
         self.momentum = momentum
 
@@ -145,7 +145,7 @@ class BatchNorm(Layer):
     def backward(self, dy: Array) -> Array:
         r"""Exact gradient: with bars for means over the batch,
 
-        :math:`\delta_x = g\,r\,(\delta_y - \overline{\delta_y} - \hat x\,\overline{\delta_y \hat x})`,
+        :math:`\delta_x = g r (\delta_y - \overline{\delta_y} - \hat x\,\overline{\delta_y \hat x})`,
         :math:`\delta_g = \sum \delta_y \hat x`, :math:`\delta_b = \sum \delta_y`.
         """
         normalized, r = self.saved()

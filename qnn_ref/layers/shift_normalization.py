@@ -7,6 +7,7 @@ nothing but sign and exponent, so the code below writes `*` with an `ap2` on one
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -41,7 +42,7 @@ class ShiftBatchNorm(BatchNorm):
     bar for the mean over the batch, `gradient` chooses one of three:
 
     === ================================================================= =========================
-    S   :math:`d_i - \bar d`,                                             slope 1: the exact gradient
+    S   :math:`d_i - \bar d`,                                             slope 1: exact gradient
         :math:`d_i = G(s\,\delta_{y_i} - \frac12 r^3 (A_i + c_i)\,p)`,    when every AP2(u) is
         :math:`\delta_g = \sum \delta_{y_i} \hat x_i`                     replaced by u
     R   :math:`d_i - \bar d`,                                             ratio: the exact gradient
@@ -86,7 +87,8 @@ class ShiftBatchNorm(BatchNorm):
         self.scale_gain_rate = scale_gain_rate
         self.ap2 = ap2
         # What the gradient checker puts in the place of AP2; T is not the gradient of anything.
-        self.jumps = {"ap2": {"S": "identity", "R": "ratio", "T": "no surrogate"}[gradient]}
+        kind = {"S": "identity", "R": "ratio", "T": "no surrogate"}[gradient]
+        self.jumps = MappingProxyType({"ap2": kind})
 
     def build(
         self,
@@ -101,7 +103,7 @@ class ShiftBatchNorm(BatchNorm):
         return self
 
     def affine(self) -> tuple[Array, Array, Array, Array]:
-        """Mean, rounded inverse deviation, rounded gain and shift of inference, each (channels,)."""
+        """Mean, rounded inverse deviation and gain, and shift of inference, each (channels,)."""
         s, gain = self.ap2(self.running_inverse_deviation), self.ap2(self.gain.latent)
         return self.running_mean, s, gain, self.shift.latent
 

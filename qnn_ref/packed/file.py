@@ -58,9 +58,9 @@ def read_stages(path: str | os.PathLike[str]) -> tuple[list[Stage], tuple[int, .
         groups.setdefault(index, {})[field] = array
     try:
         stages = []
-        for index, settings in enumerate(header["stages"]):
+        for number, settings in enumerate(header["stages"]):
             kind = STAGES[settings.pop("kind")]
-            stages.append(kind(**settings, **groups.pop(str(index), {})))
+            stages.append(kind(**settings, **groups.pop(str(number), {})))
         if groups:
             raise ValueError(f"arrays without a step: {sorted(groups)}")
         input_shape = tuple(int(n) for n in header["input_shape"])

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def find_thresholds(sign_of: Callable[[Array], Array], largest: int, channels: int) -> tuple[Array, Array]:
-    r"""Thresholds T and directions such that :math:`\mathrm{Sign}(a(s)) = +1 \iff (s \ge T) \oplus f`.
+def find_thresholds(
+    sign_of: Callable[[Array], Array], largest: int, channels: int
+) -> tuple[Array, Array]:
+    r"""Thresholds T and flips f: :math:`\mathrm{Sign}(a(s)) = +1 \iff (s \ge T) \oplus f`.
 
     A positive gain gives f = False and the smallest s with +1 as T; a negative gain turns the
     comparison: f = True, and T is the smallest s with -1. A gain of 0 makes the channel constant:
@@ -49,7 +51,7 @@ def find_thresholds(sign_of: Callable[[Array], Array], largest: int, channels: i
     Algorithm 5, Sign(BN(a)); section 2.6.
     """
     if largest >= 2**31:
-        raise ValueError(f"largest: sums up to {largest} do not fit the 31 bits of a packed network")
+        raise ValueError(f"largest: sums up to {largest} do not fit 31 bits")
     low = np.full(channels, -largest, np.int64)
     high = np.full(channels, largest, np.int64)
     at_low, at_high = sign_of(low), sign_of(high)

@@ -29,11 +29,19 @@ class PackedNetwork:
     stages : list of Stage
     input_shape : tuple of int
         Shape of one image.
+
+    Raises
+    ------
+    ValueError
+        If a step does not fit the one before it.
     """
 
     def __init__(self, stages: list[Stage], input_shape: tuple[int, ...]) -> None:
         self.stages = stages
         self.input_shape = input_shape
+        shape = input_shape
+        for stage in stages:
+            shape = stage.output_shape(shape)
 
     def scores(self, images: Array, batch_size: int = 1000) -> Array:
         """Scores (N, classes) of images (N, ...) of uint8, in batches; none is dropped."""
@@ -65,12 +73,10 @@ class PackedNetwork:
     def load(cls, path: str | os.PathLike[str]) -> PackedNetwork:
         """Read a network that `save` wrote, or raise FileError."""
         stages, input_shape = read_stages(path)
-        network = cls(stages, input_shape)
         try:
-            network.scores(np.zeros((1, *input_shape), np.uint8))
-        except (ValueError, TypeError, IndexError) as error:
+            return cls(stages, input_shape)
+        except ValueError as error:
             raise FileError(f"{path}: damaged packed network file: {error}") from error
-        return network
 
     @property
     def nbytes(self) -> int:
@@ -125,7 +131,7 @@ def pack(network: Sequential) -> PackedNetwork:
         except (ValueError, TypeError) as error:
             raise ValueError(f"layer {index} ({type(layer).__name__}): {error}") from error
     if not block:
-        raise ValueError("network: expected real scores at the end, got a quantized or empty last layer")
+        raise ValueError("network: expected real scores at the end, got no Dense layer there")
     stages.append(_pack_scores(block))
     return PackedNetwork(stages, network.input_shape)
 

@@ -17,6 +17,7 @@ from qnn_ref.layers.dense import scale_and_add
 from qnn_ref.layers.normalization import normalize
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 
 class Stage:
@@ -25,6 +26,10 @@ class Stage:
     def run(self, x: Array) -> Array:
         """Output of the step for the batch `x`."""
         raise TypeError(f"{type(self).__name__} has no run")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Numbers that the step makes of one example, or ValueError where steps do not fit."""
+        raise TypeError(f"{type(self).__name__} has no output_shape")
 
     def arrays(self) -> dict[str, Array]:
         """The arrays that a file must hold, by field name."""
@@ -36,6 +41,11 @@ class Stage:
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         plain = {n: v for n, v in values.items() if not isinstance(v, np.ndarray)}
         return {name: v for name, v in plain.items() if v is not None}
+
+
+def _fit(stage: Stage, expected: int, input_shape: Shape) -> None:
+    if int(np.prod(input_shape)) != expected:
+        raise ValueError(f"{type(stage).__name__}: expected {expected} inputs, got {input_shape}")
 
 
 def _expect(name: str, array: Any, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -62,6 +72,10 @@ class XnorDense(Stage):
     def __post_init__(self) -> None:
         self.panels: Panels = to_panels(self.words, self.K)
 
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _fit(self, self.K, input_shape)
+        return (len(self.words),)
+
     def run(self, x: Array) -> Array:
         """Sums (batch, units), int32, of packed signs (batch, words)."""
         return xnor_matmul(x, self.panels, self.K)
@@ -85,6 +99,10 @@ class PlanesDense(Stage):
     def __post_init__(self) -> None:
         self.panels: Panels = to_panels(self.words, self.K)
 
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _fit(self, self.K, input_shape)
+        return (len(self.words),)
+
     def run(self, x: Array) -> Array:
         """Sums (batch, units), int32, of images (batch, ...) of uint8: (2 x - 255) . w."""
         planes = pixel_planes(x.reshape(len(x), -1))
@@ -107,6 +125,10 @@ class Threshold(Stage):
     def __post_init__(self) -> None:
         _expect("at", self.at, np.int32, (len(self.at),))
         _expect("flip", self.flip, np.bool_, (len(self.at),))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _fit(self, len(self.at), input_shape)
+        return input_shape
 
     def run(self, x: Array) -> Array:
         """Packed signs (batch, words) of sums (batch, units)."""
@@ -144,6 +166,12 @@ class Scores(Stage):
         given = [a for a in (self.bias, *affine) if a is not None]
         for array in given:
             _expect("bias or batch norm", array, self.dtype, (len(given[0]),))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        for array in (self.bias, self.mean):
+            if array is not None:
+                _fit(self, len(array), input_shape)
+        return input_shape
 
     def run(self, x: Array) -> Array:
         """Scores (batch, classes) of sums (batch, classes)."""

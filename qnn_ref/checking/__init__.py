@@ -1,0 +1,18 @@
+"""Gradient checks of quantized layers, networks and losses.
+
+`strategies` (hypothesis, extra `check`) is imported by name only: `qnn_ref.checking.strategies`.
+"""
+
+from qnn_ref.checking.gradients import check_gradients, remainders
+from qnn_ref.checking.report import Entry, GradientError, Kink, Report
+from qnn_ref.checking.samples import sample_checks
+
+__all__ = [
+    "Entry",
+    "GradientError",
+    "Kink",
+    "Report",
+    "check_gradients",
+    "remainders",
+    "sample_checks",
+]

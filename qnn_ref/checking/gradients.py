@@ -1,0 +1,376 @@
+r"""Gradient checks: difference quotients of the frozen network against its backward pass.
+
+*Probe* mode takes, for each tensor, a few random directions v: the derivative of
+:math:`\langle u, f \rangle` along v, from values alone, must equal :math:`\langle g, v \rangle`,
+with g from the backward pass and u a random covector (or the loss). That takes four forward passes
+a direction, whatever the tensor's size. *Full* mode takes every element, and names the worst.
+
+What is differentiated is the network frozen around the point, see `qnn_ref.checking.freeze`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qnn_ref.checking.differences import STEP, Slope, slope_along
+from qnn_ref.checking.points import Damage, Loss, Model, Point, Tensor, spread
+from qnn_ref.checking.report import Entry, GradientError, Report
+from qnn_ref.layers.base import Layer
+from qnn_ref.network import Sequential
+
+Array = NDArray[Any]
+
+MOVE = 1e-3  # how far a tensor is moved, in its own unit, where it sits on a kink
+MOVES = 3
+
+
+def check_gradients(
+    subject: Layer | Sequential | Loss,
+    x: Array,
+    *,
+    rng: np.random.Generator,
+    labels: ArrayLike | None = None,
+    loss: Loss | None = None,
+    mode: str = "probe",
+    tolerance: float = 1e-6,
+    floor: float = 1e-10,
+    step: float = STEP,
+    directions: int = 3,
+    randomize: bool = True,
+) -> Report:
+    r"""Compare the backward pass with difference quotients of the forward pass.
+
+    The check runs on a float64 copy with `training=True`; network, running statistics, generator
+    and arrays of the caller stay as they are. Quantizers, draws and choices are frozen around the
+    point. With g the gradient, the relative error of a tensor is
+
+    - full: :math:`\max_i |numeric_i - g_i| / \max_i |g_i|`;
+    - probe: :math:`|numeric - \langle g, v \rangle| / (|v|\,|g|)`, the worst of the directions.
+
+    A difference up to `floor` passes as well: it is all that can be said of a gradient that is 0.
+
+    Values exactly on the bound of a surrogate are judged by eq. (4), the bound belongs to the
+    inside, and counted. Where another function has a kink, as |x| at 0, the tensor is moved a
+    little and judged there; the entry says so. No tolerance is widened, and a kink is never called
+    an error.
+
+    Parameters
+    ----------
+    subject : Layer, Sequential or loss function
+        A built layer; a network; or a function `(scores, labels) -> (loss, gradient)`.
+    x : array (batch, ...)
+        The input (the scores of a loss function). Integers have no gradient, so they only feed the
+        network.
+    rng : numpy.random.Generator
+        Draws covector, directions and moves.
+    labels : array (batch,) or (batch, classes), optional
+        Labels or targets of the loss.
+    loss : function, optional
+        Put on top of a layer or network. Without it a random covector is.
+    mode : {"probe", "full"}
+    tolerance : float
+        Largest relative error that passes.
+    floor : float
+        Largest absolute error that passes without regard to the gradient's size.
+    step : float
+        First step of the differences, for a tensor of unit size; others are tried before a
+        gradient is called wrong.
+    directions : int
+        Directions a tensor in probe mode.
+    randomize : bool
+        On the copy, give parameters without quantizer that are still all 0 or all 1 (gains,
+        shifts, biases at the start) random values: a gain of 1 would hide a backward pass that
+        forgot it. Trained parameters are never touched.
+
+    Returns
+    -------
+    Report
+        True if everything passed; `raise_if_failed` makes an error of it.
+
+    Raises
+    ------
+    GradientError
+        If an output or a gradient is not finite, or nothing has a gradient.
+    TypeError
+        If a quantizer has no surrogate, so that its gradient is not the gradient of anything.
+    ValueError
+        If an argument is wrong.
+    """
+    if mode not in ("probe", "full"):
+        raise ValueError(f"mode: expected 'probe' or 'full', got {mode!r}")
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng: expected a numpy.random.Generator, got {type(rng).__name__}")
+    settings = Settings(tolerance, floor, step, directions)
+    model = Model.copied(subject, x, loss, labels)
+    if randomize:
+        model.randomize(rng)
+    point = Point(model, rng)
+    if not point.base:
+        raise GradientError(f"{model.name}: no tensor has a gradient; nothing was checked")
+    check = _probe if mode == "probe" else _full
+    entries = [_damage_entry(damage, tolerance) for damage in point.damages]
+    entries += [_entry(check, model, point, tensor, settings, rng) for tensor in point.base]
+    return Report(tuple(entries), point.kinks(), tuple(model.randomized))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of a check; see `check_gradients`."""
+
+    tolerance: float
+    floor: float
+    step: float
+    directions: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("tolerance", 0), ("step", 0), ("directions", 0)):
+            if not getattr(self, name) > least:
+                raise ValueError(
+                    f"{name}: expected a number above {least}, got {getattr(self, name)}"
+                )
+        if not self.floor >= 0:
+            raise ValueError(f"floor: expected a number from 0, got {self.floor}")
+
+
+def _damage_entry(damage: Damage, tolerance: float) -> Entry:
+    # However small the change: an array that was only lent must come back as it was.
+    relative = max(1.0, damage.change / damage.size) if damage.size else math.inf
+    place, name, change, size = damage
+    return Entry(place, name, change, relative, tolerance, size, size + change)
+
+
+def _entry(
+    check: Callable[..., Entry],
+    model: Model,
+    point: Point,
+    tensor: Tensor,
+    settings: Settings,
+    rng: np.random.Generator,
+) -> Entry:
+    """Check one tensor, after looking at what backward left for it."""
+    gradient, base = point.gradients.get(tensor), point.base[tensor]
+    if gradient is not None and (gradient.shape, gradient.dtype) != (base.shape, base.dtype):
+        note = f"tensor is {base.dtype} {base.shape}, gradient {gradient.dtype} {gradient.shape}"
+        return Entry(*tensor, math.inf, math.inf, settings.tolerance, math.nan, math.nan, note=note)
+    if base.size == 0:
+        raise GradientError(f"{tensor.layer}.{tensor.name}: empty tensor; nothing was checked")
+    return check(model, point, tensor, settings, rng)
+
+
+def _gradient(point: Point, tensor: Tensor) -> Array:
+    gradient = point.gradients.get(tensor)
+    if gradient is None:  # a forgotten gradient is compared as what an optimizer would see: none
+        return np.zeros_like(point.base[tensor])
+    if not np.isfinite(gradient).all():
+        raise GradientError(f"{tensor.layer}.{tensor.name}: the gradient is not finite")
+    return gradient
+
+
+def _unit_step(settings: Settings, base: Array) -> float:
+    # A power of two, so that the step is exact beside +-1 and whole numbers.
+    return settings.step * 2.0 ** round(math.log2(spread(base)))
+
+
+def _judged(
+    point: Point,
+    tensor: Tensor,
+    settings: Settings,
+    numeric: float,
+    analytic: float,
+    size: float,
+    notes: Sequence[str],
+    **more: Any,
+) -> Entry:
+    """Entry from the two numbers that differ most and the size of the gradient."""
+    absolute = abs(numeric - analytic)
+    size = max(size, abs(numeric))
+    relative = absolute / size if size else 0.0
+    notes = list(notes)
+    if point.gradients.get(tensor) is None:
+        notes.append("backward left no gradient")
+    if size <= settings.floor:
+        notes.append("the gradient is 0: nothing but that was checked")
+    if relative > settings.tolerance and absolute <= settings.floor:
+        relative = 0.0
+        if size > settings.floor:
+            notes.append(f"gradient of {size:.0e}: judged by the absolute floor")
+    return Entry(
+        *tensor,
+        absolute_error=absolute,
+        relative_error=relative,
+        tolerance=settings.tolerance,
+        numeric=numeric,
+        analytic=analytic,
+        note="; ".join(notes),
+        **more,
+    )
+
+
+def _move(model: Model, tensor: Tensor, rng: np.random.Generator, base: Array) -> Point:
+    """The same model with one tensor a little aside, no element by less than half the move."""
+    change = rng.uniform(0.5, 1, base.shape) * rng.choice([-1, 1], base.shape)
+    return Point(model.moved(tensor, change * MOVE * spread(base)), rng)
+
+
+def _probe(
+    model: Model, point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
+) -> Entry:
+    entries, kinks, notes = [], 0, []
+    for _ in range(settings.directions):
+        for move in range(MOVES + 1):
+            base = point.base[tensor]
+            direction = rng.normal(size=base.shape)
+            length = float(np.linalg.norm(direction))
+            gradient = _gradient(point, tensor)
+            size, expected = float(np.linalg.norm(gradient)), float(np.vdot(gradient, direction))
+            point.met = 0
+            slope = _slope(point, tensor, settings, direction, expected, size * length, length)
+            kinks = max(kinks, point.met)
+            if not slope.kink:
+                break
+            if move == MOVES:
+                raise GradientError(
+                    f"{tensor.layer}.{tensor.name}: kinks wherever the point is moved "
+                    f"(slopes {slope.left:.6g} and {slope.right:.6g})"
+                )
+            kinks += 1
+            notes = [f"a kink at the point: moved by {MOVE:g}"]
+            point = _move(model, tensor, rng, base)
+        entries.append(
+            _judged(
+                point,
+                tensor,
+                settings,
+                slope.value / length,
+                expected / length,
+                size,
+                notes,
+                kinks=kinks,
+            )
+        )
+    return max(entries, key=lambda entry: entry.relative_error)
+
+
+def _slope(
+    point: Point,
+    tensor: Tensor,
+    settings: Settings,
+    direction: Array,
+    expected: float,
+    size: float,
+    length: float = 1.0,
+) -> Slope:
+    base = point.base[tensor]
+    slope = slope_along(
+        lambda t: point.at(tensor, base + t * direction),
+        point.output,
+        point.covector,
+        step=_unit_step(settings, base),
+        expected=expected,
+        allowed=max(settings.tolerance * size, settings.floor * length),
+    )
+    point.put_back(tensor)
+    return slope
+
+
+def _full(
+    model: Model, point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
+) -> Entry:
+    shape = point.base[tensor].shape
+    gradient = _gradient(point, tensor)
+    numeric, stuck, met = np.empty(shape), [], []
+    for index in np.ndindex(shape):
+        slope, at_bound = _element(point, tensor, settings, index)
+        numeric[index] = slope.value
+        if slope.kink:
+            stuck.append(index)
+        if slope.kink or at_bound:
+            met.append(index)
+    notes = []
+    if stuck:  # judged a little aside, where there is a slope to compare
+        notes.append(f"{len(stuck)} at a kink of their own: moved by {MOVE:g}")
+        gradient = gradient.copy()
+        moved = _move(model, tensor, rng, point.base[tensor])
+        for index in stuck:
+            slope, _ = _element(moved, tensor, settings, index)
+            if slope.kink:
+                raise GradientError(
+                    f"{tensor.layer}.{tensor.name}{list(index)}: a kink here and beside it "
+                    f"(slopes {slope.left:.6g} and {slope.right:.6g})"
+                )
+            numeric[index] = slope.value
+            gradient[index] = _gradient(moved, tensor)[index]
+    worst = np.unravel_index(np.abs(numeric - gradient).argmax(), shape)
+    return _judged(
+        point,
+        tensor,
+        settings,
+        float(numeric[worst]),
+        float(gradient[worst]),
+        max(float(np.abs(gradient).max()), float(np.abs(numeric).max())),
+        notes,
+        index=tuple(map(int, worst)),
+        kinks=len(met),
+        kink_indices=tuple(met),
+    )
+
+
+def _element(
+    point: Point, tensor: Tensor, settings: Settings, index: tuple[int, ...]
+) -> tuple[Slope, bool]:
+    """Derivative by one element, and whether its change met a bound."""
+    gradient = _gradient(point, tensor)
+    direction = np.zeros(gradient.shape)
+    direction[index] = 1
+    point.met = 0
+    largest = float(np.abs(gradient).max())
+    slope = _slope(point, tensor, settings, direction, float(gradient[index]), largest)
+    return slope, point.met > 0
+
+
+def remainders(
+    subject: Layer | Sequential | Loss,
+    x: Array,
+    steps: Sequence[float],
+    *,
+    rng: np.random.Generator,
+    labels: ArrayLike | None = None,
+    loss: Loss | None = None,
+    randomize: bool = True,
+) -> Array:
+    r"""What the gradient leaves of a change: :math:`|f(x + hv) - f(x) - h\langle g, v\rangle|`.
+
+    With the right gradient it falls as h^2 (a line of slope 2 in a doubly logarithmic plot) until
+    rounding takes over; with a wrong one as h. So no single step has to be trusted.
+
+    Parameters
+    ----------
+    subject, x, rng, labels, loss, randomize
+        As in `check_gradients`. All tensors are moved together, in one random direction.
+    steps : sequence of float
+        The steps h, for tensors of unit size.
+
+    Returns
+    -------
+    array (steps,)
+        Of a function whose frozen form is linear, 0 up to rounding.
+    """
+    model = Model.copied(subject, x, loss, labels)
+    if randomize:
+        model.randomize(rng)
+    point = Point(model, rng)
+    directions = {t: rng.normal(size=base.shape) for t, base in point.base.items()}
+    slope = sum(float(np.vdot(_gradient(point, t), v)) for t, v in directions.items())
+    found = []
+    for h in steps:
+        for tensor, v in directions.items():
+            point.model.assign(tensor, point.base[tensor] + h * v)
+        change = float(np.vdot(point.covector, point.outputs() - point.output))
+        found.append(abs(change - h * slope))
+    return np.array(found)

@@ -1,0 +1,307 @@
+"""A float64 copy of what is checked, at one point: its values, its tensors, its backward pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qnn_ref.checking.freeze import freeze
+from qnn_ref.checking.report import GradientError, Kink
+from qnn_ref.layers.base import Layer
+from qnn_ref.network import Sequential
+
+Array = NDArray[Any]
+Loss = Callable[[Array, ArrayLike], tuple[float, Array]]
+
+
+class Tensor(NamedTuple):
+    """Name of something with a gradient: the place of its layer, and its name there."""
+
+    layer: str
+    name: str
+
+
+class Damage(NamedTuple):
+    """An array that a layer was only lent, and changed."""
+
+    layer: str
+    name: str
+    change: float
+    size: float
+
+
+def places(layer: Layer, place: str) -> Iterator[tuple[str, Layer]]:
+    """A layer and the layers inside it, each with its place."""
+    yield place, layer
+    for index, inner in enumerate(layer.sublayers()):
+        yield from places(inner, f"{place}.{index}.{type(inner).__name__}")
+
+
+@dataclass
+class Model:
+    """What is checked, on a float64 copy of its own.
+
+    Parameters
+    ----------
+    subject : Layer, Sequential or loss function
+    x : array (batch, ...)
+        float64, or integers.
+    loss : function or None
+        On top of a layer or network.
+    labels : array or None
+        Of the loss.
+    randomized : list of str
+        Parameters that were given random values.
+    """
+
+    subject: Layer | Sequential | Loss
+    x: Array
+    loss: Loss | None
+    labels: ArrayLike | None
+    randomized: list[str] = field(default_factory=list)
+
+    @classmethod
+    def copied(cls, subject: Any, x: Array, loss: Loss | None, labels: ArrayLike | None) -> Self:
+        """Copy the subject, as float64, and refuse what cannot be checked."""
+        x = np.asarray(x)
+        if x.dtype.kind == "f":
+            x = x.astype(np.float64)
+            if not np.isfinite(x).all():
+                raise ValueError("x: expected finite numbers, got NaN or infinity")
+        if isinstance(subject, Sequential):
+            subject = subject.copy(np.float64)
+        elif isinstance(subject, Layer):
+            if not hasattr(subject, "input_shape"):
+                raise ValueError(
+                    f"subject: {type(subject).__name__} is not built: call build first"
+                )
+            subject = copy.deepcopy(subject)
+            subject.astype(np.float64)
+        elif not callable(subject):
+            raise TypeError(
+                "subject: expected a built layer, a Sequential or a loss function, "
+                f"got {type(subject).__name__}"
+            )
+        if isinstance(subject, Sequential | Layer):
+            if (loss is None) != (labels is None):
+                raise ValueError("labels: give loss and labels together, or neither")
+        elif loss is not None or labels is None:
+            raise ValueError("labels: a loss function as subject needs labels and no other loss")
+        return cls(subject, x.copy(), loss, labels)
+
+    @property
+    def name(self) -> str:
+        """Type of the layer or network, or name of the loss function."""
+        named = isinstance(self.subject, Sequential | Layer)
+        return type(self.subject).__name__ if named else getattr(self.subject, "__name__", "loss")
+
+    def layers(self) -> list[tuple[str, Layer]]:
+        """Every layer with its place."""
+        if isinstance(self.subject, Sequential):
+            return list(self.subject.walk())
+        return list(places(self.subject, self.name)) if isinstance(self.subject, Layer) else []
+
+    def values(self) -> dict[Tensor, Array]:
+        """Copies of everything that has a gradient."""
+        found = {
+            Tensor(place, name): parameter.latent.copy()
+            for place, layer in self.layers()
+            for name, parameter in layer.parameters().items()
+        }
+        return {self.input: self.x.copy()} | found if self._input_has_gradient() else found
+
+    @property
+    def input(self) -> Tensor:
+        """Name of the input."""
+        return Tensor(self.name, "input" if self.layers() else "scores")
+
+    def _input_has_gradient(self) -> bool:
+        if isinstance(self.subject, Sequential):
+            differentiable = all(layer.differentiable for layer in self.subject.layers)
+        else:
+            differentiable = all(
+                layer.differentiable and layer.needs_input_gradient
+                for _, layer in self.layers()[:1]
+            )
+        return differentiable and self.x.dtype.kind == "f"
+
+    def assign(self, tensor: Tensor, value: Array) -> None:
+        """Give a tensor another value."""
+        if tensor == self.input:
+            self.x = value.copy()
+        else:
+            dict(self.layers())[tensor.layer].parameters()[tensor.name].assign(value)
+
+    def randomize(self, rng: np.random.Generator) -> None:
+        """Give parameters that are still all 0 or all 1 random values around that.
+
+        A gain of 1 hides a backward pass that forgot it, a shift of 0 one that forgot the shift.
+        """
+        for place, layer in self.layers():
+            for name, parameter in layer.parameters().items():
+                start = parameter.latent.flat[0] if parameter.size else None
+                if (
+                    parameter.quantizer is None
+                    and start in (0, 1)
+                    and (parameter.latent == start).all()
+                ):
+                    value = rng.uniform(0.5, 1.5, parameter.shape) - (1 - start)
+                    parameter.assign(value * rng.choice([-1, 1], parameter.shape))
+                    self.randomized.append(f"{place}.{name}")
+
+    def forward(self) -> Array:
+        """Scores of a layer or network, without the loss; a loss function's own value (1,)."""
+        if isinstance(self.subject, Sequential | Layer):
+            return self.subject.forward(self.x.copy(), training=True)
+        return np.array([self.subject(self.x.copy(), self.labels)[0]])  # type: ignore[arg-type]
+
+    def value(self, y: Array) -> Array:
+        """What differences are taken of: scores as they are, or their loss (1,)."""
+        return y if self.loss is None else np.array([self.loss(y, self.labels)[0]])  # type: ignore[arg-type]
+
+    def moved(self, tensor: Tensor, change: Array) -> Self:
+        """A copy with one tensor moved."""
+        twin = replace(self, subject=copy.deepcopy(self.subject), x=self.x.copy())
+        twin.assign(tensor, self.values()[tensor] + change)
+        return twin
+
+
+class Point:
+    """A model frozen around its point, with the gradients that its backward pass gives there.
+
+    Parameters
+    ----------
+    model : Model
+        Copied once more, since freezing changes it.
+    rng : numpy.random.Generator
+        Draws the covector, and a decoy: one forward and backward pass somewhere else comes first,
+        so that a layer that keeps an old cache, or adds to an old gradient, is found.
+    """
+
+    def __init__(self, model: Model, rng: np.random.Generator) -> None:
+        self.model = replace(model, subject=copy.deepcopy(model.subject), x=model.x.copy())
+        self.base = self.model.values()
+        self.damages: list[Damage] = []
+        self.inputs: dict[str, Array] = {}  # of each layer, by its place
+        self.met = 0
+        self._decoy(rng)
+        self.frozen = freeze(self.model.layers())
+        with self._watched():
+            y = self.model.forward()
+            if not np.isfinite(y).all():
+                raise GradientError(f"{self.model.name}: the output is not finite")
+            self.covector, self.gradients = self._backward(y, rng)
+        for item in self.frozen:
+            item.recording = False
+        self.output = self.model.value(y)
+
+    def _decoy(self, rng: np.random.Generator) -> None:
+        x = self.model.x
+        elsewhere = rng.permutation(x.reshape(-1)).reshape(x.shape)  # integers stay in their range
+        if x.dtype.kind == "f":
+            elsewhere = elsewhere + rng.normal(size=x.shape) * spread(x)
+        self.model.x = elsewhere
+        self._backward(self.model.forward(), rng)
+        self.model.x = x
+
+    def _backward(
+        self, y: Array, rng: np.random.Generator
+    ) -> tuple[Array, dict[Tensor, Array | None]]:
+        model = self.model
+        if not isinstance(model.subject, Sequential | Layer):
+            scores = model.x.copy()
+            dscores = model.subject(scores, model.labels)[1]  # type: ignore[arg-type]
+            self._compare(model.name, "scores", model.x, scores)
+            return np.ones(1), {model.input: np.array(dscores)}
+        if model.loss is None:
+            covector = dy = rng.normal(size=y.shape)
+        else:
+            covector, dy = np.ones(1), model.loss(y, model.labels)[1]  # type: ignore[arg-type]
+        dx = model.subject.backward(dy.copy())
+        gradients: dict[Tensor, Array | None] = {
+            Tensor(place, name): None if parameter.grad is None else np.array(parameter.grad)
+            for place, layer in model.layers()
+            for name, parameter in layer.parameters().items()
+        }
+        return covector, {model.input: None if dx is None else np.array(dx)} | gradients
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Note every layer that changes its input or its incoming gradient in place."""
+        undo = []
+        for place, layer in self.model.layers():
+            for method, what in (("forward", "input"), ("backward", "upstream gradient")):
+                undo.append((layer, method, layer.__dict__.get(method)))
+                setattr(layer, method, self._watch(getattr(layer, method), place, what))
+        try:
+            yield
+        finally:
+            for layer, method, before in undo:
+                delattr(layer, method)
+                if before is not None:
+                    setattr(layer, method, before)
+
+    def _watch(self, method: Callable[..., Any], place: str, what: str) -> Callable[..., Any]:
+        def watched(array: Array, *arguments: Any, **options: Any) -> Any:
+            before = np.array(array)
+            if what == "input":
+                self.inputs[place] = before
+            result = method(array, *arguments, **options)
+            self._compare(place, what, before, array)
+            return result
+
+        return watched
+
+    def _compare(self, place: str, what: str, before: Array, after: Array) -> None:
+        change = np.abs(np.subtract(after, before, dtype=np.float64))
+        if change.any():
+            size = float(np.abs(before.astype(np.float64)).max())
+            self.damages.append(Damage(place, f"{what} (changed in place)", change.max(), size))
+
+    def outputs(self) -> Array:
+        """What differences are taken of, with the tensors' present values."""
+        return self._finish(self._rewound().forward())
+
+    def at(self, tensor: Tensor, value: Array) -> Array:
+        """Outputs with one tensor at another value; `put_back` restores it.
+
+        In a network nothing below the tensor's layer changes, so it is not computed again.
+        """
+        self.model.assign(tensor, value)
+        network = self.model.subject
+        if not isinstance(network, Sequential) or tensor == self.model.input:
+            return self.outputs()
+        self._rewound()
+        first = int(tensor.layer.partition(".")[0])
+        y = self.inputs[f"{first}.{type(network.layers[first]).__name__}"].copy()
+        for layer in network.layers[first:]:
+            y = layer.forward(y, training=True)
+        return self._finish(y)
+
+    def _rewound(self) -> Model:
+        for item in self.frozen:
+            item.rewind()
+        return self.model
+
+    def _finish(self, y: Array) -> Array:
+        self.met = max(self.met, sum(item.met for item in self.frozen))
+        return self.model.value(y)
+
+    def put_back(self, tensor: Tensor) -> None:
+        """Give a tensor its value at the point again."""
+        self.model.assign(tensor, self.base[tensor])
+
+    def kinks(self) -> tuple[Kink, ...]:
+        """Values exactly on a bound at the point."""
+        return tuple(kink for item in self.frozen for kink in item.kinks())
+
+
+def spread(x: Array) -> float:
+    """Standard deviation of all of `x`, at least 1 (a scalar): the unit of steps and moves."""
+    return max(1.0, float(np.std(x))) if x.size else 1.0

@@ -1,0 +1,203 @@
+"""Small configurations of every layer and loss, for `qnn-ref check`.
+
+To add one, write a generator of `Sample` under `@sample("Name")`. Sizes differ from each other and
+from powers of two, so that a swapped axis shows; inputs lie on both sides of every bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qnn_ref.checking.gradients import check_gradients
+from qnn_ref.checking.points import Loss
+from qnn_ref.checking.report import Report
+from qnn_ref.layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    HardTanh,
+    Layer,
+    Pixels,
+    Quantize,
+    ShiftBatchNorm,
+)
+from qnn_ref.losses import softmax_cross_entropy, squared_hinge
+from qnn_ref.network import Sequential
+from qnn_ref.quantizers import Sign, StochasticSign
+
+Array = NDArray[Any]
+
+
+class Sample(NamedTuple):
+    """One configuration: what stands behind the name, what is checked, and where."""
+
+    title: str
+    subject: Layer | Sequential | Loss
+    x: Array
+    labels: ArrayLike | None = None
+    loss: Loss | None = None
+
+
+Samples = Callable[[np.random.Generator], Iterator[Sample]]
+SAMPLES: dict[str, Samples] = {}
+
+
+def sample(name: str) -> Callable[[Samples], Samples]:
+    """Register a generator of configurations under the name of a layer or loss."""
+
+    def register(samples: Samples) -> Samples:
+        SAMPLES[name] = samples
+        return samples
+
+    return register
+
+
+def sample_checks(
+    names: Iterable[str] | None = None, *, rng: np.random.Generator | None = None
+) -> Report:
+    """Check the small configurations of layers and losses, in full mode.
+
+    Parameters
+    ----------
+    names : iterable of str, optional
+        Names of layers and losses; all that are known without it.
+    rng : numpy.random.Generator, optional
+        Without one the configurations are the same each time.
+
+    Returns
+    -------
+    Report
+        Of all of them; an entry's layer names the configuration too.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    wanted = list(SAMPLES) if names is None else list(names)
+    unknown = [name for name in wanted if name not in SAMPLES]
+    if unknown:
+        raise ValueError(f"names: unknown {', '.join(unknown)}; known are {', '.join(SAMPLES)}")
+    rng = np.random.default_rng(0) if rng is None else rng
+    reports = [_titled(item, rng) for name in wanted for item in SAMPLES[name](rng)]
+    return Report(
+        entries=tuple(entry for report in reports for entry in report.entries),
+        kinks=tuple(kink for report in reports for kink in report.kinks),
+        randomized=tuple(name for report in reports for name in report.randomized),
+    )
+
+
+def _titled(item: Sample, rng: np.random.Generator) -> Report:
+    """Check one configuration; its title stands behind the names of its layers."""
+    title, subject, x, labels, loss = item
+    report = check_gradients(subject, x, labels=labels, loss=loss, mode="full", rng=rng)
+    return Report(
+        tuple(replace(entry, layer=f"{entry.layer} ({title})") for entry in report.entries),
+        tuple(replace(kink, layer=f"{kink.layer} ({title})") for kink in report.kinks),
+        tuple(f"{name} ({title})" for name in report.randomized),
+    )
+
+
+def around_bounds(shape: tuple[int, ...], rng: np.random.Generator, bound: float = 1.0) -> Array:
+    """Real numbers inside, outside and, with the first two, exactly on +-bound."""
+    x = rng.uniform(-2 * bound, 2 * bound, shape)
+    x.flat[:2] = bound, -bound
+    return x
+
+
+@sample("Dense")
+def _dense(rng: np.random.Generator) -> Iterator[Sample]:
+    x = rng.normal(size=(4, 5))
+    yield Sample("binary", Dense(3).build((5,), rng), x)
+    at_clip = Dense(3).build((5,), rng)
+    at_clip.weight.assign(np.clip(3 * at_clip.weight.latent, -1, 1))
+    yield Sample("weights at the clip", at_clip, x)
+    yield Sample("binary, bias", Dense(3, bias=True).build((5,), rng), x)
+    yield Sample("float, bias", Dense(3, None, bias=True).build((5,), rng), x)
+    yield Sample("sequence", Dense(2).build((3, 5), rng), rng.normal(size=(2, 3, 5)))
+    pixels = Pixels().output_encoding(None)
+    codes = 2.0 * rng.integers(0, 256, (4, 5)) - 255
+    yield Sample("codes of pixels", Dense(3).build((5,), rng, pixels), codes)
+
+
+@sample("BatchNorm")
+def _batch_norm(rng: np.random.Generator) -> Iterator[Sample]:
+    yield Sample("dense", BatchNorm().build((3,)), 2 + 3 * rng.normal(size=(7, 3)))
+    x = rng.normal(size=(3, 2, 4, 3)) - 1
+    yield Sample("spatial", BatchNorm().build((2, 4, 3)), x)
+    constant = np.tile([0.5, -2.0], (5, 1))
+    yield Sample("constant channel", BatchNorm(epsilon=0.1).build((2,)), constant)
+
+
+@sample("ShiftBatchNorm")
+def _shift_batch_norm(rng: np.random.Generator) -> Iterator[Sample]:
+    for gradient in "SR":  # T is not the gradient of any function
+        layer = ShiftBatchNorm(gradient)
+        yield Sample(f"dense, {gradient}", layer.build((3,)), 2 + 3 * rng.normal(size=(7, 3)))
+        layer = ShiftBatchNorm(gradient)
+        yield Sample(f"spatial, {gradient}", layer.build((2, 1, 3)), rng.normal(size=(3, 2, 1, 3)))
+
+
+@sample("Quantize")
+def _quantize(rng: np.random.Generator) -> Iterator[Sample]:
+    for title, quantizer in (
+        ("Sign", Sign()),
+        ("Sign, saturation 2", Sign(2.0)),
+        ("StochasticSign", StochasticSign()),
+    ):
+        x = around_bounds((4, 5), rng, quantizer.saturation)
+        yield Sample(title, Quantize(quantizer).build((5,), rng), x)
+
+
+@sample("HardTanh")
+def _hard_tanh(rng: np.random.Generator) -> Iterator[Sample]:
+    yield Sample("saturation 1", HardTanh().build((5,)), around_bounds((4, 5), rng))
+    yield Sample("saturation 2", HardTanh(2.0).build((2, 3)), around_bounds((2, 2, 3), rng, 2.0))
+
+
+@sample("Dropout")
+def _dropout(rng: np.random.Generator) -> Iterator[Sample]:
+    # Zeros: a mask that is read back from the output would lose them.
+    x = rng.normal(size=(6, 5)) * rng.integers(0, 2, (6, 5))
+    for rate in (0.2, 0.5):
+        yield Sample(f"rate {rate}", Dropout(rate).build((5,), rng), x)
+
+
+@sample("Flatten")
+def _flatten(rng: np.random.Generator) -> Iterator[Sample]:
+    yield Sample("images", Flatten().build((2, 3, 4)), rng.normal(size=(2, 2, 3, 4)))
+
+
+@sample("squared_hinge")
+def _squared_hinge(rng: np.random.Generator) -> Iterator[Sample]:
+    scores, labels = around_bounds((5, 3), rng), rng.integers(0, 3, 5)
+    yield Sample("labels", squared_hinge, scores, labels)
+    yield Sample("signed targets", squared_hinge, scores, rng.choice([-1, 1], (5, 3)))
+
+
+@sample("softmax_cross_entropy")
+def _softmax(rng: np.random.Generator) -> Iterator[Sample]:
+    labels = rng.integers(0, 3, 5)
+    yield Sample("labels", softmax_cross_entropy, 2 * rng.normal(size=(5, 3)), labels)
+    large = 300 + 2 * rng.normal(size=(5, 3))
+    yield Sample("large scores", softmax_cross_entropy, large, labels)
+
+
+@sample("Sequential")
+def _algorithm_1(rng: np.random.Generator) -> Iterator[Sample]:
+    def network(quantizer: Sign) -> Sequential:
+        hidden = [Dense(6), BatchNorm(), Quantize(quantizer), Dropout(0.2)]
+        middle = [Dense(5), BatchNorm(), Quantize(quantizer)]
+        layers = [Pixels(), Flatten(), *hidden, *middle, Dense(3), BatchNorm()]
+        return Sequential(layers, (3, 2, 1), rng)
+
+    images = rng.integers(0, 256, (9, 3, 2, 1), dtype=np.uint8)
+    labels = rng.integers(0, 3, 9)
+    yield Sample("Algorithm 1", network(Sign()), images, labels, squared_hinge)
+    yield Sample("stochastic", network(StochasticSign()), images, labels, softmax_cross_entropy)

@@ -1,0 +1,200 @@
+"""The commands as a user meets them: answers, exit codes, errors, files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qnn_ref import datasets
+from qnn_ref.cli import main
+
+pytestmark = pytest.mark.slow_without_jit
+
+DIGITS = datasets.load("digits")
+COMMANDS = ["demo", "recipes", "train", "evaluate", "pack", "predict", "check", "data", "doctor"]
+
+
+def call(capsys, *arguments):
+    """Exit code, JSON answer, standard error."""
+    code = main([*map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else None, captured.err
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A small trained run."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    assert main(["train", "digits", "--out", str(folder), "--epochs", "2"]) == 0
+    return folder
+
+
+def test_train_evaluate_pack_predict(capsys, tmp_path, run_folder):
+    capsys.readouterr()
+    code, evaluated, _ = call(capsys, "evaluate", run_folder)
+    assert code == 0
+    assert evaluated["epochs"] == 2
+    packed = tmp_path / "digits.qnn"
+    code, answer, _ = call(capsys, "pack", run_folder, "-o", packed)
+    assert code == 0
+    assert answer["packed_bytes"] == packed.stat().st_size
+    np.save(tmp_path / "images.npy", DIGITS.test_images)
+    code, predicted, _ = call(capsys, "predict", packed, tmp_path / "images.npy")
+    assert code == 0
+    wrong = np.count_nonzero(np.array(predicted["classes"]) != DIGITS.test_labels)
+    assert 100 * wrong / len(DIGITS.test_labels) == evaluated["test_error"]
+    assert np.array(predicted["scores"]).shape == (450, 10)
+
+
+def test_predict_reads_png_and_idx(capsys, tmp_path, run_folder):
+    image = pytest.importorskip("PIL.Image")
+    packed = tmp_path / "digits.qnn"
+    assert main(["pack", str(run_folder), "-o", str(packed)]) == 0
+    capsys.readouterr()
+    image.fromarray(DIGITS.test_images[0, ..., 0]).save(tmp_path / "digit.png")
+    header = np.array([0x00000803, 1, 8, 8], ">i4").tobytes()
+    (tmp_path / "digit-idx3-ubyte").write_bytes(header + DIGITS.test_images[0].tobytes())
+    answers = [
+        call(capsys, "predict", packed, tmp_path / name)[1]
+        for name in ("digit.png", "digit-idx3-ubyte")
+    ]
+    assert answers[0] == answers[1]
+
+
+def test_resume_finishes_what_a_killed_process_began(capsys, tmp_path, run_folder):
+    """Kill the command in the middle of an epoch, go on, and compare with an unbroken run."""
+    out = tmp_path / "killed"
+    command = [
+        sys.executable,
+        "-m",
+        "qnn_ref",
+        "train",
+        "digits",
+        "--out",
+        str(out),
+        "--epochs",
+        "2",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while not (out / "checkpoint.npz").exists() and process.poll() is None:
+            pass
+        process.kill()
+    assert main([*command[3:], "--resume"]) == 0
+    with np.load(run_folder / "checkpoint.npz") as a, np.load(out / "checkpoint.npz") as b:
+        assert a.files == b.files
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert (run_folder / "history.csv").read_text() == (out / "history.csv").read_text()
+
+
+def test_demo_on_digits(capsys, tmp_path):
+    picture = tmp_path / "demo.png"
+    code, answer, _ = call(capsys, "demo", "--dataset", "digits", "--epochs", "2", "--out", picture)
+    assert code == 0
+    keys = "test_error_binary test_error_float gradient_check_worst scores_identical scores_total"
+    keys += " packed_bytes float_bytes speedup_packed"
+    assert set(keys.split()) <= answer.keys()
+    assert answer["scores_identical"] == answer["scores_total"] == 450
+    assert answer["gradient_check_worst"] < 1e-6
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_recipes_lists_sizes(capsys):
+    code, answer, _ = call(capsys, "recipes")
+    assert code == 0
+    theano = next(r for r in answer["recipes"] if r["name"] == "mnist-theano")
+    assert theano["weights"] == 36_806_656
+    assert theano["steps"] == 500_000
+    assert theano["operations"] == 6 * 36_806_656 * 100 * 500_000
+
+
+def test_check_names_what_it_checked(capsys):
+    code, answer, _ = call(capsys, "check", "Dense", "BatchNorm")
+    assert code == 0
+    assert answer["passed"] is True
+    assert answer["worst_relative_error"] < 1e-6
+    keys = {"layer", "tensor", "absolute_error", "relative_error", "tolerance", "passed"}
+    assert all(keys <= entry.keys() for entry in answer["entries"])
+
+
+def test_doctor_says_fit(capsys):
+    code, answer, _ = call(capsys, "doctor")
+    assert code == 0
+    assert answer["fit"] is True
+
+
+def test_data_list_and_verify(capsys, tmp_path):
+    code, answer, _ = call(capsys, "data", "list")
+    assert code == 0
+    assert {row["name"] for row in answer["datasets"]} >= {"digits", "mnist", "fashion-mnist"}
+    assert call(capsys, "data", "verify", "digits")[0] == 0
+    code, answer, _ = call(capsys, "data", "verify", "mnist", "--data", tmp_path)
+    assert code == 1
+    assert answer["passed"] is False
+
+
+def wrong_uses(tmp_path, run_folder):
+    """Arguments and what the message must say."""
+    damaged = tmp_path / "damaged.qnn"
+    damaged.write_bytes(b"PK\x03\x04 nothing")
+    (tmp_path / "text.png").write_text("no image")
+    packed = tmp_path / "good.qnn"
+    main(["pack", str(run_folder), "-o", str(packed)])
+    np.save(tmp_path / "floats.npy", np.zeros((2, 8, 8)))
+    np.save(tmp_path / "large.npy", np.zeros((2, 28, 28), np.uint8))
+    (tmp_path / "file").write_text("")
+    new = tmp_path / "new"
+    return [
+        (["train", "mnsit", "--out", new], "recipe: expected one of"),
+        (["train", "digits", "--out", new, "--epochs", "0"], "--epochs: expected at least 1"),
+        (["train", "digits", "--out", run_folder], "holds a run already"),
+        (["train", "digits", "--out", tmp_path / "file" / "run"], "cannot be made"),
+        (["train", "digits", "--out", new, "--data", tmp_path / "none"], "is no folder"),
+        (["evaluate", tmp_path], "holds no run"),
+        (["pack", run_folder, "-o", tmp_path / "none" / "x.qnn"], "cannot be written"),
+        (
+            ["predict", damaged, tmp_path / "floats.npy"],
+            "damaged.qnn: not a qnn_ref packed network",
+        ),
+        (["predict", tmp_path / "missing.qnn", packed], "there is no such file"),
+        (["predict", run_folder / "checkpoint.npz", packed], "expected a qnn_ref packed network"),
+        (["predict", packed, tmp_path / "floats.npy"], "floats.npy"),
+        (["predict", packed, tmp_path / "text.png"], "text.png"),
+        (["predict", packed, tmp_path / "large.npy"], "images: expected shape (N, 8, 8, 1)"),
+        (["predict", packed, tmp_path / "missing.npy"], "missing.npy"),
+        (["check", "Dnese"], "Dnese"),
+        (["data", "fetch"], "needs the name of a data set"),
+        (["data", "verify", "imagenet"], "imagenet"),
+        (["demo", "--dataset", "digits", "--data", tmp_path / "none"], "is no folder"),
+        (["demo", "--dataset", "digits", "--out", tmp_path / "none" / "demo.png"], "demo.png"),
+    ]
+
+
+def test_wrong_use_exits_with_2_and_says_what_is_wrong(capsys, tmp_path, run_folder):
+    for arguments, words in wrong_uses(tmp_path, run_folder):
+        capsys.readouterr()
+        assert main([*map(str, arguments)]) == 2, arguments
+        captured = capsys.readouterr()
+        assert words in captured.err, (arguments, captured.err)
+        assert captured.out == ""
+    assert not (tmp_path / "new").exists()
+    assert not list(Path(tmp_path).glob(".*"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"examples:\n  qnn-ref {command}" in capsys.readouterr().out
+
+
+def test_a_missing_command_exits_with_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2

@@ -1,0 +1,468 @@
+"""Sequential: order, names, copies, errors with the layer's place, and one gradient end to end."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import qnn_ref
+from qnn_ref.layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    HardTanh,
+    Layer,
+    Pixels,
+    Quantize,
+)
+from qnn_ref.losses import softmax_cross_entropy, squared_hinge
+from qnn_ref.network import Sequential
+from qnn_ref.quantizers import Encoding, Sign, StochasticSign
+from tests.numeric import central_differences, worst_error
+
+SEEDS = st.integers(0, 2**32)
+
+
+def binary_network(seed=0, dtype=np.float32, quantizer=None, dropout=False):
+    layers = [Pixels(), Flatten(), Dense(7), BatchNorm(), Quantize(quantizer or Sign())]
+    layers += [Dropout(0.5)] * dropout + [Dense(3), BatchNorm()]
+    return Sequential(layers, (2, 2, 1), np.random.default_rng(seed), dtype)
+
+
+def float_network(seed=0, dtype=np.float64):
+    layers = [Dense(6, None), BatchNorm(), HardTanh(), Dense(4, None, bias=True)]
+    return Sequential(layers, (5,), np.random.default_rng(seed), dtype)
+
+
+def images(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 2, 2, 1), dtype=np.uint8)
+
+
+def shake(network, seed):
+    """Give every trained array and running statistic a random value."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        name: rng.uniform(0.2, 1, a.shape).astype(a.dtype) * rng.choice([-1, 1], a.shape)
+        for name, a in network.arrays().items()
+    }
+    network.set_arrays({name: a.astype(network.arrays()[name].dtype) for name, a in arrays.items()})
+
+
+# Forward and shapes
+
+
+def test_forward_runs_the_layers_one_after_the_other():
+    network = binary_network()
+    x = images(5)
+    y = x
+    for layer in network.layers:
+        y = layer.forward(y)
+    np.testing.assert_array_equal(network.forward(x), y)
+    assert network.input_shape == (2, 2, 1)
+    assert network.output_shape == (3,)
+    assert y.shape == (5, 3)
+    assert y.dtype == np.float32
+    assert qnn_ref.Sequential is Sequential
+
+
+def test_shapes_and_encodings_travel_while_the_network_is_built():
+    network = binary_network()
+    assert [layer.input_shape for layer in network.layers] == [
+        (2, 2, 1),
+        (2, 2, 1),
+        (4,),
+        (7,),
+        (7,),
+        (7,),
+        (3,),
+    ]
+    pixels = Encoding(1 / 255, -255, 255, 2)
+    signs = Encoding(1.0, -1, 1, 2)
+    encodings = [layer.encoding for layer in network.layers]
+    assert encodings == [None, pixels, pixels, None, None, signs, None]
+    kept = binary_network(dropout=True)
+    assert kept.layers[6].encoding == signs  # dropout passes codes on in inference
+
+
+def test_pixels_reach_the_first_product_in_units_of_their_range():
+    network = Sequential([Pixels(), Dense(2)], (3,), np.random.default_rng(0), np.float64)
+    x = np.array([[0, 128, 255]], np.uint8)
+    expected = (x / 127.5 - 1) @ network.layers[1].weight.quantized
+    np.testing.assert_allclose(network.forward(x), expected, atol=1e-14)
+
+
+def test_training_flag_reaches_every_layer():
+    network = binary_network(dropout=True)
+    x = images(6)
+    first = network.forward(x, training=True)
+    assert np.any(first != network.forward(x, training=True))
+    for layer in network.layers[1:]:
+        layer.saved()
+    assert np.any(network.buffers()["3.BatchNorm.running_mean"] != 0)
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_inference_is_deterministic_and_draws_nothing(dropout):
+    network = binary_network(quantizer=StochasticSign(), dropout=dropout)
+    twin = binary_network(quantizer=Sign())
+    x = images(20)
+    network.forward(x, training=True)
+    renamed = zip(network.arrays().values(), twin.arrays(), strict=True)
+    twin.set_arrays({name: a for a, name in renamed})
+    before, state = network.arrays(), network.rng.bit_generator.state
+    first, second = network.forward(x), network.forward(x)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, twin.forward(x))  # the deterministic sign
+    assert network.rng.bit_generator.state == state
+    for name, array in network.arrays().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+# Backward
+
+
+@pytest.mark.parametrize("loss", [squared_hinge, softmax_cross_entropy])
+@given(seed=SEEDS)
+@settings(max_examples=10)
+def test_backward_is_the_gradient_of_a_float_network(loss, seed):
+    network = float_network(seed)
+    shake(network, seed)
+    rng = np.random.default_rng(seed)
+    x, labels = rng.normal(size=(8, 5)), rng.integers(0, 4, 8)
+    scores = network.forward(x, training=True)
+    hidden = network.layers[2].saved()
+    if np.min(np.abs(np.abs(hidden) - 1)) < 1e-3:
+        return  # a kink within the step of the central differences
+    dx = network.backward(loss(scores, labels)[1])
+    gradients = {name: p.grad.copy() for name, p in network.parameters().items()}
+
+    def cost(x):
+        return loss(network.forward(x, training=True), labels)[0]
+
+    assert worst_error(central_differences(cost, x), dx) < 1e-6
+    for name, p in network.parameters().items():
+        value = p.latent.copy()
+
+        def cost_of(v, p=p):
+            p.assign(v)
+            return cost(x)
+
+        numeric = central_differences(cost_of, value)
+        p.assign(value)
+        assert worst_error(numeric, gradients[name]) < 1e-6, name
+
+
+def test_backward_of_pixels_stops_at_the_lowest_parameters():
+    network = binary_network()
+    scores = network.forward(images(4), training=True)
+    assert network.backward(np.ones_like(scores)) is None
+    assert all(p.grad is not None for p in network.parameters().values())
+    assert not network.layers[2].needs_input_gradient
+    assert all(layer.needs_input_gradient for layer in network.layers[3:])
+
+
+def test_the_gradient_of_the_lowest_weights_does_not_depend_on_the_shortcut():
+    network = binary_network(dtype=np.float64)
+    x = images(6)
+    scores = network.forward(x, training=True)
+    network.backward(scores)
+    short = {name: p.grad.copy() for name, p in network.parameters().items()}
+    gradient = scores
+    network.layers[2].needs_input_gradient = True
+    for layer in reversed(network.layers):
+        gradient = layer.backward(gradient)
+    assert gradient is None
+    for name, p in network.parameters().items():
+        np.testing.assert_array_equal(p.grad, short[name])
+
+
+def test_integers_have_no_gradient_whatever_comes_first():
+    network = Sequential([Pixels(), BatchNorm(), Dense(2)], (3,), np.random.default_rng(0))
+    x = np.random.default_rng(1).integers(0, 256, (4, 3), dtype=np.uint8)
+    scores = network.forward(x, training=True)
+    assert network.backward(np.ones_like(scores)) is None
+    assert network.parameters()["1.BatchNorm.gain"].grad is not None
+
+
+def test_a_layer_built_into_another_network_gets_its_input_gradient_back():
+    dense = Dense(2)
+    Sequential([Pixels(), dense], (3,), np.random.default_rng(0))
+    assert not dense.needs_input_gradient
+    network = Sequential([BatchNorm(), dense], (3,), np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    scores = network.forward(x, training=True)
+    assert network.backward(np.ones_like(scores)).shape == (4, 3)
+
+
+# Names and arrays
+
+
+class Pair(Layer):
+    """Two dense layers inside a layer."""
+
+    def __init__(self):
+        self.inner = [Dense(2), Dense(3)]
+
+    def build(self, input_shape, rng=None, encoding=None, dtype=np.float32):
+        super().build(input_shape, rng, encoding, dtype)
+        for layer in self.inner:
+            layer.build(input_shape, rng, encoding, dtype)
+        return self
+
+    def sublayers(self):
+        return self.inner
+
+
+def test_names_give_place_and_kind_also_inside_layers():
+    network = Sequential([BatchNorm(), Pair(), Dense(2, bias=True)], (4,), np.random.default_rng(0))
+    assert [place for place, _ in network.walk()] == [
+        "0.BatchNorm",
+        "1.Pair",
+        "1.0.Dense",
+        "1.1.Dense",
+        "2.Dense",
+    ]
+    assert list(network.parameters()) == [
+        "0.BatchNorm.gain",
+        "0.BatchNorm.shift",
+        "1.0.Dense.weight",
+        "1.1.Dense.weight",
+        "2.Dense.weight",
+        "2.Dense.bias",
+    ]
+    assert list(network.buffers()) == [
+        "0.BatchNorm.running_mean",
+        "0.BatchNorm.running_inverse_deviation",
+    ]
+    assert network.parameters()["1.1.Dense.weight"] is network.layers[1].inner[1].weight
+
+
+def test_arrays_are_copies_of_latent_values_and_statistics():
+    network = binary_network()
+    arrays = network.arrays()
+    assert set(arrays) == set(network.parameters()) | set(network.buffers())
+    np.testing.assert_array_equal(arrays["2.Dense.weight"], network.layers[2].weight.latent)
+    assert np.unique(arrays["2.Dense.weight"]).size > 2  # latent, not +-1
+    for array in arrays.values():
+        array[...] = 9
+    assert all(np.all(a != 9) for a in network.arrays().values())
+
+
+def test_arrays_put_back_give_the_same_network():
+    network, other = binary_network(0), binary_network(1)
+    shake(network, 2)
+    x = images(30)
+    assert np.any(other.forward(x) != network.forward(x))
+    other.set_arrays(network.arrays())
+    np.testing.assert_array_equal(other.forward(x), network.forward(x))
+    # The trained +-1 weights follow the latent ones.
+    np.testing.assert_array_equal(
+        other.parameters()["2.Dense.weight"].quantized,
+        np.where(network.arrays()["2.Dense.weight"] >= 0, 1, -1),
+    )
+
+
+def test_arrays_are_copied_in_not_kept():
+    network = binary_network()
+    arrays = network.arrays()
+    network.set_arrays(arrays)
+    before = network.arrays()
+    for array in arrays.values():
+        array[...] = 5
+    for name, array in network.arrays().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def without(arrays, name):
+    return {n: a for n, a in arrays.items() if n != name}
+
+
+WRONG_ARRAYS = [
+    (lambda a: without(a, "2.Dense.weight"), ["arrays:", "2.Dense.weight"]),
+    (lambda a: without(a, "3.BatchNorm.running_mean"), ["arrays:", "3.BatchNorm.running_mean"]),
+    (lambda a: a | {"9.Dense.weight": np.zeros(2)}, ["arrays:", "9.Dense.weight"]),
+    (lambda a: {}, ["arrays:"]),
+    (
+        lambda a: a | {"6.BatchNorm.gain": np.zeros(4, np.float32)},
+        ["arrays['6.BatchNorm.gain']:", "(3,)", "(4,)"],
+    ),
+    (
+        lambda a: a | {"6.BatchNorm.running_mean": np.zeros(3)},
+        ["arrays['6.BatchNorm.running_mean']:", "float32", "float64"],
+    ),
+]
+
+
+@pytest.mark.parametrize("spoil, words", WRONG_ARRAYS)
+def test_wrong_arrays_are_refused_before_anything_changes(spoil, words):
+    network = binary_network()
+    before = network.arrays()
+    other = binary_network(1)
+    shake(other, 3)
+    with pytest.raises(ValueError, match="arrays") as caught:
+        network.set_arrays(spoil(other.arrays()))
+    for word in words:
+        assert word in str(caught.value)
+    for name, array in network.arrays().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+# Copies
+
+
+def test_a_copy_shares_nothing_and_continues_the_same_random_numbers():
+    network = binary_network(quantizer=StochasticSign(), dropout=True)
+    twin = network.copy()
+    state = network.rng.bit_generator.state
+    x = images(9)
+    first = twin.forward(x, training=True)
+    shake(twin, 4)
+    assert network.rng.bit_generator.state == state
+    fresh = binary_network(quantizer=StochasticSign(), dropout=True).arrays()
+    for name, array in network.arrays().items():
+        np.testing.assert_array_equal(array, fresh[name])
+    np.testing.assert_array_equal(network.forward(x, training=True), first)
+    # Layers of a copy draw from the copy's own generator, which a checkpoint restores.
+    assert all(layer.rng is twin.rng for layer in twin.layers)
+    assert twin.rng is not network.rng
+
+
+def test_a_copy_in_float64_has_the_same_values_and_computes_in_float64():
+    network = binary_network(dropout=True)
+    shake(network, 5)
+    twin = network.copy(np.float64)
+    x = images(8)
+    assert network.forward(x).dtype == np.float32
+    assert twin.forward(x).dtype == np.float64
+    for name, array in twin.arrays().items():
+        assert array.dtype == np.float64
+        np.testing.assert_array_equal(array, network.arrays()[name].astype(np.float64))
+    np.testing.assert_allclose(twin.forward(x), network.forward(x), rtol=1e-4, atol=1e-4)
+    scores = twin.forward(x, training=True)
+    twin.backward(scores)
+    assert all(p.grad.dtype == np.float64 for p in twin.parameters().values())
+    assert all(a.dtype == np.float32 for a in network.arrays().values())
+
+
+def test_the_same_seed_gives_the_same_network():
+    a, b, c = binary_network(7), binary_network(7), binary_network(8)
+    for name, array in a.arrays().items():
+        np.testing.assert_array_equal(array, b.arrays()[name])
+    assert any(np.any(array != c.arrays()[name]) for name, array in a.arrays().items())
+
+
+# Scores and classes
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 10, 1000])
+def test_scores_of_all_images_in_order_for_every_batch_size(batch_size):
+    network = binary_network()
+    shake(network, 6)
+    x = images(10)
+    np.testing.assert_array_equal(network.scores(x, batch_size), network.forward(x))
+    np.testing.assert_array_equal(network.predict(x, batch_size), network.forward(x).argmax(axis=1))
+
+
+def test_scores_come_from_inference():
+    network = binary_network(dropout=True)
+    before, state = network.arrays(), network.rng.bit_generator.state
+    network.scores(images(5))
+    assert network.rng.bit_generator.state == state
+    for name, array in network.arrays().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_of_equal_scores_the_first_class_is_predicted():
+    network = Sequential([Dense(3, None)], (2,), np.random.default_rng(0), np.float64)
+    network.layers[0].weight.assign(np.array([[1.0, 2.0, 2.0], [0.0, 0.0, 0.0]]))
+    np.testing.assert_array_equal(network.predict(np.array([[1.0, 0.0], [-1.0, 5.0]])), [1, 0])
+
+
+# Summary
+
+
+def test_summary_lists_shapes_parameters_and_bits():
+    lines = binary_network().summary().splitlines()
+    assert lines[0].split() == ["layer", "output", "parameters", "bits", "each"]
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["0", "Pixels"],
+        ["1", "Flatten"],
+        ["2", "Dense"],
+        ["3", "BatchNorm"],
+        ["4", "Quantize"],
+        ["5", "Dense"],
+        ["6", "BatchNorm"],
+    ]
+    assert lines[3].split()[2:] == ["(7,)", "28", "1"]
+    assert lines[4].split()[2:] == ["(7,)", "14", "32"]
+    assert lines[6].split()[2:] == ["(3,)", "21", "1"]
+    wide = Sequential([Dense(2000, None)], (1000,), np.random.default_rng(0), np.float64)
+    assert wide.summary().splitlines()[1].split()[2:] == ["(2000,)", "2,000,000", "64"]
+
+
+# Errors
+
+
+def generator():
+    return np.random.default_rng(0)
+
+
+SAME = Dense(2)
+BINARY = binary_network()
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: Sequential([], (2,), generator()), ValueError, ["layers:", "at least one"]),
+        (lambda: Sequential([SAME, SAME], (2,), generator()), ValueError, ["layers:", "twice"]),
+        (
+            lambda: Sequential([Dense(2)], (2,), generator(), np.float16),
+            TypeError,
+            ["dtype:", "float16"],
+        ),
+        (
+            lambda: Sequential([Flatten(), Dense(2)], (2,), None),
+            TypeError,
+            ["layer 1 (Dense):", "rng:", "Generator"],
+        ),
+        (
+            lambda: BINARY.forward(np.zeros((1, 2, 2, 1), "f")),
+            TypeError,
+            ["layer 0 (Pixels):", "x:", "uint8"],
+        ),
+        (
+            lambda: BINARY.forward(np.zeros((1, 4), np.uint8)),
+            ValueError,
+            ["layer 0 (Pixels):", "x:", "(batch, 2, 2, 1)", "(1, 4)"],
+        ),
+        (
+            lambda: Sequential([HardTanh(), Quantize()], (2,), generator()).forward(
+                np.full((1, 2), np.nan, np.float32)
+            ),
+            ValueError,
+            ["layer 1 (Quantize):", "x:", "NaN"],
+        ),
+        (
+            lambda: BINARY.copy().backward(np.zeros((1, 3), np.float32)),
+            RuntimeError,
+            ["BatchNorm.backward", "training=True"],
+        ),
+        (
+            lambda: BINARY.scores(np.zeros((0, 2, 2, 1), np.uint8)),
+            ValueError,
+            ["images:", "at least one", "(0, 2, 2, 1)"],
+        ),
+        (
+            lambda: BINARY.predict(np.zeros((3, 2, 2), np.uint8)),
+            ValueError,
+            ["layer 0 (Pixels):", "(3, 2, 2)"],
+        ),
+    ],
+)
+def test_bad_arguments_are_refused_with_their_name(call, error, words):
+    with pytest.raises(error) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)

@@ -1,0 +1,411 @@
+"""Algorithm 1 as a loop: order of its lines, history, choice of the epoch, evaluation, seeds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qnn_ref.layers import BatchNorm, Dense, Dropout, HardTanh, Pixels, Quantize
+from qnn_ref.losses import squared_hinge
+from qnn_ref.network import Sequential
+from qnn_ref.optimizers import SGD, Adam, ExponentialDecay
+from qnn_ref.quantizers import Sign, StochasticSign
+from qnn_ref.training import (
+    Run,
+    batches,
+    binary_signs,
+    error_rate,
+    flipped_share,
+    keep_best,
+    saturated_share,
+    train,
+)
+
+KEYS = [
+    "epoch",
+    "learning_rate",
+    "loss",
+    "training_error",
+    "validation_error",
+    "flipped",
+    "saturated",
+    "clipped",
+]
+
+
+def digits(n, seed=0):
+    """Five pixels and three classes: the class is where the brightest of three pixels stands."""
+    images = np.random.default_rng(seed).integers(0, 256, (n, 5), dtype=np.uint8)
+    return images, images[:, :3].argmax(axis=1)
+
+
+def make_run(seed=0, quantizer=None, dropout=0.0, optimizer=None, hidden=6):
+    rng = np.random.default_rng(seed)
+    layers = [Pixels(), Dense(hidden), BatchNorm(), Quantize(quantizer or Sign())]
+    layers += [Dropout(dropout)] if dropout else []
+    network = Sequential([*layers, Dense(3), BatchNorm()], (5,), rng)
+    return Run(network, optimizer or Adam(), np.random.default_rng(seed + 1))
+
+
+SCHEDULE = ExponentialDecay(3e-3, 1e-4, 4)
+
+
+def fit(run, epochs=2, n=23, batch_size=5, **options):
+    images, labels = digits(n)
+    options = {"loss": squared_hinge, "schedule": SCHEDULE} | options
+    return train(
+        run, images, labels, digits(11, seed=9), epochs=epochs, batch_size=batch_size, **options
+    )
+
+
+def assert_same_runs(a, b):
+    assert a.history == b.history
+    assert a.best_epoch == b.best_epoch
+    assert a.optimizer.steps == b.optimizer.steps
+    for left, right in ((a.network.arrays(), b.network.arrays()), (a.best, b.best)):
+        assert left.keys() == right.keys()
+        for name in left:
+            np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+# Batches
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32))
+def test_batches_are_full_shuffled_and_without_repetition(examples, batch_size, seed):
+    got = list(batches(examples, batch_size, np.random.default_rng(seed)))
+    assert len(got) == examples // batch_size
+    assert all(batch.shape == (batch_size,) for batch in got)
+    order = np.random.default_rng(seed).permutation(examples)
+    used = len(got) * batch_size
+    np.testing.assert_array_equal(np.concatenate([*got, []]), order[:used])
+
+
+def test_the_incomplete_last_batch_is_dropped_in_training():
+    run = make_run()
+    fit(run, epochs=3, n=101, batch_size=10)
+    assert run.optimizer.steps == 30
+    fit(run, epochs=4, n=100, batch_size=10)
+    assert run.optimizer.steps == 40
+
+
+# The loop against the same lines written out
+
+
+class Recorder(Adam):
+    """Adam that remembers the learning rate of each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.rates = []
+
+    def step(self, parameters):
+        self.rates.append(self.learning_rate)
+        super().step(parameters)
+
+
+@pytest.mark.parametrize("dropout, quantizer", [(0.0, Sign()), (0.5, StochasticSign())])
+def test_the_loop_is_algorithm_1_line_by_line(dropout, quantizer):
+    run = make_run(3, quantizer, dropout, Recorder())
+    fit(run, epochs=3)
+
+    twin = make_run(3, quantizer, dropout)
+    network, optimizer, rng = twin.network, twin.optimizer, twin.rng
+    (images, labels), validation = digits(23), digits(11, seed=9)
+    rates = []
+    for epoch in range(3):
+        optimizer.learning_rate = 3e-3 * (1e-4 / 3e-3) ** (epoch / 4)
+        signs = [p.latent >= 0 for p in network.parameters().values() if p.quantizer]
+        losses, wrong, saturated = [], 0, []
+        order = rng.permutation(23)
+        for first in (0, 5, 10, 15):  # 23 images: four batches of 5, the rest is dropped
+            batch = order[first : first + 5]
+            rates.append(optimizer.learning_rate)
+            scores = network.forward(images[batch], training=True)
+            loss, gradient = squared_hinge(scores, labels[batch])
+            hidden = np.abs(network.layers[3].saved()[0])
+            network.backward(gradient)
+            optimizer.step(network.parameters())
+            losses.append(loss)
+            wrong += int(np.sum(scores.argmax(axis=1) != labels[batch]))
+            saturated.append(np.mean(hidden > 1))
+        weights = [p for p in network.parameters().values() if p.quantizer]
+        flips = sum(np.sum(s != (p.latent >= 0)) for s, p in zip(signs, weights, strict=True))
+        entry = run.history[epoch]
+        assert list(entry) == KEYS
+        assert entry["epoch"] == epoch
+        assert entry["learning_rate"] == optimizer.learning_rate
+        np.testing.assert_allclose(entry["loss"], np.mean(losses), rtol=1e-12)
+        assert entry["training_error"] == 100 * wrong / 20
+        missed = int(np.sum(network.forward(validation[0]).argmax(axis=1) != validation[1]))
+        assert entry["validation_error"] == 100 * missed / 11
+        assert entry["flipped"] == flips / (5 * 6 + 6 * 3)
+        np.testing.assert_allclose(entry["saturated"], np.mean(saturated), rtol=1e-12)
+        at_clip = sum(np.sum(np.abs(p.latent) == 1) for p in weights)
+        assert entry["clipped"] == at_clip / (5 * 6 + 6 * 3)
+
+    assert run.optimizer.rates == rates  # one rate an epoch
+    assert len(set(rates)) == 3
+    for name, array in network.arrays().items():
+        np.testing.assert_array_equal(run.network.arrays()[name], array, err_msg=name)
+
+
+def test_history_stays_in_its_ranges_and_is_plain_numbers():
+    run = make_run()
+    fit(run, epochs=4, schedule=ExponentialDecay(0.1, 0.01, 4))
+    assert [entry["epoch"] for entry in run.history] == [0, 1, 2, 3]
+    for entry in run.history:
+        assert all(type(value) in (int, float) for value in entry.values())
+        assert 0 <= entry["training_error"] <= 100
+        assert 0 <= entry["validation_error"] <= 100
+        assert all(0 <= entry[key] <= 1 for key in ("flipped", "saturated", "clipped"))
+        assert entry["loss"] > 0
+    assert any(entry["flipped"] > 0 for entry in run.history)
+    assert any(entry["clipped"] > 0 for entry in run.history)
+
+
+def test_a_small_network_learns_a_small_task():
+    run = make_run(1, hidden=24)
+    fit(run, epochs=30, n=300, batch_size=20, schedule=ExponentialDecay(1e-2, 1e-4, 30))
+    assert run.history[-1]["loss"] < 0.5 * run.history[0]["loss"]
+    assert error_rate(run.best_network(), *digits(300)) < 15
+    weight = run.network.parameters()["1.Dense.weight"]
+    assert set(np.unique(weight.quantized)) == {-1, 1}
+    assert np.max(np.abs(weight.latent)) <= 1
+    assert np.unique(weight.latent).size > 2
+
+
+def test_a_float_network_has_no_signs_to_flip():
+    rng = np.random.default_rng(0)
+    layers = [Pixels(), Dense(6, None), BatchNorm(), HardTanh(), Dense(3, None), BatchNorm()]
+    run = fit(Run(Sequential(layers, (5,), rng), SGD(0.1), rng))
+    for entry in run.history:
+        assert entry["flipped"] == entry["saturated"] == entry["clipped"] == 0
+
+
+# Going on
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_one_does_not():
+    a, b, c = (fit(make_run(seed, StochasticSign(), 0.3), epochs=3) for seed in (5, 5, 6))
+    assert_same_runs(a, b)
+    assert a.history != c.history
+
+
+def test_training_in_pieces_is_training_in_one_go():
+    whole = fit(make_run(2, StochasticSign(), 0.3), epochs=4)
+    pieces = make_run(2, StochasticSign(), 0.3)
+    for epochs in (1, 3, 3, 4):
+        assert fit(pieces, epochs) is pieces
+        assert len(pieces.history) == epochs
+    assert_same_runs(whole, pieces)
+
+
+def test_after_epoch_is_called_with_the_finished_epoch():
+    seen = []
+    fit(make_run(), epochs=3, after_epoch=lambda run: seen.append(dict(run.history[-1])))
+    assert [entry["epoch"] for entry in seen] == [0, 1, 2]
+
+
+def test_progress_goes_to_standard_error_and_only_if_wanted(capfd):
+    fit(make_run())
+    assert capfd.readouterr() == ("", "")
+    fit(make_run(), progress=True)
+    out, error = capfd.readouterr()
+    assert out == ""
+    assert "8/8" in error.replace(" ", "")
+    assert "validation=" in error
+
+
+# The best epoch
+
+
+def test_of_equally_good_epochs_the_later_one_is_kept_with_its_own_arrays():
+    run = make_run()
+    kept = []
+    for epoch, error in enumerate([5.0, 3.0, 3.0, 4.0, 3.5]):
+        run.network.parameters()["2.BatchNorm.shift"].assign(np.full(6, epoch, np.float32))
+        run.network.buffers()["5.BatchNorm.running_mean"][...] = 10 + epoch
+        run.history.append({"validation_error": error})
+        keep_best(run)
+        kept.append(run.best_epoch)
+    assert kept == [0, 1, 2, 2, 2]
+    np.testing.assert_array_equal(run.best["2.BatchNorm.shift"], np.full(6, 2))
+    np.testing.assert_array_equal(run.best["5.BatchNorm.running_mean"], np.full(3, 12))
+    best = run.best_network()
+    np.testing.assert_array_equal(best.parameters()["2.BatchNorm.shift"].latent, np.full(6, 2))
+    np.testing.assert_array_equal(
+        run.network.parameters()["2.BatchNorm.shift"].latent, np.full(6, 4)
+    )
+
+
+def test_best_network_has_the_validation_error_of_the_best_epoch():
+    run = fit(make_run(4), epochs=8, n=60)
+    errors = [entry["validation_error"] for entry in run.history]
+    last = max(i for i, e in enumerate(errors) if e == min(errors))
+    assert run.best_epoch == last
+    assert error_rate(run.best_network(), *digits(11, seed=9)) == min(errors)
+
+
+def test_before_the_first_epoch_the_best_network_is_the_network():
+    run = make_run()
+    assert run.best_epoch is None
+    for name, array in run.best_network().arrays().items():
+        np.testing.assert_array_equal(array, run.network.arrays()[name])
+
+
+# Evaluation
+
+
+class Guesser:
+    """Predicts class 1 for every image whose one pixel is set; counts its calls."""
+
+    def predict(self, images, batch_size):
+        self.batch_size = batch_size
+        return images[:, 0].astype(int)
+
+
+def test_error_rate_counts_and_then_divides():
+    labels = np.zeros(260, int)
+    images = np.zeros((260, 1), np.uint8)
+    images[140:256] = 1  # 140 of the first 256 right, then 2 of 4
+    images[258:] = 1
+    error = error_rate(Guesser(), images, labels, batch_size=256)
+    assert error == 100 * (260 - 142) / 260
+    assert isinstance(error, float)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 10, 11, 1000])
+def test_error_rate_is_over_all_images_for_every_batch_size(batch_size):
+    run = make_run(7)
+    fit(run)
+    images, labels = digits(10, seed=3)
+    wrong = np.sum(run.network.forward(images).argmax(axis=1) != labels)
+    assert error_rate(run.network, images, labels, batch_size) == 100 * wrong / 10
+
+
+def test_error_rate_of_right_and_wrong_labels():
+    images = np.array([[0], [1], [1], [0]], np.uint8)
+    assert error_rate(Guesser(), images, images[:, 0]) == 0
+    assert error_rate(Guesser(), images, 1 - images[:, 0]) == 100
+    assert error_rate(Guesser(), images, np.zeros(4, int)) == 50
+
+
+def test_labels_of_another_shape_are_refused_instead_of_broadcast():
+    images = np.zeros((4, 1), np.uint8)
+    for labels in (np.zeros((4, 1), int), np.zeros(1, int), np.zeros((), int)):
+        with pytest.raises(ValueError, match=r"^labels: expected shape \(4,\)"):
+            error_rate(Guesser(), images, labels)
+
+
+# Shares
+
+
+def test_flipped_share_is_the_share_of_changed_signs_over_all_layers():
+    run = make_run()
+    first = run.network.parameters()["1.Dense.weight"]
+    before = binary_signs(run.network)
+    assert [s.shape for s in before] == [(5, 6), (6, 3)]
+    value = first.latent.copy()
+    value[0] *= -1  # one row of 6 signs
+    value[1] *= 0.5
+    first.assign(value)
+    assert flipped_share(before, binary_signs(run.network)) == 6 / 48
+    assert flipped_share([], []) == 0
+
+
+def test_zero_counts_as_plus_one_also_in_the_share_of_flips():
+    run = make_run()
+    weight = run.network.parameters()["4.Dense.weight"]
+    weight.assign(np.full((6, 3), 0.5, np.float32))
+    before = binary_signs(run.network)
+    weight.assign(np.where(np.arange(18).reshape(6, 3) % 2, 0.0, -0.0).astype(np.float32))
+    assert flipped_share(before, binary_signs(run.network)) == 0
+
+
+@pytest.mark.parametrize("saturation", [1.0, 2.0])
+def test_saturated_share_counts_what_the_mask_stops(saturation):
+    layers = [Quantize(Sign(saturation)), BatchNorm(), Quantize(StochasticSign(saturation))]
+    network = Sequential(layers, (4,), np.random.default_rng(0), np.float64)
+    b = saturation
+    x = np.array([[0.0, b, -b, b + 0.1], [b - 0.1, -b - 0.1, 5 * b, 0.3]])
+    network.forward(x, training=True)
+    second = network.layers[2].saved()[0]
+    expected = 3 + np.sum(np.abs(second) > b)
+    assert saturated_share(network) == expected / 16
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=10)
+def test_saturated_share_is_the_share_of_lost_gradients(seed):
+    network = make_run(seed).network
+    network.forward(digits(9, seed)[0], training=True)
+    layer = network.layers[3]
+    lost = layer.backward(np.ones((9, 6), np.float32)) == 0
+    assert saturated_share(network) == np.mean(lost)
+
+
+# Errors
+
+
+IMAGES, LABELS = digits(12)
+VALIDATION = digits(4)
+
+
+def call(images=IMAGES, labels=LABELS, validation=VALIDATION, batch_size=4):
+    run = make_run()
+    before = run.network.arrays()
+    try:
+        train(
+            run,
+            images,
+            labels,
+            validation,
+            loss=squared_hinge,
+            epochs=1,
+            batch_size=batch_size,
+            schedule=SCHEDULE,
+        )
+    finally:
+        assert run.optimizer.steps == 0
+        assert run.history == []
+        for name, array in run.network.arrays().items():
+            np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize(
+    "options, error, words",
+    [
+        ({"batch_size": 13}, ValueError, ["batch_size:", "1 to 12", "13"]),
+        ({"batch_size": 0}, ValueError, ["batch_size:", "0"]),
+        ({"batch_size": -4}, ValueError, ["batch_size:", "-4"]),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, ValueError, ["batch_size:", "0"]),
+        ({"labels": LABELS[:-1]}, ValueError, ["labels:", "12", "11"]),
+        ({"labels": LABELS + 1}, ValueError, ["labels:", "0 to 2", "3"]),
+        ({"labels": LABELS - 1}, ValueError, ["labels:", "0 to 2", "-1"]),
+        ({"labels": LABELS.astype(float)}, TypeError, ["labels:", "integers", "float64"]),
+        ({"labels": LABELS[:, None]}, ValueError, ["labels:", "(12,)", "(12, 1)"]),
+        (
+            {"validation": (VALIDATION[0], VALIDATION[1][:3])},
+            ValueError,
+            ["validation[1]:", "(4,)", "(3,)"],
+        ),
+        (
+            {"validation": (VALIDATION[0], VALIDATION[1] + 2)},
+            ValueError,
+            ["validation[1]:", "0 to 2"],
+        ),
+        (
+            {"validation": (VALIDATION[0][:0], VALIDATION[1][:0])},
+            ValueError,
+            ["validation:", "at least one"],
+        ),
+        ({"images": IMAGES.astype(np.float32)}, TypeError, ["layer 0 (Pixels):", "uint8"]),
+        ({"images": IMAGES[:, :4]}, ValueError, ["layer 0 (Pixels):", "(batch, 5)", "(4, 4)"]),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_trained(options, error, words):
+    with pytest.raises(error) as caught:
+        call(**options)
+    for word in words:
+        assert word in str(caught.value)
