@@ -17,7 +17,6 @@
 # section 4.3.
 
 # %%
-# %matplotlib inline
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before the imports: idle threads sleep
@@ -35,6 +34,7 @@ from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import SGD
 from qnn_ref.quantizers import Sign, StochasticSign, hard_tanh
 
+# %matplotlib inline
 print("qnn_ref", qnn_ref.__version__)
 
 # %% [markdown]
@@ -190,8 +190,9 @@ wrong = check_gradients(
 print(wrong)
 
 # %% [markdown]
-# **Answer.** The check fails, and it names the element: the first one, $x = -1.6$, where the mask
-# must be 0 (**expect** FAILED, relative error about 1).
+# **Answer.** The check fails (**expect** a relative error of about 1). It names the element: $x =
+# 1.9$ in the last column, where the difference quotient says 0 and the backward pass lets the
+# gradient through.
 #
 # A second view does not trust any single step size. With the right gradient $g$, the remainder
 # $|f(x + hv) - f(x) - h \langle g, v\rangle|$ falls as $h^2$. With a wrong one it falls only as
@@ -278,7 +279,7 @@ plot_sign(2.0)
 # %%
 from ipywidgets import interact
 
-interact(plot_sign, saturation=(1.0, 3.0, 0.25))
+_ = interact(plot_sign, saturation=(1.0, 3.0, 0.25))
 
 # %% [markdown]
 # ## 1.7 The weight behind the weight

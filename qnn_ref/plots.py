@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -66,6 +66,9 @@ def draw_training(axes: Axes, histories: Mapping[str, History]) -> None:
     style(axes, "Validation error (solid), loss (dotted)", "epoch", "validation error / %")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_yscale("log")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    right.yaxis.set_minor_formatter(NullFormatter())
     right.set_ylabel("training loss", fontsize=LABEL)
     right.tick_params(which="both", labelsize=TEXT)
     right.spines[["top"]].set_visible(False)
@@ -117,8 +120,7 @@ def shares_figure(history: History) -> Figure:
         axes.plot(epochs, shares, line, marker=marker, color=colour, label=name)
     style(axes, "Signs, masks and clips", "epoch", "share / %")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylim(bottom=0)
-    axes.margins(y=0.35)
+    axes.set_ylim(0, 1.4 * axes.get_ylim()[1])  # room for the legend
     legend(axes, loc="upper right")
     return figure
 
@@ -150,8 +152,8 @@ def latent_histogram_figure(before: Array, after: Array) -> Figure:
     style(
         axes, "Latent weights: the sign is all that the products see", "latent weight", "share / %"
     )
-    axes.set_ylim(bottom=0)
-    legend(axes)
+    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])
+    legend(axes, loc="upper center", ncols=2)
     return figure
 
 
@@ -200,9 +202,10 @@ def straight_through_figure(
     style(left, "Forward: what the next layer sees", "x", "value")
     legend(left, loc="upper left")
     draw_steps(right, x, slope, bounds, color=ORANGE)
-    style(right, "Backward: what the gradient is multiplied by", "x", "slope")
+    style(right, "Backward: factor of the gradient", "x", "slope")
+    top = max(np.abs(value).max(), np.abs(surrogate).max())
     for axes in (left, right):
-        axes.set_ylim(-1.3, 1.9)
+        axes.set_ylim(-1.1 * top - 0.2, 1.4 * top + 0.5)
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     return figure
 
@@ -326,52 +329,62 @@ def latent_figure(latent: Mapping[str, Array]) -> Figure:
 
 
 def arrays_figure(arrays: Mapping[str, Array], digits: int = 2) -> Figure:
-    """Small matrices side by side, a number in each cell; those of +-1 in black and white.
+    """Small matrices side by side, a number in each cell.
+
+    Positive cells are blue, negative ones orange; matrices of +-1 and of truth values are black and
+    white.
 
     Parameters
     ----------
     arrays : mapping of str to array (rows, columns)
         By their titles; a vector is drawn as one row.
     digits : int
-        Digits after the point.
+        Digits after the point; whole numbers have none.
 
     Returns
     -------
     Figure
     """
     drawn = {title: np.atleast_2d(array) for title, array in arrays.items()}
-    columns = [max(array.shape[1], 2.2) for array in drawn.values()]
-    rows = max(array.shape[0] for array in drawn.values())
-    cell = min(0.85, 11 / sum(columns))
-    figure = new_figure(cell * sum(columns) + 0.9 * len(drawn), cell * rows + 1.0)
-    for axes, (title, array) in zip(
-        figure.subplots(1, len(drawn), width_ratios=columns, squeeze=False)[0],
-        drawn.items(),
-        strict=True,
-    ):
+    rows = max(array.shape[0] for array in drawn.values()) + 0.5  # room for the size below
+    columns = [max(array.shape[1], 2.4) + 0.4 for array in drawn.values()]
+    cell = min(0.85, 12 / sum(columns))
+    figure = new_figure(cell * sum(columns), cell * rows + 0.4)
+    all_axes = figure.subplots(1, len(drawn), width_ratios=columns, squeeze=False)[0]
+    for axes, width, (title, array) in zip(all_axes, columns, drawn.items(), strict=True):
         draw_cells(axes, array, digits)
-        axes.set_title(title, fontsize=TITLE)
-        axes.set_xlabel(f"{array.shape[0]} × {array.shape[1]}", fontsize=TEXT, color="black")
+        height, middle = array.shape[0], (array.shape[1] - 1) / 2
+        axes.set_xlim(middle - width / 2, middle + width / 2)
+        axes.set_ylim(rows - 0.5, -0.5)
+        axes.set_title(title, fontsize=TITLE, pad=9)
+        size = f"{height} × {array.shape[1]}"
+        axes.text(middle, height - 0.4, size, ha="center", va="top", fontsize=TEXT)
     return figure
 
 
 def draw_cells(axes: Axes, array: Array, digits: int = 2) -> None:
-    """Draw a matrix with its numbers; blue cells are positive, orange ones negative."""
-    binary = bool(np.isin(array, (-1, 1)).all())
-    largest = 1.0 if binary else max(float(np.abs(array).max()), np.finfo(float).tiny)
-    axes.imshow(array, cmap=INK if binary else SIGNED, vmin=-largest, vmax=largest)
-    for (i, j), number in np.ndenumerate(array):
-        text = f"{number:+.0f}" if binary else f"{number:.{digits}f}"
+    """Draw a matrix as coloured cells with its numbers in them."""
+    binary = array.dtype == bool or bool(np.isin(array, (-1, 1)).all())
+    whole = binary or bool((array == np.round(array)).all())
+    sign = "+" if binary and array.dtype != bool else ""
+    numbers = array.astype(float).round(0 if whole else digits) + 0.0  # no -0.00
+    largest = max(float(np.abs(numbers).max()), np.finfo(float).tiny)
+    lowest = 0.0 if array.dtype == bool else -largest
+    axes.imshow(numbers, cmap=INK if binary else SIGNED, vmin=lowest, vmax=largest)
+    for (i, j), number in np.ndenumerate(numbers):
+        text = f"{number:{sign}.{0 if whole else digits}f}"
         colour = "white" if binary and number > 0 else "black"
         axes.text(j, i, text, ha="center", va="center", fontsize=TEXT, color=colour)
-    axes.set_xticks(np.arange(-0.5, array.shape[1]), [])
-    axes.set_yticks(np.arange(-0.5, array.shape[0]), [])
-    axes.grid(color=GREY, linewidth=0.8)
-    axes.tick_params(length=0)
+    height, width = array.shape
+    axes.hlines(np.arange(height + 1) - 0.5, -0.5, width - 0.5, color=GREY, linewidth=0.8)
+    axes.vlines(np.arange(width + 1) - 0.5, -0.5, height - 0.5, color=GREY, linewidth=0.8)
+    axes.set_axis_off()
 
 
 def bits_figure(rows: Mapping[str, Array], K: int | None = None) -> Figure:
     """Bits as strips, element 0 on the left: 1 black, 0 white, padding beyond K hatched.
+
+    A thick line stands where a word of 64 bits ends.
 
     Parameters
     ----------
@@ -403,6 +416,8 @@ def bits_figure(rows: Mapping[str, Array], K: int | None = None) -> Figure:
             axes.text(
                 j, i, str(int(bit)), ha="center", va="center", fontsize=TEXT, color=colour, bbox=box
             )
+    for end in range(64, count, 64):
+        axes.axvline(end - 0.5, color=ORANGE, linewidth=3)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.hlines(np.arange(0.5, len(rows) - 1), -0.5, count - 0.5, color=GREY, linewidth=1)
     axes.vlines(np.arange(0.5, count - 1), -0.5, len(rows) - 0.5, color=GREY, linewidth=0.4)

@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnn_ref.checking.differences import STEP, one_sided, slope_along
+from qnn_ref.checking.differences import STEP, estimate, slope_along
 
 ONE = np.ones(1)
 
 
 def sides(function, x, step=STEP):
-    return one_sided(lambda t: np.array([function(x + t)]), np.array([function(x)]), ONE, step)
+    found = estimate(lambda t: np.array([function(x + t)]), np.array([function(x)]), ONE, step)
+    assert found.gap == found.right - found.left
+    return found
 
 
 def slope(function, x, expected, allowed=1e-6):
@@ -39,7 +41,8 @@ def test_known_slopes(x):
         (np.sin, np.cos(x)),
         (lambda x: 7.0, 0.0),
     ]:
-        for value in sides(function, x):
+        sided = sides(function, x)
+        for value in (sided.left, sided.right, sided.smooth):
             assert value == pytest.approx(derivative, abs=2e-8)
         found = slope(function, x, derivative)
         assert not found.kink
@@ -58,7 +61,8 @@ def test_known_slopes(x):
     ],
 )
 def test_both_sides_of_a_kink(function, x, left, right):
-    assert sides(function, x) == pytest.approx((left, right), abs=1e-8)
+    found = sides(function, x)
+    assert (found.left, found.right) == pytest.approx((left, right), abs=1e-8)
     for expected in (left, right, (left + right) / 2):
         found = slope(function, x, expected)
         assert found.kink
@@ -106,7 +110,19 @@ def test_a_jump_is_no_kink_and_has_no_slope():
 
 def test_the_covector_weighs_differences_not_values():
     # A large value that does not change adds no rounding.
-    found = one_sided(
+    found = estimate(
         lambda t: np.array([1e9, 3 * t]), np.array([1e9, 0.0]), np.array([1e9, 2.0]), STEP
     )
-    assert found == (6, 6)
+    assert (found.left, found.right, found.smooth) == (6, 6, 6)
+
+
+def test_the_order_of_each_estimate():
+    def errors(function, x, derivative):
+        pairs = []
+        for step in (2.0**-6, 2.0**-7):
+            found = sides(function, x, step)
+            middle = found.nearest(found.left / 2 + found.right / 2)
+            pairs.append([abs(v - derivative) for v in (found.left, middle, found.smooth)])
+        return np.log2(np.array(pairs[0]) / np.array(pairs[1]))
+
+    np.testing.assert_allclose(errors(np.exp, 0.3, np.exp(0.3)), [2, 2, 4], atol=0.1)

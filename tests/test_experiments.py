@@ -14,7 +14,7 @@ from qnn_ref.checkpoints import FileError
 from qnn_ref.experiments import RECIPES, find_recipe
 from qnn_ref.experiments import runs as runs_module
 from qnn_ref.experiments.runs import load_run, start_run, train_recipe
-from qnn_ref.layers import Dense, Dropout
+from qnn_ref.layers import Dense, Dropout, glorot_scale
 
 TINY = replace(RECIPES["digits"], hidden=(9, 5), epochs=3, validation=50, batch_size=64)
 
@@ -48,8 +48,6 @@ def test_mnist_theano_learning_rate_scales_and_order_of_layers():
     for fan_in, fan_out, scale in zip(
         sizes[:-1], sizes[1:], (57.04, 73.90, 73.90, 52.32), strict=True
     ):
-        from qnn_ref.layers import glorot_scale
-
         assert glorot_scale(fan_in, fan_out) == pytest.approx(scale, abs=0.005)
     names = [type(layer).__name__ for layer in recipe.layers(10)]
     block = ["Dense", "BatchNorm", "Quantize", "Dropout"]
@@ -77,7 +75,7 @@ def test_every_recipe_has_a_float_twin_that_differs_in_one_thing(name):
 def test_recipes_are_frozen_and_unknown_names_are_refused():
     with pytest.raises(dataclasses.FrozenInstanceError):
         find_recipe("digits").epochs = 1
-    with pytest.raises(ValueError, match="recipe: expected one of mnist-theano.*got 'mnsit'"):
+    with pytest.raises(ValueError, match=r"recipe: expected one of mnist-theano.*got 'mnsit'"):
         find_recipe("mnsit")
 
 

@@ -174,8 +174,12 @@ TEXT_FILES = {".py", ".md", ".toml", ".cff", ".yaml", ".ipynb", ".csv", ".txt", 
 SKIPPED = re.compile(r"(\..*|.*_cache|__pycache__|build|dist|runs)")
 
 
+STORED_PICTURE = re.compile(r'"image/[a-z]+": "[^"]*"')  # in a notebook; letters by chance
+
+
 def read(files: Iterable[Path]) -> dict[str, str]:
-    return {f.relative_to(ROOT).as_posix(): f.read_text(encoding="utf-8") for f in sorted(files)}
+    texts = {f.relative_to(ROOT).as_posix(): f.read_text(encoding="utf-8") for f in sorted(files)}
+    return {name: STORED_PICTURE.sub("", text) for name, text in texts.items()}
 
 
 def text_files() -> Iterator[Path]:

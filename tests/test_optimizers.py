@@ -380,7 +380,11 @@ def test_clipped_share_counts_bounded_weights_at_exactly_their_bound():
         (lambda: Adam(0), ValueError, ["learning_rate:", "above 0"]),
         (lambda: SGD(-0.1), ValueError, ["learning_rate:", "-0.1"]),
         (lambda: AdaMax(math.nan), ValueError, ["learning_rate:", "nan"]),
-        (lambda: Optimizer(0.1).update(np.zeros(1), scalar(0.0)), TypeError, ["Optimizer", "rule"]),
+        (
+            lambda: Optimizer(0.1).update(np.zeros(1), np.ones(1), scalar(0.0)),
+            TypeError,
+            ["Optimizer", "rule"],
+        ),
     ],
 )
 def test_bad_arguments_are_refused_with_their_name(call, error, words):

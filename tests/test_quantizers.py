@@ -210,6 +210,13 @@ def test_stochastic_sign_without_noise_is_sign(x):
     np.testing.assert_array_equal(StochasticSign().quantize(x), Sign().quantize(x))
 
 
+def test_relaxed_boundary_leaves_the_probability_alone():
+    noise = np.random.default_rng(3).random(50)
+    x = np.random.default_rng(4).uniform(-1.5, 1.5, 50)
+    paper = StochasticSign().quantize(x, noise)
+    np.testing.assert_array_equal(StochasticSign(3.0).quantize(x, noise), paper)
+
+
 def test_draws_come_from_the_given_generator_only():
     a, b = np.random.default_rng(5), np.random.default_rng(5)
     np.testing.assert_array_equal(StochasticSign().draw((3, 4), a), b.random((3, 4)))

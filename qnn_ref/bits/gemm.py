@@ -1,8 +1,8 @@
 """Product of two matrices of +1 and -1 that are stored as bits.
 
-Four factors of +-1 agree or differ; the product of a pair is +1 or -1 accordingly. So a dot
-product of K pairs is (pairs that agree) - (pairs that differ) = K - 2 (pairs that differ), and
-XOR marks 64 pairs that differ at a time.
+Two factors of +-1 agree or differ, and their product is +1 or -1 accordingly. So a dot product
+of K pairs is (pairs that agree) - (pairs that differ) = K - 2 (pairs that differ), and XOR marks
+the pairs that differ, 64 at a time.
 
 `xnor_matmul_reference` says this in NumPy. `xnor_matmul` computes the same integers with one
 compiled kernel, which `bits.planes` calls too: a +-1 matrix is a matrix of one bit plane.
@@ -283,7 +283,7 @@ def run_panels(
     if out is None:
         out = np.empty(shape, np.int32)
     else:
-        _check_out(out, shape)
+        check_out(out, shape)
     multiply_panels(
         _read_only(planes), _read_only(panels.words), _read_only(base), np.int64(step), out
     )
@@ -297,7 +297,21 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def _check_out(out: Any, shape: tuple[int, int]) -> None:
+def check_out(out: Any, shape: tuple[int, int]) -> None:
+    """Refuse an array that cannot receive a product.
+
+    Parameters
+    ----------
+    out : array
+        What the caller gave.
+    shape : tuple of int
+        The shape (M, N) of the product.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a writeable, C-contiguous int32 array of that shape.
+    """
     if not isinstance(out, np.ndarray) or out.dtype != np.int32:
         kind = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"out: expected an array of int32, got {kind}")

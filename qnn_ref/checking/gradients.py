@@ -184,6 +184,7 @@ def _judged(
     numeric: float,
     analytic: float,
     size: float,
+    scatter: float,
     notes: Sequence[str],
     **more: Any,
 ) -> Entry:
@@ -194,6 +195,8 @@ def _judged(
     notes = list(notes)
     if point.gradients.get(tensor) is None:
         notes.append("backward left no gradient")
+    if relative > settings.tolerance and scatter > absolute / 10:
+        notes.append(f"not resolved: the differences themselves scatter by {scatter:.0e}")
     if size <= settings.floor:
         notes.append("the gradient is 0: nothing but that was checked")
     if relative > settings.tolerance and absolute <= settings.floor:
@@ -250,6 +253,7 @@ def _probe(
                 slope.value / length,
                 expected / length,
                 size,
+                slope.scatter / length,
                 notes,
                 kinks=kinks,
             )
@@ -284,10 +288,10 @@ def _full(
 ) -> Entry:
     shape = point.base[tensor].shape
     gradient = _gradient(point, tensor)
-    numeric, stuck, met = np.empty(shape), [], []
+    numeric, scatter, stuck, met = np.empty(shape), np.empty(shape), [], []
     for index in np.ndindex(shape):
         slope, at_bound = _element(point, tensor, settings, index)
-        numeric[index] = slope.value
+        numeric[index], scatter[index] = slope.value, slope.scatter
         if slope.kink:
             stuck.append(index)
         if slope.kink or at_bound:
@@ -304,7 +308,7 @@ def _full(
                     f"{tensor.layer}.{tensor.name}{list(index)}: a kink here and beside it "
                     f"(slopes {slope.left:.6g} and {slope.right:.6g})"
                 )
-            numeric[index] = slope.value
+            numeric[index], scatter[index] = slope.value, slope.scatter
             gradient[index] = _gradient(moved, tensor)[index]
     worst = np.unravel_index(np.abs(numeric - gradient).argmax(), shape)
     return _judged(
@@ -314,6 +318,7 @@ def _full(
         float(numeric[worst]),
         float(gradient[worst]),
         max(float(np.abs(gradient).max()), float(np.abs(numeric).max())),
+        float(scatter[worst]),
         notes,
         index=tuple(map(int, worst)),
         kinks=len(met),
@@ -351,10 +356,12 @@ def remainders(
 
     Parameters
     ----------
-    subject, x, rng, labels, loss, randomize
+    subject, x
         As in `check_gradients`. All tensors are moved together, in one random direction.
     steps : sequence of float
         The steps h, for tensors of unit size.
+    rng, labels, loss, randomize
+        As in `check_gradients`.
 
     Returns
     -------

@@ -145,7 +145,7 @@ class BatchNorm(Layer):
     def backward(self, dy: Array) -> Array:
         r"""Exact gradient: with bars for means over the batch,
 
-        :math:`\delta_x = g r (\delta_y - \overline{\delta_y} - \hat x\,\overline{\delta_y \hat x})`,
+        :math:`\delta_x = gr(\delta_y - \overline{\delta_y} - \hat x\,\overline{\delta_y \hat x})`,
         :math:`\delta_g = \sum \delta_y \hat x`, :math:`\delta_b = \sum \delta_y`.
         """
         normalized, r = self.saved()

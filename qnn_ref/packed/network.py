@@ -14,7 +14,7 @@ from qnn_ref.layers import Dense, Dropout, Flatten, Layer, Pixels, Quantize
 from qnn_ref.network import Sequential
 from qnn_ref.packed.file import read_stages, write_stages
 from qnn_ref.packed.fold import find_thresholds
-from qnn_ref.packed.stages import PlanesDense, Scores, Stage, Threshold, XnorDense
+from qnn_ref.packed.stages import PixelsDense, Scores, Stage, Threshold, XnorDense
 
 Array = NDArray[Any]
 
@@ -144,7 +144,7 @@ def _pack_dense(layer: Dense, first: bool) -> Stage:
         raise ValueError(f"expected a flat input, got {layer.input_shape}: put Flatten before it")
     words = pack_words(np.ascontiguousarray(layer.weight.codes.T))
     fan_in = layer.weight.shape[0]
-    return PlanesDense(words, fan_in) if first else XnorDense(words, fan_in)
+    return PixelsDense(words, fan_in) if first else XnorDense(words, fan_in)
 
 
 def _pack_threshold(block: list[Layer], quantize: Quantize) -> Threshold:

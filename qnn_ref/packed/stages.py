@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.bits import Panels, pack_bits, pixel_planes, planes_matmul, to_panels, xnor_matmul
+from qnn_ref.bits import Panels, pack_bits, pixels_matmul, to_panels, xnor_matmul
+from qnn_ref.bits.words import check_words
 from qnn_ref.layers.dense import scale_and_add
 from qnn_ref.layers.normalization import normalize
 
@@ -82,8 +83,10 @@ class XnorDense(Stage):
 
 
 @dataclass(eq=False)
-class PlanesDense(Stage):
-    """Product of the first layer: images of 8 bits by eight bit planes, literal XNOR form.
+class PixelsDense(Stage):
+    """Product of the first layer: eight bit planes of 8-bit pixels, literal XNOR form.
+
+    `pixels_matmul` computes it by table lookup; its twin runs the eight planes.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ class PlanesDense(Stage):
     K: int
 
     def __post_init__(self) -> None:
-        self.panels: Panels = to_panels(self.words, self.K)
+        check_words("words", self.words, self.K, ndim=2)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _fit(self, self.K, input_shape)
@@ -105,8 +108,7 @@ class PlanesDense(Stage):
 
     def run(self, x: Array) -> Array:
         """Sums (batch, units), int32, of images (batch, ...) of uint8: (2 x - 255) . w."""
-        planes = pixel_planes(x.reshape(len(x), -1))
-        return planes_matmul(planes, self.panels, self.K, -255, 255, 2)
+        return pixels_matmul(x.reshape(len(x), -1), self.words, self.K)
 
 
 @dataclass(eq=False)
@@ -183,5 +185,5 @@ class Scores(Stage):
 
 
 STAGES: dict[str, type[Stage]] = {
-    stage.__name__: stage for stage in (XnorDense, PlanesDense, Threshold, Scores)
+    stage.__name__: stage for stage in (XnorDense, PixelsDense, Threshold, Scores)
 }

@@ -1,0 +1,161 @@
+"""Pixels times +-1 by looking sums up: equal to eight bit planes, with less work on most CPUs.
+
+Eight bit planes cost eight binary products. Four pixels have only 16 subset sums, though, and four
+weight bits name one of them: a table of 16 sums replaces four multiplications, or 32 XNORs and
+their popcounts, by one addition. The packed words of the weights are the index as they are.
+
+The kernel takes 64 images at a time, so that a table entry is a row of 64 numbers and the addition
+a few vector instructions that every CPU has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from qnn_ref.bits.gemm import INT32_END, check_out
+from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
+from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.words import check_words
+
+LANES = 64
+"""Images that share a table."""
+
+
+def pixels_matmul_reference(
+    images: NDArray[np.uint8], b: NDArray[np.uint64], K: int
+) -> NDArray[np.int32]:
+    """Multiply pixels by +-1 as Algorithm 5 prints it: the twin of `pixels_matmul`.
+
+    out[m, n] = sum_a 2^a Xnor(plane a of image m, w[n]) = sum_k (2 p[m, k] - 255) w[n, k]
+
+    Parameters
+    ----------
+    images : array of uint8, shape (M, K)
+        Pixels p.
+    b : array of uint64, shape (N, ceil(K / 64))
+        Weights +-1, packed along fan_in.
+    K : int
+        Pixels of an image.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums.
+
+    Source
+    ------
+    Eq. (7); Algorithm 5, first loop.
+    """
+    return planes_matmul_reference(pixel_planes(images), b, K, -255, 255, 2)
+
+
+@njit(cache=True, parallel=True)
+def _lookup_kernel(images, halves, base, out):  # type: ignore[no-untyped-def]
+    """Write base + 4 (sum of the pixels at weights +1) - 2 (sum of all pixels)."""
+    M, K = images.shape
+    H, N = halves.shape
+    for block in prange((M + LANES - 1) // LANES):
+        top = block * LANES
+        rows = min(LANES, M - top)
+        pixels = np.zeros((4, LANES), np.int16)
+        table = np.zeros((8, 16, LANES), np.int16)  # stays in the L1 cache
+        total = np.zeros((N, LANES), np.int32)
+        everything = np.zeros(LANES, np.int32)
+        for h in range(H):
+            for g in range(8):
+                for bit in range(4):
+                    k = 32 * h + 4 * g + bit
+                    for m in range(rows):
+                        pixels[bit, m] = np.int16(images[top + m, k]) if k < K else np.int16(0)
+                    for j in range(1 << bit):
+                        for m in range(LANES):
+                            table[g, (1 << bit) + j, m] = table[g, j, m] + pixels[bit, m]
+                for m in range(LANES):
+                    everything[m] += np.int32(table[g, 15, m])
+            for n in range(N):
+                bits = np.int64(halves[h, n])
+                row = total[n]
+                t0 = table[0, bits & 15]
+                t1 = table[1, bits >> 4 & 15]
+                t2 = table[2, bits >> 8 & 15]
+                t3 = table[3, bits >> 12 & 15]
+                t4 = table[4, bits >> 16 & 15]
+                t5 = table[5, bits >> 20 & 15]
+                t6 = table[6, bits >> 24 & 15]
+                t7 = table[7, bits >> 28]
+                for m in range(LANES):
+                    # At most 8 * 4 * 255 = 8,160, so 16 bits are enough until here.
+                    row[m] += np.int16(
+                        t0[m] + t1[m] + t2[m] + t3[m] + t4[m] + t5[m] + t6[m] + t7[m]
+                    )
+        for m in range(rows):
+            for n in range(N):
+                out[top + m, n] = base[n] + np.int32(4) * total[n, m] - np.int32(2) * everything[m]
+
+
+def pixels_matmul(
+    images: NDArray[np.uint8],
+    b: NDArray[np.uint64],
+    K: int,
+    out: NDArray[np.int32] | None = None,
+) -> NDArray[np.int32]:
+    """Multiply pixels, as the odd integers 2 p - 255, by weights +-1, exactly.
+
+    With S+ the sum of an image's pixels at weights +1 and S the sum of all its pixels,
+    p . w = 2 S+ - S, hence (2 p - 255) . w = 4 S+ - 2 S - 255 sum w.
+
+    Parameters
+    ----------
+    images : array of uint8, shape (M, K)
+        Pixels p.
+    b : array of uint64, shape (N, ceil(K / 64))
+        Weights +-1, packed along fan_in.
+    K : int
+        Pixels of an image.
+    out : array of int32, shape (M, N), optional
+        C-contiguous array that receives the result; new by default.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums; all 0 if K = 0.
+
+    Raises
+    ------
+    TypeError
+        If `images` is not uint8 or `b` not uint64.
+    ValueError
+        If the shapes do not fit K, a padding bit is set, `out` does not fit, or 1020 K reaches
+        2^31: then a sum on the way might not fit in int32.
+
+    Source
+    ------
+    Eq. (7), computed by table lookup instead of bit planes.
+    """
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+        raise TypeError(f"images: expected an array of uint8, got {got}")
+    if images.ndim != 2 or images.shape[1] != K:
+        raise ValueError(f"images: expected shape (M, {K}), got {images.shape}")
+    check_words("b", b, K, ndim=2)
+    if 4 * 255 * K >= INT32_END:
+        raise ValueError(f"K: expected 1020 K below 2^31, so that sums fit in int32, got {K}")
+    shape = (len(images), len(b))
+    if out is None:
+        out = np.empty(shape, np.int32)
+    else:
+        check_out(out, shape)
+    sum_w = 2 * popcount(b).sum(axis=1).astype(np.int64) - K
+    base = (-255 * sum_w).astype(np.int32)
+    _lookup_kernel(np.ascontiguousarray(images), _half_words(b), base, out)
+    return out
+
+
+def _half_words(b: NDArray[np.uint64]) -> NDArray[Any]:
+    """Low and high halves of the words as uint32, (2 words, N): a row for 32 neighbours."""
+    halves = np.stack([b & np.uint64(0xFFFFFFFF), b >> np.uint64(32)], axis=2)
+    return np.ascontiguousarray(halves.astype(np.uint32).reshape(len(b), 2 * b.shape[1]).T)
