@@ -78,7 +78,7 @@ print(f"{word} = {word:05b} in binary")
 # Two factors of $\pm1$ agree, and their product is +1; or they differ, and it is -1. XOR marks
 # the pairs that differ, popcount counts them:
 #
-# $$a \cdot b = \text{agree} - \text{differ} = K - 2\,\mathrm{popcount}(a \oplus b) \tag{8}$$
+# $$a \cdot b = \text{agree} - \text{differ} = K - 2\,\mathrm{popcount}(a \oplus b)$$
 #
 # **Question.** Count the black cells of the last strip. What is $a \cdot b$ for these $K = 8$
 # pairs?
@@ -96,14 +96,15 @@ print(f"the ordinary way: {a @ b}")
 
 # %% [markdown]
 # **Answer.** Three pairs differ: $8 - 2 \cdot 3 = 2$. A word has 64 bits, so one XOR and one
-# popcount replace 64 multiplications and additions. The paper writes XNOR, which marks the pairs
-# that *agree*; it is the same count from the other side.
+# popcount replace 64 multiplications and additions. That is the inner step of eq. (8). The paper
+# writes XNOR, which marks the pairs that *agree*; it is the same count from the other side.
 
 # %% [markdown]
 # ## 4.3 Ragged ends
 #
 # 64 rarely divides $K$. A vector of 70 values fills two words, and 58 bits of the second are left
-# over. They are *padding*: always zero, hatched below.
+# over. They are *padding*: always zero, hatched below. The thick line is the end of the first
+# word.
 #
 # **Question.** The kernel does not know where the padding begins. Why is the result right all the
 # same? Would it be, with XNOR in the place of XOR?

@@ -252,8 +252,7 @@ class Sign(Quantizer):
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
         x = as_real(x)
-        one = x.dtype.type(1)
-        return np.where(x >= 0, one, -one), 1.0
+        return 2 * (x >= 0).astype(x.dtype) - 1, 1.0
 
     def surrogate(self, x: Array) -> Array:
         return hard_tanh(x, self.saturation)
@@ -309,5 +308,4 @@ class StochasticSign(Sign):
         x = as_real(x)
         if noise.shape != x.shape:
             raise ValueError(f"noise: expected shape {x.shape}, as x, got {noise.shape}")
-        one = x.dtype.type(1)
-        return np.where(noise < hard_sigmoid(x), one, -one), 1.0
+        return 2 * (noise < hard_sigmoid(x)).astype(x.dtype) - 1, 1.0

@@ -57,6 +57,13 @@ def test_pixels_say_what_they_emit_and_have_no_gradient():
     assert layer.backward(np.ones((1, 2, 2, 1), np.float32)) is None
 
 
+def test_another_scale_of_pixels_changes_what_the_same_codes_stand_for():
+    layer = Pixels(scale=0.01).build((3,))
+    images = np.array([[0, 7, 255]], np.uint8)
+    np.testing.assert_array_equal(layer.forward(images), [[-255, -241, 255]])
+    assert layer.output_encoding(None) == Encoding(0.01, -255, 255, 2)
+
+
 # Quantize
 
 
@@ -204,6 +211,10 @@ NOISY = Quantize(StochasticSign()).build((3,))
         ),
         (lambda: IMAGES.forward(np.zeros((0, 2, 2, 1), np.uint8)), ValueError, ["x:", "empty"]),
         (lambda: Pixels().forward(np.zeros((1, 2), np.uint8)), RuntimeError, ["Pixels", "built"]),
+        (lambda: Pixels(0), ValueError, ["scale:", "above 0", "0"]),
+        (lambda: Pixels(-0.5), ValueError, ["scale:", "-0.5"]),
+        (lambda: Pixels(np.inf), ValueError, ["scale:", "inf"]),
+        (lambda: Pixels(np.nan), ValueError, ["scale:", "nan"]),
         (lambda: UNITS.forward(np.full((1, 3), np.nan, "f")), ValueError, ["x:", "NaN"]),
         (lambda: UNITS.forward(np.zeros((1, 3))), TypeError, ["x:", "float32", "float64"]),
         (lambda: UNITS.forward(np.zeros((1, 4), "f")), ValueError, ["x:", "(1, 4)"]),

@@ -98,6 +98,13 @@ def test_a_wrong_expectation_is_not_agreed_with(x, mistake):
     assert found.value == pytest.approx(np.cos(x), abs=1e-6)
 
 
+def test_a_kink_between_the_steps_confirms_nothing():
+    # Large steps see the mean of both slopes, 0; the smaller ones know better.
+    found = slope(lambda x: abs(x - 1e-5), 0.0, 0.0)
+    assert not found.kink
+    assert found.value == pytest.approx(-1, abs=1e-6)
+
+
 def test_a_jump_is_no_kink_and_has_no_slope():
     def sign(x):
         return 1.0 if x >= 0 else -1.0

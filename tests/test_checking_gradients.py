@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from qnn_ref import Sequential
 from qnn_ref.checking import GradientError, check_gradients, remainders
 from qnn_ref.checking import strategies as qst
+from qnn_ref.checking.points import Model
 from qnn_ref.layers import (
     BatchNorm,
     Dense,
@@ -24,7 +25,7 @@ from qnn_ref.layers import (
 from qnn_ref.layers.base import Layer, Parameter
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.quantizers import Quantizer, Sign, StochasticSign
-from tests.broken_layers import ForgottenGain, TwoBits
+from tests.broken_layers import ForgottenGain, TwoBits, softmax_in_place
 
 MODES = ["probe", "full"]
 both_modes = pytest.mark.parametrize("mode", MODES)
@@ -506,6 +507,16 @@ def test_the_same_seed_gives_the_same_report():
     assert check(layer, x, seed=7) != check(layer, x, seed=8)
 
 
+def test_a_loss_on_top_must_not_change_the_scores():
+    rng = np.random.default_rng(0)
+    layer, x, labels = Dense(3).build((4,), rng), rng.normal(size=(5, 4)), rng.integers(0, 3, 5)
+    assert check(layer, x, loss=softmax_cross_entropy, labels=labels)
+    damage, *others = check(layer, x, loss=softmax_in_place, labels=labels).entries
+    assert damage.name == "softmax_in_place.scores (changed in place)"
+    assert not damage.passed
+    assert all(entry.passed for entry in others)
+
+
 # Parameters at their start -----------------------------------------------------------------------
 
 
@@ -521,6 +532,17 @@ def test_a_gain_of_one_hides_nothing(mode):
     report = check(layer, x, mode=mode)
     assert not report.passed
     assert report.randomized == ("ForgottenGain.shift",)
+
+
+def test_random_values_lie_around_their_start():
+    layer = BatchNorm().build((200,))
+    model = Model.copied(layer, np.zeros((2, 200)), None, None)
+    model.randomize(np.random.default_rng(0))
+    gain, shift = (p.latent for p in model.subject.parameters().values())
+    assert 0.5 <= np.abs(gain).min() < np.abs(gain).max() <= 1.5
+    assert np.abs(shift).max() <= 0.5
+    assert all(0.3 < np.mean(values < 0) < 0.7 for values in (gain, shift))
+    assert layer.gain.latent.min() == 1  # the copy has them, the caller's layer does not
 
 
 def test_trained_parameters_and_weights_are_not_randomized():

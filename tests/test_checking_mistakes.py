@@ -52,3 +52,13 @@ def test_full_mode_names_the_element():
     assert bad.index == (1, 2)
     assert bad.analytic == pytest.approx(1.5 * bad.numeric)
     assert "at (1, 2)" in str(report)
+
+
+@pytest.mark.parametrize("name", ["DropoutInPlace", "CentresInPlace", "softmax_in_place"])
+def test_an_array_changed_in_place_is_the_only_fault(name):
+    (mistake,) = [m for m in MISTAKES if m.name == name]
+    rng = np.random.default_rng(0)
+    damage, *others = check_gradients(**mistake.make(rng), mode="full", rng=rng).entries
+    assert not damage.passed
+    assert damage.relative_error >= 1
+    assert all(entry.passed for entry in others)

@@ -431,6 +431,19 @@ def test_every_byte_of_the_table_of_contents_can_break(tmp_path, good):
             assert is_right_or_refused(path, good[1]), (position, bit)
 
 
+def test_damaged_compressed_data_is_refused(tmp_path):
+    path = tmp_path / "compressed.npz"
+    members = {"header": as_header(HEADER | {"arrays": ["w"]}), "w": np.arange(500.0)}
+    np.savez_compressed(path, **members)
+    np.testing.assert_array_equal(load_arrays(path, "test", 1)[0]["w"], members["w"])
+    data = path.read_bytes()
+    start_of_w = data.rindex(b"PK\x03\x04")
+    for position in range(start_of_w + 60, start_of_w + 160):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 255]) + data[position + 1 :])
+        with pytest.raises(FileError, match="not a qnn_ref test file"):
+            load_arrays(path, "test", 1)
+
+
 def save_raw(path, **arrays):
     with open(path, "wb") as file:
         np.savez(file, **arrays)

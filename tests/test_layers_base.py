@@ -91,6 +91,22 @@ def test_starting_value_is_copied_and_the_latent_view_is_read_only():
         p.latent[0, 0] = 3
 
 
+def test_codes_are_made_once_for_each_latent_value():
+    calls = []
+
+    class Counting(Sign):
+        def encode(self, x, noise=None):
+            calls.append(x)
+            return super().encode(x, noise)
+
+    p = Parameter(np.array([0.5, -0.5]), Counting())
+    for times in (1, 2):
+        for _ in range(3):
+            assert (p.codes[0], p.scale, p.quantized[1]) == (1, 1, -1)
+        assert len(calls) == times
+        p.assign(np.array([0.25, -0.25]))
+
+
 def test_assign_and_edit_drop_the_cached_codes():
     p = Parameter(np.array([0.5, -0.5]), Sign())
     np.testing.assert_array_equal(p.quantized, [1, -1])
@@ -183,7 +199,9 @@ def test_building_again_forgets_the_last_forward():
     rng = np.random.default_rng(0)
     layer = Dense(2).build((3,), rng)
     layer.forward(np.ones((2, 3), np.float32), training=True)
+    layer.needs_input_gradient = False
     layer.build((3,), rng)
+    assert layer.needs_input_gradient
     with pytest.raises(RuntimeError, match=r"Dense\.backward"):
         layer.backward(np.ones((2, 2), np.float32))
 
@@ -202,6 +220,7 @@ BUILT = Layer().build((4, 2))
         (lambda: Parameter(np.zeros((1, 3))).assign(np.zeros(3)), ValueError, ["value:", "(1, 3)"]),
         (lambda: Parameter(np.zeros(3)).assign(1.0), ValueError, ["value:", "(3,)", "()"]),
         (lambda: BUILT.check_input(np.zeros((2, 4), "f")), ValueError, ["x:", "(batch, 4, 2)"]),
+        (lambda: BUILT.check_input(np.zeros((1, 3, 2), "f")), ValueError, ["x:", "(1, 3, 2)"]),
         (lambda: BUILT.check_input(np.zeros((4, 2), "f")), ValueError, ["x:", "(4, 2)"]),
         (lambda: BUILT.check_input(np.zeros((1, 2, 4), "f")), ValueError, ["x:", "(1, 2, 4)"]),
         (lambda: BUILT.check_input(np.zeros((0, 4, 2), "f")), ValueError, ["x:", "at least one"]),

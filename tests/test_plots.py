@@ -62,7 +62,9 @@ FIGURES: dict[str, tuple[Callable[[], Figure], set[str]]] = {
     ),
     "straight_through": (straight_through, {"x", "value", "slope"}),
     "frozen": (
-        lambda: plots.frozen_figure(X, SIGN, np.array([-2.0, 0.5]), np.stack([HTANH, HTANH + 0.5])),
+        lambda: plots.frozen_figure(
+            X, SIGN, np.array([-2.0, 0.5]), np.stack([HTANH, HTANH + 0.25])
+        ),
         {"x", "value"},
     ),
     "order": (
@@ -220,7 +222,7 @@ def test_frozen_points_sit_on_their_own_line():
         for line in axes.lines
         if len(line.get_xdata()) == 1
     ]
-    assert points == [(-2.0, -1.0), (0.5, 1.0)]
+    assert points == [(-2.0, -1.0), (0.5, 0.75)]
 
 
 def test_order_guides_fall_as_h_and_h_squared():
@@ -278,12 +280,19 @@ def test_positive_is_blue_and_negative_orange():
     assert blue[1] < red[1]
 
 
-def test_cells_are_equally_large_in_all_matrices():
-    figure = plots.arrays_figure({"a": np.zeros((4, 5)), "b": np.zeros((1, 2)), "c": np.zeros(3)})
+def test_cells_are_equally_large_in_all_matrices_and_in_view():
+    arrays = {"a": np.zeros((4, 5)), "b": np.zeros((1, 2)), "c": np.zeros(3)}
+    figure = plots.arrays_figure(arrays)
     figure.draw_without_rendering()
-    corners = [a.transData.transform([[0, 0], [1, 1]]) for a in figure.axes]
-    sizes = np.abs([b - a for a, b in corners])
-    np.testing.assert_allclose(sizes, sizes[0, 0], rtol=0.02)
+    sizes = [np.ptp(a.transData.transform([[0, 0], [1, 1]]), axis=0) for a in figure.axes]
+    np.testing.assert_allclose(sizes, np.full((3, 2), sizes[0][0]), rtol=0.02)
+    for axes, array in zip(figure.axes, arrays.values(), strict=True):
+        rows, columns = np.atleast_2d(array).shape
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert left <= -0.5
+        assert right >= columns - 0.5
+        assert top == -0.5
+        assert rows - 0.5 < axes.texts[-1].get_position()[1] < bottom  # the size, under the cells
 
 
 def test_bits_mark_padding_and_word_ends():

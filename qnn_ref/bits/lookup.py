@@ -53,6 +53,37 @@ def pixels_matmul_reference(
     return planes_matmul_reference(pixel_planes(images), b, K, -255, 255, 2)
 
 
+@njit(cache=True)
+def _fill_tables(tables, pixels):  # type: ignore[no-untyped-def]
+    """Table g, entry e: sum of those of the four pixels 4 g + i whose bit i of e is set."""
+    for g in range(8):
+        for i in range(4):
+            for e in range(1 << i):
+                for m in range(LANES):
+                    tables[g, (1 << i) + e, m] = tables[g, e, m] + pixels[4 * g + i, m]
+
+
+@njit(cache=True)
+def _add_sums(sums, tables, halves):  # type: ignore[no-untyped-def]
+    """Add to row n of `sums` the table entries that the 32 weight bits of output n name.
+
+    Both arrays are flat and indices unsigned: fewer checks before the vector additions. Two
+    tables a turn, because the compiler asks for each whether it overlaps the sums.
+    """
+    four_bits, lanes = np.uint64(15), np.uint64(LANES)
+    table = np.uint64(16 * LANES)
+    for n in range(halves.size):
+        bits = np.uint64(halves[n])
+        row = np.uint64(n) * lanes
+        for turn in range(4):
+            first = np.uint64(2 * turn) * table + (bits & four_bits) * lanes
+            second = np.uint64(2 * turn + 1) * table + (bits >> np.uint64(4) & four_bits) * lanes
+            for lane in range(LANES):
+                m = np.uint64(lane)
+                sums[row + m] += np.int16(tables[first + m] + tables[second + m])
+            bits = bits >> np.uint64(8)
+
+
 @njit(cache=True, parallel=True)
 def _lookup_kernel(images, halves, base, out):  # type: ignore[no-untyped-def]
     """Write base + 4 (sum of the pixels at weights +1) - 2 (sum of all pixels)."""
@@ -61,40 +92,31 @@ def _lookup_kernel(images, halves, base, out):  # type: ignore[no-untyped-def]
     for block in prange((M + LANES - 1) // LANES):
         top = block * LANES
         rows = min(LANES, M - top)
-        pixels = np.zeros((4, LANES), np.int16)
-        table = np.zeros((8, 16, LANES), np.int16)  # stays in the L1 cache
+        pixels = np.zeros((32, LANES), np.int16)
+        tables = np.zeros((8, 16, LANES), np.int16)  # 16 KB: stays in the L1 cache
+        sums = np.zeros((N, LANES), np.int16)
         total = np.zeros((N, LANES), np.int32)
-        everything = np.zeros(LANES, np.int32)
+        all_pixels = np.zeros(LANES, np.int32)
         for h in range(H):
+            width = min(32, K - 32 * h)
+            pixels[max(0, width) :] = 0
+            for m in range(rows):
+                for k in range(width):
+                    pixels[k, m] = images[top + m, 32 * h + k]
+            _fill_tables(tables, pixels)
             for g in range(8):
-                for bit in range(4):
-                    k = 32 * h + 4 * g + bit
-                    for m in range(rows):
-                        pixels[bit, m] = np.int16(images[top + m, k]) if k < K else np.int16(0)
-                    for j in range(1 << bit):
-                        for m in range(LANES):
-                            table[g, (1 << bit) + j, m] = table[g, j, m] + pixels[bit, m]
                 for m in range(LANES):
-                    everything[m] += np.int32(table[g, 15, m])
-            for n in range(N):
-                bits = np.int64(halves[h, n])
-                row = total[n]
-                t0 = table[0, bits & 15]
-                t1 = table[1, bits >> 4 & 15]
-                t2 = table[2, bits >> 8 & 15]
-                t3 = table[3, bits >> 12 & 15]
-                t4 = table[4, bits >> 16 & 15]
-                t5 = table[5, bits >> 20 & 15]
-                t6 = table[6, bits >> 24 & 15]
-                t7 = table[7, bits >> 28]
-                for m in range(LANES):
-                    # At most 8 * 4 * 255 = 8,160, so 16 bits are enough until here.
-                    row[m] += np.int16(
-                        t0[m] + t1[m] + t2[m] + t3[m] + t4[m] + t5[m] + t6[m] + t7[m]
-                    )
+                    all_pixels[m] += np.int32(tables[g, 15, m])
+            _add_sums(sums.reshape(-1), tables.reshape(-1), halves[h])
+            # 32 pixels give at most 8,160: 16 bits hold four turns.
+            if h % 4 == 3 or h == H - 1:
+                for n in range(N):
+                    for m in range(LANES):
+                        total[n, m] += np.int32(sums[n, m])
+                        sums[n, m] = 0
         for m in range(rows):
             for n in range(N):
-                out[top + m, n] = base[n] + np.int32(4) * total[n, m] - np.int32(2) * everything[m]
+                out[top + m, n] = base[n] + np.int32(4) * total[n, m] - np.int32(2) * all_pixels[m]
 
 
 def pixels_matmul(

@@ -331,8 +331,6 @@ def freeze(places: Iterable[tuple[str, Layer]]) -> list[Frozen]:
                 parameter.quantizer = FrozenWeights(
                     parameter.latent, parameter.codes, parameter.scale
                 )
-                with parameter.edit():  # drops the cached codes
-                    pass
         if isinstance(layer, HardTanh):
             piecewise = FrozenPiecewise(layer, place)
             layer.forward = piecewise  # type: ignore[method-assign]

@@ -36,6 +36,11 @@ class Damage(NamedTuple):
     size: float
 
 
+def name_of(loss: Loss) -> str:
+    """Name of a loss function."""
+    return getattr(loss, "__name__", "loss")
+
+
 def places(layer: Layer, place: str) -> Iterator[tuple[str, Layer]]:
     """A layer and the layers inside it, each with its place."""
     yield place, layer
@@ -98,8 +103,9 @@ class Model:
     @property
     def name(self) -> str:
         """Type of the layer or network, or name of the loss function."""
-        named = isinstance(self.subject, Sequential | Layer)
-        return type(self.subject).__name__ if named else getattr(self.subject, "__name__", "loss")
+        if isinstance(self.subject, Sequential | Layer):
+            return type(self.subject).__name__
+        return name_of(self.subject)
 
     def layers(self) -> list[tuple[str, Layer]]:
         """Every layer with its place."""
@@ -163,7 +169,9 @@ class Model:
 
     def value(self, y: Array) -> Array:
         """What differences are taken of: scores as they are, or their loss (1,)."""
-        return y if self.loss is None else np.array([self.loss(y, self.labels)[0]])  # type: ignore[arg-type]
+        if self.loss is None:
+            return y
+        return np.array([self.loss(y.copy(), self.labels)[0]])  # type: ignore[arg-type]
 
     def moved(self, tensor: Tensor, change: Array) -> Self:
         """A copy with one tensor moved."""
@@ -191,6 +199,7 @@ class Point:
         self.inputs: dict[str, Array] = {}  # of each layer, by its place
         self.met = 0
         self._decoy(rng)
+        self.damages.clear()
         self.frozen = freeze(self.model.layers())
         with self._watched():
             y = self.model.forward()
@@ -215,14 +224,11 @@ class Point:
     ) -> tuple[Array, dict[Tensor, Array | None]]:
         model = self.model
         if not isinstance(model.subject, Sequential | Layer):
-            scores = model.x.copy()
-            dscores = model.subject(scores, model.labels)[1]  # type: ignore[arg-type]
-            self._compare(model.name, "scores", model.x, scores)
-            return np.ones(1), {model.input: np.array(dscores)}
+            return np.ones(1), {model.input: self._gradient_of(model.subject, model.x)}
         if model.loss is None:
             covector = dy = rng.normal(size=y.shape)
         else:
-            covector, dy = np.ones(1), model.loss(y, model.labels)[1]  # type: ignore[arg-type]
+            covector, dy = np.ones(1), self._gradient_of(model.loss, y)
         dx = model.subject.backward(dy.copy())
         gradients: dict[Tensor, Array | None] = {
             Tensor(place, name): None if parameter.grad is None else np.array(parameter.grad)
@@ -230,6 +236,12 @@ class Point:
             for name, parameter in layer.parameters().items()
         }
         return covector, {model.input: None if dx is None else np.array(dx)} | gradients
+
+    def _gradient_of(self, loss: Loss, scores: Array) -> Array:
+        lent = scores.copy()
+        gradient = np.array(loss(lent, self.model.labels)[1])  # type: ignore[arg-type]
+        self._compare(name_of(loss), "scores", scores, lent)
+        return gradient
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

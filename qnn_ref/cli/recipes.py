@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref.cli.common import add_command, answer
-from qnn_ref.experiments import RECIPES, Recipe
+from qnn_ref.experiments import RECIPES, SWEEPS, Recipe
 from qnn_ref.experiments.runs import start_run
 from qnn_ref.losses import squared_hinge
 
@@ -42,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
         lines.append(
             f"{row['name']:<20}{row['weights']:>12,}{row['epochs']:>8}"
             f"{row['operations']:>12.1e}{hours:>8}  {row['about']}"
+        )
+    for sweep in SWEEPS.values():
+        lines.append(
+            f"{sweep.name:<20}{len(sweep.cases) * len(sweep.seeds):>4} runs  {sweep.about}"
         )
     lines.append("operations: multiplications and additions of all training steps' products.")
     answer(args, {"recipes": rows}, "\n".join(lines))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from qnn_ref import datasets
+from qnn_ref import datasets, plots
+from qnn_ref.checkpoints import atomic_write
 from qnn_ref.cli.common import add_command, add_data_option, answer
-from qnn_ref.experiments import find_recipe
+from qnn_ref.experiments import SWEEPS, Sweep, find_recipe
 from qnn_ref.experiments.runs import train_recipe
+from qnn_ref.experiments.sweep import mean_and_spread, run_sweep
 from qnn_ref.training import error_rate
 
 
@@ -21,10 +24,11 @@ def add(subparsers: Any) -> None:
         "train a recipe in a folder; a stopped run goes on with --resume",
         "  qnn-ref train mnist-small --out runs/small\n"
         "  qnn-ref train mnist-small --out runs/small --resume\n"
-        "  qnn-ref train digits --out runs/digits --epochs 5 --seed 1",
+        "  qnn-ref train digits --out runs/digits --epochs 5 --seed 1\n"
+        "  qnn-ref train ablation-shift --out runs/ablation",
         run,
     )
-    parser.add_argument("recipe", help="a name that `qnn-ref recipes` lists")
+    parser.add_argument("recipe", help="a name that `qnn-ref recipes` lists, or a sweep")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's; decay fits itself")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
@@ -33,7 +37,9 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and report the test error of the epoch that validation chose."""
+    """Train a recipe, or all runs of a sweep."""
+    if args.recipe in SWEEPS:
+        return sweep(args, SWEEPS[args.recipe])
     recipe = find_recipe(args.recipe)
     if args.epochs is not None:
         if args.epochs < 1:
@@ -60,4 +66,24 @@ def run(args: argparse.Namespace) -> int:
         f"{len(state.history)}; saved in {args.out}"
     )
     answer(args, result, text)
+    return 0
+
+
+def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
+    """Run a sweep, draw it, and print the mean and spread of each case."""
+    if args.epochs is not None or args.seed is not None:
+        raise ValueError(f"--epochs, --seed: {sweep.name} has its own; give neither")
+    dataset = datasets.load(sweep.dataset, args.data)
+    rows = run_sweep(sweep, dataset, args.out, args.resume, progress=True)
+    table = mean_and_spread(rows, sweep.labels)
+    picture = Path(args.out) / f"{sweep.name}.png"
+    with atomic_write(picture) as file:
+        plots.cases_figure(table, sweep.labels).savefig(file, format="png", dpi=plots.DPI)
+    columns = list(table[0])
+    widths = [max(len(c), *(len(row[c]) for row in table)) for c in columns]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in (columns, *(list(row.values()) for row in table))
+    ]
+    answer(args, {"sweep": sweep.name, "rows": rows, "table": table}, "\n".join(lines))
     return 0

@@ -1,9 +1,17 @@
 """Section 4: the paper's experiments and small versions of them, one recipe a file."""
 
+from qnn_ref.experiments.ablation_shift import ABLATION_SHIFT
 from qnn_ref.experiments.digits import DIGITS, DIGITS_FLOAT
 from qnn_ref.experiments.mnist_small import MNIST_SMALL, MNIST_SMALL_FLOAT
 from qnn_ref.experiments.mnist_theano import MNIST_THEANO, MNIST_THEANO_FLOAT
+from qnn_ref.experiments.mnist_torch import (
+    MNIST_TORCH,
+    MNIST_TORCH_FLOAT,
+    MNIST_TORCH_SMALL,
+    MNIST_TORCH_SMALL_FLOAT,
+)
 from qnn_ref.experiments.recipe import Recipe
+from qnn_ref.experiments.sweep import Sweep
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -12,17 +20,24 @@ RECIPES: dict[str, Recipe] = {
         MNIST_THEANO_FLOAT,
         MNIST_SMALL,
         MNIST_SMALL_FLOAT,
+        MNIST_TORCH,
+        MNIST_TORCH_FLOAT,
+        MNIST_TORCH_SMALL,
+        MNIST_TORCH_SMALL_FLOAT,
         DIGITS,
         DIGITS_FLOAT,
     )
 }
 
+SWEEPS: dict[str, Sweep] = {sweep.name: sweep for sweep in (ABLATION_SHIFT,)}
+
 
 def find_recipe(name: str) -> Recipe:
     """Return the recipe of this name, or raise ValueError with the names there are."""
     if name not in RECIPES:
-        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}; got {name!r}")
+        names = ", ".join([*RECIPES, *SWEEPS])
+        raise ValueError(f"recipe: expected one of {names}; got {name!r}")
     return RECIPES[name]
 
 
-__all__ = ["RECIPES", "Recipe", "find_recipe"]
+__all__ = ["RECIPES", "SWEEPS", "Recipe", "Sweep", "find_recipe"]

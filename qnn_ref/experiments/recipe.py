@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
-from qnn_ref.layers import BatchNorm, Dense, Dropout, Flatten, HardTanh, Layer, Pixels, Quantize
+from qnn_ref.layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    HardTanh,
+    Layer,
+    Pixels,
+    Quantize,
+    ShiftBatchNorm,
+)
 from qnn_ref.network import Sequential
-from qnn_ref.optimizers import Adam, ExponentialDecay, Optimizer
-from qnn_ref.quantizers import Sign
+from qnn_ref.optimizers import (
+    Adam,
+    AdaMax,
+    ExponentialDecay,
+    Halving,
+    Optimizer,
+    ShiftAdaMax,
+)
+from qnn_ref.quantizers import Sign, StochasticSign
+
+NORMS = ("batch", "shift-S", "shift-R", "shift-T")
+
+
+def torch_shift_adamax(learning_rate: float) -> ShiftAdaMax:
+    """Return the shift-based AdaMax of the authors' Torch code, with its constants."""
+    return ShiftAdaMax(learning_rate, beta1=0.9, beta2=0.999, variant="torch")
+
+
+RULES: Mapping[str, Callable[[float], Optimizer]] = MappingProxyType(
+    {
+        "adam": Adam,
+        "adamax": AdaMax,
+        "shift-adamax": ShiftAdaMax,
+        "shift-adamax-torch": torch_shift_adamax,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -38,8 +74,21 @@ class Recipe:
     input_dropout, hidden_dropout : float
         Probabilities of zero.
     epsilon, momentum : float
-        Batch norm's.
+        Vanilla batch norm's.
     seed : int
+    norm : str
+        Batch norm of the hidden layers: "batch" (vanilla), or "shift-S", "shift-R", "shift-T" for
+        the shift-based one with that backward form. The last layer's is always vanilla.
+    rule : str
+        "adam", "adamax", "shift-adamax" (paper) or "shift-adamax-torch".
+    stochastic : bool
+        Whether activations are drawn in training; inference is deterministic.
+    halve_every : int
+        Halve the rate after so many epochs; 0 for the exponential decay to `final_rate`.
+    pixel_scale : float
+        Value of one unit of the integer pixels 2 p - 255.
+    scale_gain_rate : bool
+        Whether shift-based gains learn at the Glorot scale of their layer's width.
     """
 
     name: str
@@ -57,19 +106,38 @@ class Recipe:
     epsilon: float = 1e-4
     momentum: float = 0.1
     seed: int = 0
+    norm: str = "batch"
+    rule: str = "adam"
+    stochastic: bool = False
+    halve_every: int = 0
+    pixel_scale: float = 1 / 255
+    scale_gain_rate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ValueError(f"norm: expected one of {', '.join(NORMS)}, got {self.norm!r}")
+        if self.rule not in RULES:
+            raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {self.rule!r}")
 
     def layers(self, classes: int) -> list[Layer]:
         """Dense, batch norm, sign, dropout for each hidden layer; dense, batch norm at the end."""
         weights = Sign() if self.binary else None
-        layers: list[Layer] = [Pixels(), Flatten()]
+        quantizer = StochasticSign() if self.stochastic else Sign()
+        layers: list[Layer] = [Pixels(self.pixel_scale), Flatten()]
         if self.input_dropout:
             layers.append(Dropout(self.input_dropout))
         for units in self.hidden:
-            layers += [Dense(units, weights), BatchNorm(self.epsilon, self.momentum)]
-            layers.append(Quantize(Sign()) if self.binary else HardTanh())
+            layers += [Dense(units, weights), self.hidden_norm()]
+            layers.append(Quantize(quantizer) if self.binary else HardTanh())
             if self.hidden_dropout:
                 layers.append(Dropout(self.hidden_dropout))
         return [*layers, Dense(classes, weights), BatchNorm(self.epsilon, self.momentum)]
+
+    def hidden_norm(self) -> BatchNorm:
+        """Batch norm of a hidden layer."""
+        if self.norm == "batch":
+            return BatchNorm(self.epsilon, self.momentum)
+        return ShiftBatchNorm(self.norm[-1], scale_gain_rate=self.scale_gain_rate)
 
     def network(
         self, input_shape: tuple[int, ...], classes: int, rng: np.random.Generator
@@ -79,10 +147,12 @@ class Recipe:
 
     def optimizer(self) -> Optimizer:
         """A fresh optimizer; the schedule sets its rate."""
-        return Adam(self.initial_rate)
+        return RULES[self.rule](self.initial_rate)
 
-    def schedule(self) -> ExponentialDecay:
+    def schedule(self) -> ExponentialDecay | Halving:
         """Learning rate by epoch."""
+        if self.halve_every:
+            return Halving(self.initial_rate, self.halve_every)
         return ExponentialDecay(self.initial_rate, self.final_rate, self.epochs)
 
     def weights(self, pixels: int, classes: int) -> int:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -137,21 +138,22 @@ class _Keeper:
 
     def __call__(self, run: Run) -> None:
         save_checkpoint(self.folder / "checkpoint.npz", run)
-        write_history(self.folder / "history.csv", run.history)
+        write_rows(self.folder / "history.csv", run.history)
 
 
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """Write the history as CSV, a line an epoch, atomically.
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a table as CSV, a line a row, atomically.
 
     Parameters
     ----------
     path : Path
-    history : list of dict
+    rows : sequence of dict
+        All with the same keys.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(history)
+    writer.writerows(rows)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
 
@@ -168,11 +170,32 @@ def _description(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _open_folder(folder: Path, description: dict[str, Any], resume: bool) -> None:
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder and those above it, unless it is there.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileError
+        If it cannot be made.
+    """
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{folder}: cannot be made: {error.strerror}") from error
+    return folder
+
+
+def _open_folder(folder: Path, description: dict[str, Any], resume: bool) -> None:
+    make_folder(folder)
     if (folder / "run.json").exists():
         if not resume:
             raise FileError(f"{folder}: holds a run already; add --resume, or give another folder")

@@ -26,6 +26,12 @@ class Pixels(Layer):
     With the scale 1/255 these are the paper's inputs in [-1, 1], and their product with +-1
     weights is exactly the literal XNOR form of Algorithm 5's first loop.
 
+    Parameters
+    ----------
+    scale : float
+        Value of one unit. Another one stands for standardized pixels, up to a constant that a
+        following batch norm takes away.
+
     Source
     ------
     Section 2.6, eq. (7); the range [-1, 1] from section 4.2's recipes.
@@ -33,8 +39,13 @@ class Pixels(Layer):
 
     differentiable: ClassVar[bool] = False
 
+    def __init__(self, scale: float = 1 / 255) -> None:
+        if not 0 < scale < np.inf:
+            raise ValueError(f"scale: expected a finite number above 0, got {scale}")
+        self.scale = scale
+
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding:
-        return Encoding(1 / 255, -255, 255, 2)
+        return Encoding(self.scale, -255, 255, 2)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         if x.dtype != np.uint8:

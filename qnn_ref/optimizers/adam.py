@@ -1,0 +1,105 @@
+"""Adam: the update rule of the Theano recipes (section 4.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from qnn_ref.layers.base import Parameter
+from qnn_ref.optimizers.base import Optimizer
+
+Array = NDArray[Any]
+
+
+def adam_update_reference(
+    w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float
+) -> None:
+    r"""One Adam step with scale and clip, in place, in NumPy.
+
+    :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`,
+    :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
+    :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\eta\,\hat m / (\sqrt{\hat v} + \epsilon)\big)`
+    with :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`.
+
+    Parameters
+    ----------
+    w, g, m, v : array (n,)
+        Latent value, gradient and both moments; all but `g` are changed.
+    constants : array (8,)
+        beta1, 1 - beta1, beta2, 1 - beta2, gamma eta, 1 - beta1^t, 1 - beta2^t, epsilon in the
+        dtype of `w` (a Python float would be a float64 in the compiled twin).
+    bound : float
+        Clip to +-bound.
+
+    Source
+    ------
+    Algorithm 1, line 11 with Update = ADAM (Kingma and Ba, Algorithm 1).
+    """
+    beta1, rest1, beta2, rest2, rate, correction1, correction2, epsilon = constants
+    m[:] = beta1 * m + rest1 * g
+    v[:] = beta2 * v + rest2 * (g * g)
+    w -= rate * ((m / correction1) / (np.sqrt(v / correction2) + epsilon))
+    np.clip(w, -bound, bound, out=w)
+
+
+@njit(cache=True, parallel=True)
+def adam_update(w, g, m, v, constants, bound):  # type: ignore[no-untyped-def]
+    """Compiled twin of `adam_update_reference`: one pass over memory, the same bits."""
+    beta1, rest1, beta2, rest2, rate, correction1, correction2, epsilon = constants
+    for i in prange(w.size):
+        m[i] = beta1 * m[i] + rest1 * g[i]
+        v[i] = beta2 * v[i] + rest2 * (g[i] * g[i])
+        new = w[i] - rate * ((m[i] / correction1) / (np.sqrt(v[i] / correction2) + epsilon))
+        if new > bound:
+            new = bound
+        if new < -bound:
+            new = -bound
+        w[i] = new
+
+
+class Adam(Optimizer):
+    r"""Adam: step :math:`\eta\,\hat m / (\sqrt{\hat v} + \epsilon)` with bias-corrected moments.
+
+    With a constant gradient every step has the length of the learning rate, whatever the
+    gradient's size.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate eta.
+    beta1, beta2 : float
+        Decay of the first and the second moment.
+    epsilon : float
+        Added to the root of the corrected second moment.
+
+    Source
+    ------
+    Section 4.2 (ADAM in the Theano recipes); Kingma and Ba, Algorithm 1. The authors' library
+    adds epsilon before the correction instead.
+    """
+
+    moments = ("first", "second")
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(learning_rate)
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+
+    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
+        rate = self.learning_rate * parameter.learning_rate_scale
+        correction1, correction2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
+        constants = np.array(
+            [self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate]
+            + [correction1, correction2, self.epsilon],
+            latent.dtype,
+        )
+        arrays = (a.reshape(-1) for a in (latent, grad, *moments.values()))
+        adam_update(*arrays, constants, latent.dtype.type(parameter.bound))
