@@ -135,6 +135,8 @@ class Sequential:
         """Scores (N, classes) of images (N, ...) in inference, in batches; none is dropped."""
         if len(images) == 0:
             raise ValueError(f"images: expected at least one, got shape {np.shape(images)}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         starts = range(0, len(images), batch_size)
         return np.concatenate([self.forward(images[i : i + batch_size]) for i in starts])
 

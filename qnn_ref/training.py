@@ -110,7 +110,7 @@ def train(
     ------
     Algorithm 1; model choice and shuffling as in section 4.2.
     """
-    network, optimizer = run.network, run.optimizer
+    network = run.network
     if not 1 <= batch_size <= len(images):
         raise ValueError(f"batch_size: expected 1 to {len(images)} (all images), got {batch_size}")
     classes = network.output_shape[-1]
@@ -119,41 +119,78 @@ def train(
     if len(validation[0]) == 0:
         raise ValueError("validation: expected at least one image, got none")
     first, steps = len(run.history), len(images) // batch_size
-    bar = tqdm(total=max(0, epochs - first) * steps, disable=not progress, unit="step")
-    for epoch in range(first, epochs):
-        optimizer.learning_rate = schedule(epoch)  # line 12, once an epoch
-        counts = {"loss": 0.0, "wrong": 0, "saturated": 0.0}
-        signs = binary_signs(network)
-        for batch in batches(len(images), batch_size, run.rng):
-            a_L = network.forward(images[batch], training=True)  # lines 1-4
-            cost, delta = loss(a_L, labels[batch])  # line 5
-            network.backward(delta)  # lines 6-9
-            optimizer.step(network.parameters())  # lines 10, 11
-            counts["loss"] += cost
-            counts["wrong"] += int(np.count_nonzero(a_L.argmax(axis=1) != labels[batch]))
-            counts["saturated"] += saturated_share(network)
-            bar.update()
-        run.history.append(
-            {
+    total = max(0, epochs - first) * steps
+    with tqdm(total=total, disable=not progress, unit="step") as bar:
+        for epoch in range(first, epochs):
+            run.optimizer.learning_rate = schedule(epoch)  # line 12, once an epoch
+            signs = binary_signs(network)
+            means = train_epoch(run, images, labels, loss, batch_size, bar)
+            entry = {
                 "epoch": epoch,
-                "learning_rate": optimizer.learning_rate,
-                "loss": counts["loss"] / steps,
-                "training_error": 100 * counts["wrong"] / (steps * batch_size),
+                "learning_rate": run.optimizer.learning_rate,
+                **means,
                 "validation_error": error_rate(network, *validation),
                 "flipped": flipped_share(signs, binary_signs(network)),
-                "saturated": counts["saturated"] / steps,
                 "clipped": clipped_share(network.parameters().values()),
             }
-        )
-        keep_best(run)
-        bar.set_postfix(
-            loss=f"{run.history[-1]['loss']:.4f}",
-            validation=f"{run.history[-1]['validation_error']:.2f} %",
-        )
-        if after_epoch is not None:
-            after_epoch(run)
-    bar.close()
+            run.history.append(entry)
+            keep_best(run)
+            bar.set_postfix(
+                loss=f"{entry['loss']:.4f}", validation=f"{entry['validation_error']:.2f} %"
+            )
+            if after_epoch is not None:
+                after_epoch(run)
     return run
+
+
+def train_epoch(
+    run: Run, images: Array, labels: Array, loss: Loss, batch_size: int, bar: tqdm[Any]
+) -> dict[str, float]:
+    """Algorithm 1, once for every batch.
+
+    Parameters
+    ----------
+    run : Run
+        Changed in place.
+    images : array (N, ...)
+    labels : array (N,)
+    loss : function
+    batch_size : int
+    bar : tqdm
+        Moved on by one each step.
+
+    Returns
+    -------
+    dict
+        Means over the steps: loss, error in percent, share of hidden values beyond the bound.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is not finite.
+
+    Source
+    ------
+    Algorithm 1, lines 1-11.
+    """
+    network, optimizer = run.network, run.optimizer
+    losses, errors, saturated = [], [], []
+    for batch in batches(len(images), batch_size, run.rng):
+        scores = network.forward(images[batch], training=True)  # lines 1-4
+        cost, gradient = loss(scores, labels[batch])  # line 5
+        if not np.isfinite(cost):
+            raise FloatingPointError(f"the loss is {cost} in step {optimizer.steps + 1}")
+        network.backward(gradient)  # lines 6-9
+        optimizer.step(network.parameters())  # lines 10, 11
+        losses.append(cost)
+        errors.append(100 * np.mean(scores.argmax(axis=1) != labels[batch]))
+        saturated.append(saturated_share(network))
+        bar.update()
+    return {
+        "loss": float(np.mean(losses)),
+        "training_error": float(np.mean(errors)),
+        "saturated": float(np.mean(saturated)),
+    }
 
 
 def keep_best(run: Run) -> None:

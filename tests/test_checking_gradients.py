@@ -124,6 +124,14 @@ def test_a_probe_costs_four_passes_a_direction():
     assert len(calls) == 2 + 4 * 5  # the decoy, the point, and the directions
 
 
+def test_a_probe_reports_the_worst_of_its_directions():
+    layer = Function(np.sin, lambda x: np.cos(x) + 0.1).build((5,))
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    errors = [check(layer, x, directions=n).worst_relative_error for n in (1, 2, 4, 8, 16)]
+    assert errors == sorted(errors)
+    assert errors[-1] > 1.5 * errors[0]
+
+
 # Correct layers pass, whatever the values --------------------------------------------------------
 
 VALUES = qst.arrays(qst.shapes((2, 4), 3), np.float64)
@@ -315,6 +323,42 @@ class Follower(Layer):
 
     def backward(self, dy):
         return 0 * dy
+
+
+class Folded(Layer):
+    """y = x + |b|: a kink of a parameter."""
+
+    def build(self, input_shape, rng=None, encoding=None, dtype=np.float32):
+        super().build(input_shape, rng, encoding, dtype)
+        self.b = Parameter(np.array([0.5, 0.0, -0.5, 0.0], dtype))
+        return self
+
+    def parameters(self):
+        return {"b": self.b}
+
+    def forward(self, x, training=False):
+        return x + np.abs(self.b.latent)
+
+    def backward(self, dy):
+        self.b.grad = dy.sum(axis=0) * np.sign(self.b.latent)
+        return dy
+
+
+@both_modes
+def test_a_parameter_on_a_kink_is_moved_on_a_copy(mode):
+    layer = Folded().build((4,))
+    model = Model.copied(layer, np.ones((3, 4)), None, None)
+    tensor = list(model.values())[1]
+    moved = model.moved(tensor, np.full(4, 0.25))
+    np.testing.assert_array_equal(model.values()[tensor], [0.5, 0, -0.5, 0])
+    np.testing.assert_array_equal(moved.values()[tensor], [0.75, 0.25, -0.25, 0.25])
+    report = check(layer, np.ones((3, 4)), mode=mode)
+    assert report.passed
+    first, second = report.entries
+    assert (first.kinks, first.note) == (0, "")
+    assert second.kinks >= 1
+    assert "moved by 0.001" in second.note
+    np.testing.assert_array_equal(layer.b.latent, [0.5, 0, -0.5, 0])
 
 
 # Layers to come work without a change ------------------------------------------------------------

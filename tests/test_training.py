@@ -132,7 +132,7 @@ def test_the_loop_is_algorithm_1_line_by_line(dropout, quantizer):
         weights = [p for p in network.parameters().values() if p.quantizer]
         flips = sum(np.sum(s != (p.latent >= 0)) for s, p in zip(signs, weights, strict=True))
         entry = run.history[epoch]
-        assert list(entry) == KEYS
+        assert set(entry) == set(KEYS)
         assert entry["epoch"] == epoch
         assert entry["learning_rate"] == optimizer.learning_rate
         np.testing.assert_allclose(entry["loss"], np.mean(losses), rtol=1e-12)

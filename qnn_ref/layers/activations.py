@@ -97,7 +97,7 @@ class Quantize(Layer):
         return self.quantizer.encode(x)[0]
 
     def backward(self, dy: Array) -> Array:
-        x, scale = self.saved()
+        x, scale = self.saved(dy)
         dx = self.quantizer.backward(dy, x)
         return dx if scale == 1 else dx / dx.dtype.type(scale)
 
@@ -128,7 +128,7 @@ class HardTanh(Layer):
         return hard_tanh(x, self.saturation)
 
     def backward(self, dy: Array) -> Array:
-        return hard_tanh_backward(dy, self.saved(), self.saturation)
+        return hard_tanh_backward(dy, self.saved(dy), self.saturation)
 
 
 class Flatten(Layer):
@@ -152,4 +152,4 @@ class Flatten(Layer):
         return x.reshape(x.shape[0], -1)
 
     def backward(self, dy: Array) -> Array:
-        return dy.reshape(self.saved())
+        return dy.reshape(self.saved(dy))

@@ -91,6 +91,7 @@ class Parameter:
                 self._encoded = self.latent, 1.0
             else:
                 self._encoded = self.quantizer.encode(self.latent)
+                self._encoded[0].flags.writeable = False
         return self._encoded
 
     @property
@@ -231,19 +232,29 @@ class Layer:
         for layer in self.sublayers():
             layer.astype(dtype)
 
-    def saved(self) -> Any:
-        """What the last training forward kept, or a clear error."""
+    def saved(self, dy: Array | None = None) -> Any:
+        """What the last training forward kept; refuses a gradient `dy` that cannot be its."""
+        name = type(self).__name__
         if self._saved is None:
             raise RuntimeError(
-                f"{type(self).__name__}.backward: call forward(x, training=True) first; "
+                f"{name}.backward: call forward(x, training=True) first; "
                 "inference keeps nothing for the way back"
             )
+        if dy is not None:
+            expected = self.output_shape(self.input_shape)
+            if dy.shape[1:] != expected or dy.ndim != len(expected) + 1:
+                shape = ", ".join(map(str, ("batch", *expected)))
+                raise ValueError(f"dy: expected shape ({shape}), got {dy.shape}")
+            if dy.dtype != self.dtype:
+                raise TypeError(f"dy: expected dtype {self.dtype}, as the layer, got {dy.dtype}")
         return self._saved
 
     def check_input(self, x: Array, dtype: DTypeLike | None = None) -> None:
         """Refuse an input of another shape, or of another dtype than the layer's (or `dtype`)."""
         if not hasattr(self, "input_shape"):
             raise RuntimeError(f"{type(self).__name__} is not built yet: call build(input_shape)")
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"x: expected a NumPy array, got {type(x).__name__}")
         if x.shape[1:] != self.input_shape or x.ndim != len(self.input_shape) + 1:
             expected = ", ".join(map(str, ("batch", *self.input_shape)))
             raise ValueError(f"x: expected shape ({expected}), got {x.shape}")

@@ -133,7 +133,7 @@ class Dense(Layer):
         return scale_and_add(s, self.output_scale, bias)
 
     def backward(self, dy: Array) -> Array | None:
-        rows, shape = self.saved()
+        rows, shape = self.saved(dy)
         dy = dy.reshape(-1, self.units)
         if self.bias is not None:
             self.bias.grad = dy.sum(axis=0)

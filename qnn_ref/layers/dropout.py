@@ -58,4 +58,4 @@ class Dropout(Layer):
         return x
 
     def backward(self, dy: Array) -> Array:
-        return dy * self.saved()
+        return dy * self.saved(dy)

@@ -36,8 +36,9 @@ def channel_mean(x: Array) -> Array:
 def normalize(x: Array, mean: Array, inverse_deviation: Array, gain: Array, shift: Array) -> Array:
     r"""Affine map of batch norm, :math:`y = (x - \mu)\,r\,g + b`, in this order of operations.
 
-    Training, inference, the thresholds of the packed network and its last layer all call this one
-    function: retyped in another order it would differ in the last bit of a quarter of the values.
+    Inference, the thresholds of the packed network and its last layer all call this one function
+    (training does the same in the same order): retyped in another order it would differ in the
+    last bit of a quarter of the values.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ class BatchNorm(Layer):
         :math:`\delta_x = gr(\delta_y - \overline{\delta_y} - \hat x\,\overline{\delta_y \hat x})`,
         :math:`\delta_g = \sum \delta_y \hat x`, :math:`\delta_b = \sum \delta_y`.
         """
-        normalized, r = self.saved()
+        normalized, r = self.saved(dy)
         m = dy.dtype.type(dy.size // dy.shape[-1])
         mean_dy = channel_mean(dy)
         mean_dy_normalized = channel_mean(dy * normalized)

@@ -124,7 +124,7 @@ class ShiftBatchNorm(BatchNorm):
 
     def backward(self, dy: Array) -> Array:
         """Gradient of the choice S, R or T; the class docstring states each."""
-        centred, rounded, r, s, normalized, gain = self.saved()
+        centred, rounded, r, s, normalized, gain = self.saved(dy)
         m = dy.dtype.type(dy.size // dy.shape[-1])
         self.shift.grad = channel_mean(dy) * m
         if self.gradient == "T":

@@ -101,5 +101,6 @@ class Adam(Optimizer):
             + [correction1, correction2, self.epsilon],
             latent.dtype,
         )
-        arrays = (a.reshape(-1) for a in (latent, grad, *moments.values()))
-        adam_update(*arrays, constants, latent.dtype.type(parameter.bound))
+        arrays = (latent, grad, moments["first"], moments["second"])
+        w, g, m, v = (a.reshape(-1) for a in arrays)
+        adam_update(w, g, m, v, constants, latent.dtype.type(parameter.bound))

@@ -40,7 +40,7 @@ class AdaMax(Optimizer):
         self.beta1, self.beta2 = beta1, beta2
 
     def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
-        real, (m, u) = latent.dtype.type, moments.values()
+        real, m, u = latent.dtype.type, moments["first"], moments["norm"]
         m *= real(self.beta1)
         m += real(1 - self.beta1) * grad
         np.maximum(real(self.beta2) * u, np.abs(grad), out=u)

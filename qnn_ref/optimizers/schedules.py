@@ -28,6 +28,11 @@ class ExponentialDecay:
     final: float
     epochs: int
 
+    def __post_init__(self) -> None:
+        for name in ("initial", "final", "epochs"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+
     def __call__(self, epoch: int) -> float:
         """Rate of this epoch, counted from 0."""
         return float(self.initial * (self.final / self.initial) ** (epoch / self.epochs))

@@ -194,5 +194,6 @@ class ShiftAdaMax(Optimizer):
         constants = np.array(
             [self.beta1, 1 - self.beta1, self.beta2, step, self.epsilon, smallest], latent.dtype
         )
-        w, g, m, v = (a.reshape(-1) for a in (latent, grad, *moments.values()))
+        arrays = (latent, grad, moments["first"], moments["norm"])
+        w, g, m, v = (a.reshape(-1) for a in arrays)
         shift_adamax_update(w, g, m, v, constants, parameter.bound, self.variant == "torch")

@@ -53,6 +53,8 @@ class PackedNetwork:
             raise ValueError(f"images: expected shape ({expected}), got {images.shape}")
         if len(images) == 0:
             raise ValueError(f"images: expected at least one, got shape {images.shape}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         starts = range(0, len(images), batch_size)
         return np.concatenate([self._run(images[i : i + batch_size]) for i in starts])
 
