@@ -24,6 +24,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before the imports: idle 
 from functools import partial
 
 import numpy as np
+from IPython.display import display
+from ipywidgets import FloatSlider
 from matplotlib.figure import Figure
 
 import qnn_ref
@@ -274,12 +276,13 @@ plot_sign(2.0)
 
 # %% [markdown]
 # **Answer.** Only the surrogate and its slope. The forward pass, and so the network in use, stays
-# as it was. Move the slider to see other bounds (it needs a running notebook).
+# as it was. In a running notebook, move the slider to see other bounds.
 
 # %%
-from ipywidgets import interact
-
-_ = interact(plot_sign, saturation=(1.0, 3.0, 0.25))
+picture = display(plot_sign(1.5), display_id=True)
+slider = FloatSlider(value=1.5, min=1.0, max=3.0, step=0.25, description="bound")
+slider.observe(lambda change: picture.update(plot_sign(change.new)), "value")
+slider
 
 # %% [markdown]
 # ## 1.7 The weight behind the weight

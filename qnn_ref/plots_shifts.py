@@ -1,7 +1,7 @@
 """Pictures of arithmetic by shifts: arrays in, matplotlib Figure out; the style is that of `plots`.
 
 They show sections 2.4 and 2.5 of the paper: AP2, products as moving bits, shift-based batch norm
-and its gradients, shift-based AdaMax, and what all of it costs in accuracy.
+and its gradients, shift-based AdaMax.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, NullLocator
@@ -23,7 +22,6 @@ from qnn_ref.plots import (
     COLOURS,
     GREY,
     LINES,
-    MARKERS,
     ORANGE,
     TEXT,
     legend,
@@ -37,10 +35,11 @@ LOWEST, HIGHEST = np.sqrt(0.5), np.sqrt(2.0)
 """Bounds of AP2(x) / x."""
 
 
-def power_ticks(axis: Axis, low: float, high: float) -> None:
-    """Make an axis logarithmic, with a tick at each power of two, written as a fraction."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+def power_ticks(axes: Axes, name: str, low: float, high: float) -> None:
+    """Make axis "x" or "y" logarithmic, with a tick at each power of two, written as a fraction."""
+    axes.set(**{f"{name}scale": "log"})
     powers = 2.0 ** np.arange(np.ceil(np.log2(low)), np.floor(np.log2(high)) + 1)
+    axis = axes.xaxis if name == "x" else axes.yaxis
     axis.set_ticks(powers, [str(Fraction(power)) for power in powers])
     axis.set_minor_locator(NullLocator())
 
@@ -72,10 +71,10 @@ def ap2_figure(x: Array, rounded: Array, point: tuple[float, float] | None = Non
         right.plot(x[piece], rounded[piece] / x[piece], "-", color=BLUE, linewidth=3)
     left.plot(x, x, "--", color=ORANGE, linewidth=2)
     for axes in (left, right):
-        power_ticks(axes.xaxis, x[0], x[-1])
+        power_ticks(axes, "x", x[0], x[-1])
         for i in jumps:  # the geometric mean of the two powers
             axes.axvline(np.sqrt(rounded[i - 1] * rounded[i]), color=GREY, linestyle=":")
-    power_ticks(left.yaxis, rounded[0], rounded[-1])
+    power_ticks(left, "y", rounded[0], rounded[-1])
     style(left, "AP2(x) solid, x dashed, thresholds dotted", "x", "AP2(x)")
     style(right, "How far AP2 moves x", "x", "AP2(x) / x")
     for bound in (LOWEST, 1, HIGHEST):
@@ -121,11 +120,13 @@ def shift_figure(
     """
     largest = max(int(np.abs(codes).max()), int(np.abs(results).max()))
     count = max(largest.bit_length(), fraction_bits + 1)
-    figure = new_figure(9, 2.15 * len(codes) + 0.5)
+    figure = new_figure(9, 2.3 * len(codes) + 0.5)
     values = [2.0 ** (count - 1 - i - fraction_bits) for i in range(count)]
     all_axes = figure.subplots(len(codes), 1, squeeze=False)[:, 0]
     for i, axes in enumerate(all_axes):
         draw_shift(axes, int(codes[i]), int(places[i]), int(results[i]), count)
+        axes.set_xlim(-1.6, count + max(0, -int(min(places))) - 0.3)
+        axes.set_ylim(2.6, -0.6)
         axes.axvline(count - fraction_bits - 0.5, color=ORANGE, linewidth=3)
         numbers = [f"{code / 2**fraction_bits:g}" for code in (codes[i], results[i])]
         axes.set_yticks([0, 2], numbers)
@@ -147,8 +148,6 @@ def draw_shift(axes: Axes, code: int, places: int, result: int, count: int) -> N
             dropped = i - places >= count
             line, colour = ("--", ORANGE) if dropped else ("-", BLUE)
             axes.plot([i, i - places], [0.5, 1.5], line, color=colour, linewidth=2)
-    axes.set_xlim(-1.6, count + max(0.0, -float(places)) - 0.3)
-    axes.set_ylim(2.6, -0.6)
 
 
 def draw_bits(axes: Axes, bits: Array, row: int) -> None:
@@ -190,7 +189,7 @@ def variances_figure(signed: Array, unsigned: Array) -> Figure:
     axes.axvline(0, color="black", linewidth=1)
     style(axes, "Line 3 of Algorithm 2, batch by batch", '"variance"', "share of batches / %")
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
-    legend(axes, loc="upper left")
+    legend(axes, loc="upper right")
     return figure
 
 
@@ -211,7 +210,7 @@ def deviations_figure(scales: Array, deviations: Array, bounds: tuple[float, flo
     figure = new_figure()
     axes = figure.subplots()
     axes.plot(scales, deviations, "o", color=BLUE, markersize=3)
-    power_ticks(axes.xaxis, scales.min(), scales.max())
+    power_ticks(axes, "x", scales.min(), scales.max())
     axes.axhline(1, color=ORANGE, linestyle="--", linewidth=2)
     for bound in bounds:
         axes.axhline(bound, color=GREY, linestyle=":", linewidth=2)
@@ -227,7 +226,7 @@ def deviations_figure(scales: Array, deviations: Array, bounds: tuple[float, flo
 
 
 def slopes_figure(x: Array, rounded: Array, points: Array, lines: Mapping[str, Array]) -> Figure:
-    """The straight lines that stand in for AP2 around some points, in the backward pass.
+    """The straight lines that stand in for AP2 near some points, in the backward pass.
 
     Parameters
     ----------
@@ -252,13 +251,14 @@ def slopes_figure(x: Array, rounded: Array, points: Array, lines: Mapping[str, A
     for (name, values), colour, line in zip(
         lines.items(), (BLUE, ORANGE), ("-", "--"), strict=False
     ):
-        for y in values:
-            axes.plot(x, y, line, color=colour, linewidth=2, label=name)
+        for at, y in zip(points, values, strict=True):
+            near = np.abs(np.log2(x / at)) < 0.5
+            axes.plot(x[near], y[near], line, color=colour, linewidth=2.5, label=name)
             name = ""
     for at in points:
         nearest = rounded[np.argmin(np.abs(x - at))]
         axes.plot(at, nearest, "o", color="black", markersize=9, zorder=3)
-    style(axes, "Through each dot: the line that its gradient follows", "u", "AP2(u)")
+    style(axes, "Through each dot: the lines that its gradient may follow", "u", "AP2(u)")
     axes.set_ylim(0, 1.2 * rounded.max())
     legend(axes, loc="upper left")
     return figure
@@ -273,7 +273,7 @@ def step_sizes_figure(exact: Array, rounded: Array) -> Figure:
     Parameters
     ----------
     exact, rounded : array (n,)
-        eta / (1 - beta1^t) and its AP2, from t = 1.
+        alpha / (1 - beta1^t) and its AP2, from t = 1.
 
     Returns
     -------
@@ -282,7 +282,7 @@ def step_sizes_figure(exact: Array, rounded: Array) -> Figure:
     figure = new_figure()
     axes = figure.subplots()
     t = np.arange(1, len(exact) + 1)
-    axes.plot(t, exact, "--s", color=ORANGE, markersize=5, label=r"$\eta / (1 - \beta_1^t)$")
+    axes.plot(t, exact, "--s", color=ORANGE, markersize=5, label=r"$\alpha / (1 - \beta_1^t)$")
     axes.step(t, rounded, "-o", where="mid", color=BLUE, linewidth=2.5, label="its AP2: the step")
     axes.set_yscale("log", base=2)
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -315,44 +315,4 @@ def norms_figure(norms: Mapping[str, Array], gradient: float) -> Figure:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0.4 * gradient, 4)
     legend(axes, loc="center right")
-    return figure
-
-
-# What it costs
-
-
-def errors_figure(names: Sequence[str], errors: Mapping[str, Array], groups: int = 1) -> Figure:
-    """Test errors of many cases: each seed a small dot, mean and spread a large one with a bar.
-
-    Parameters
-    ----------
-    names : sequence of str
-        One a case, from the top.
-    errors : mapping of str to array (cases, seeds)
-        In percent, NaN where a run is missing; by the name that the legend shows.
-    groups : int
-        Cases that belong together; a line is drawn between groups.
-
-    Returns
-    -------
-    Figure
-    """
-    figure = new_figure(10, 0.42 * len(names) + 1.6)
-    axes = figure.subplots()
-    rows = np.arange(len(names))
-    for i, ((name, values), colour, marker) in enumerate(
-        zip(errors.items(), COLOURS, MARKERS, strict=False)
-    ):
-        y = rows + 0.3 * (i - (len(errors) - 1) / 2)
-        means, spreads = np.nanmean(values, axis=1), np.nanstd(values, axis=1, ddof=1)
-        options = {"color": colour, "markersize": 8, "capsize": 4, "linewidth": 2, "label": name}
-        axes.errorbar(means, y, xerr=spreads, fmt=marker, **options)
-        axes.plot(values, np.tile(y[:, None], values.shape[1]), ".", color=colour, markersize=5)
-    axes.set_yticks(rows, names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    for end in range(groups, len(names), groups):
-        axes.axhline(end - 0.5, color=GREY, linewidth=0.8)
-    style(axes, "Mean and standard deviation over the seeds (small dots)", "test error / %")
-    axes.tick_params(axis="y", length=0)
-    legend(axes, loc="best")
     return figure

@@ -11,7 +11,7 @@ from qnn_ref.checking import strategies as qst
 from qnn_ref.checking.freeze import Continuation, FrozenQuantizer, FrozenWeights, freeze
 from qnn_ref.checking.report import GradientError
 from qnn_ref.layers import Dense, Dropout, HardTanh, Quantize, ShiftBatchNorm
-from qnn_ref.layers.base import Layer
+from qnn_ref.layers.base import Layer, Parameter
 from qnn_ref.products import PLAIN
 from qnn_ref.quantizers import Quantizer, Sign, StochasticSign, hard_tanh
 from tests.broken_layers import StrictMask, TwoBits
@@ -122,11 +122,14 @@ def test_infinite_activations_are_refused():
 
 @given(qst.arrays((5,), np.float64), qst.arrays((5,), np.float64))
 def test_weights_have_the_identity_as_surrogate(w, change):
-    codes, scale = TwoBits().encode(w)
-    weights = FrozenWeights(w, codes, scale)
+    weights = FrozenWeights(TwoBits(), Parameter(w, TwoBits()))
     np.testing.assert_array_equal(weights.quantize(w), TwoBits().quantize(w))
     moved = weights.quantize(w + change) - weights.quantize(w)
     np.testing.assert_allclose(moved, change, atol=1e-14)
+
+
+def test_the_grid_of_the_weights_stays_known():
+    assert FrozenWeights(Sign(), Parameter(np.zeros(2), Sign())).encoding == Sign().encoding
 
 
 def test_a_dense_layer_is_frozen_around_its_binary_weights():

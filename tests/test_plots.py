@@ -94,6 +94,18 @@ FIGURES: dict[str, tuple[Callable[[], Figure], set[str]]] = {
         lambda: plots.bars_figure(["float32", "packed"], [32, 1], ["32 B", "1 B"], "size / bytes"),
         {"size / bytes"},
     ),
+    "cases": (
+        lambda: plots.cases_figure(
+            [
+                {"norm": n, "rule": r, "kind": k, "mean": "4.5", "spread": "0.1"}
+                for n in "ab"
+                for r in "xy"
+                for k in "ds"
+            ],
+            ["norm", "rule", "kind"],
+        ),
+        {"test error / %"},
+    ),
     "demo": (demo, {"epoch", "validation error / %", "training loss"}),
 }
 

@@ -6,8 +6,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from qnn_ref.bits import pack, pack_bits, unpack, words_for
-from qnn_ref.bits.words import check_words, pack_bits_reference, pack_reference
+from qnn_ref.bits import pack, pack_bits, pack_thresholds, unpack, words_for
+from qnn_ref.bits.words import (
+    check_words,
+    pack_bits_reference,
+    pack_reference,
+    pack_thresholds_reference,
+)
 
 REAL = ["float16", "float32", "float64", "longdouble", ">f4", ">f8"]
 SIGNED = ["int8", "int16", "int32", "int64", ">i4"]
@@ -176,3 +181,40 @@ WORDS = np.zeros((2, 3), np.uint64)
 def test_bad_arguments_are_named(call, error, words):
     with pytest.raises(error, match="^" + words):
         call()
+
+
+# Thresholds
+
+
+@given(
+        ((np.zeros((2, 3), np.int32), np.zeros(3, np.int32), np.zeros(2, bool)), "flip: "),
+    st.integers(0, 200),
+    st.integers(0, 2**32),
+    st.sampled_from([1, 3, 2**31 - 1]),
+)
+def test_pack_thresholds_equals_its_twin(M, K, seed, size):
+    rng = np.random.default_rng(seed)
+    sums = rng.integers(-size, size, (M, K), np.int32, endpoint=True)
+    at = rng.integers(-size, size, K, np.int32, endpoint=True)
+    flip = rng.integers(0, 2, K).astype(bool)
+    sums[:, ::3] = at[::3]  # exactly on the threshold
+    words = pack_thresholds(sums, at, flip)
+    np.testing.assert_array_equal(words, pack_thresholds_reference(sums, at, flip))
+    expected = [[(s >= t) != f for s, t, f in zip(row, at, flip, strict=True)] for row in sums]
+    bits = unpack(words, K) > 0
+    np.testing.assert_array_equal(bits, np.array(expected, bool).reshape(M, K))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((np.zeros((2, 3), np.int64), np.zeros(3, np.int32), np.zeros(3, bool)), "sums: expected"),
+        ((np.zeros((2, 4), np.int32), np.zeros(3, np.int32), np.zeros(3, bool)), "sums: expected"),
+        ((np.zeros((2, 3), np.int32), np.zeros(3), np.zeros(3, bool)), "at: expected int32"),
+        ((np.zeros((2, 3), np.int32), np.zeros(3, np.int32), np.zeros(2, bool)), "flip: expected"),
+    ],
+    ids=["sums dtype", "sums shape", "at", "flip"],
+)
+def test_pack_thresholds_refuses_what_does_not_fit(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        pack_thresholds(*arguments)

@@ -24,6 +24,9 @@ from qnn_ref.bits.words import check_words
 LANES = 64
 """Images that share a table."""
 
+OUTPUTS = 64
+"""Outputs that are summed up while their sums stay in the cache."""
+
 
 def pixels_matmul_reference(
     images: NDArray[np.uint8], b: NDArray[np.uint64], K: int
@@ -54,13 +57,14 @@ def pixels_matmul_reference(
 
 
 @njit(cache=True)
-def _fill_tables(tables, pixels):  # type: ignore[no-untyped-def]
-    """Table g, entry e: sum of those of the four pixels 4 g + i whose bit i of e is set."""
+def _fill_tables(tables, pixels, first):  # type: ignore[no-untyped-def]
+    """Table g, entry e: sum of those of pixels first + 4 g + i (i < 4) whose bit i of e is set."""
     for g in range(8):
         for i in range(4):
+            k = first + 4 * g + i
             for e in range(1 << i):
                 for m in range(LANES):
-                    tables[g, (1 << i) + e, m] = tables[g, e, m] + pixels[4 * g + i, m]
+                    tables[g, (1 << i) + e, m] = tables[g, e, m] + pixels[k, m]
 
 
 @njit(cache=True)
@@ -92,31 +96,32 @@ def _lookup_kernel(images, halves, base, out):  # type: ignore[no-untyped-def]
     for block in prange((M + LANES - 1) // LANES):
         top = block * LANES
         rows = min(LANES, M - top)
-        pixels = np.zeros((32, LANES), np.int16)
-        tables = np.zeros((8, 16, LANES), np.int16)  # 16 KB: stays in the L1 cache
-        sums = np.zeros((N, LANES), np.int16)
-        total = np.zeros((N, LANES), np.int32)
+        pixels = np.zeros((32 * H, LANES), np.int16)
         all_pixels = np.zeros(LANES, np.int32)
-        for h in range(H):
-            width = min(32, K - 32 * h)
-            pixels[max(0, width) :] = 0
-            for m in range(rows):
-                for k in range(width):
-                    pixels[k, m] = images[top + m, 32 * h + k]
-            _fill_tables(tables, pixels)
-            for g in range(8):
-                for m in range(LANES):
-                    all_pixels[m] += np.int32(tables[g, 15, m])
-            _add_sums(sums.reshape(-1), tables.reshape(-1), halves[h])
-            # 32 pixels give at most 8,160: 16 bits hold four turns.
-            if h % 4 == 3 or h == H - 1:
-                for n in range(N):
-                    for m in range(LANES):
-                        total[n, m] += np.int32(sums[n, m])
-                        sums[n, m] = 0
         for m in range(rows):
-            for n in range(N):
-                out[top + m, n] = base[n] + np.int32(4) * total[n, m] - np.int32(2) * all_pixels[m]
+            for k in range(K):
+                pixels[k, m] = images[top + m, k]
+                all_pixels[m] += np.int32(images[top + m, k])
+        # Tables and the sums of OUTPUTS outputs fit in the L1 cache together: 32 KB.
+        tables = np.zeros((8, 16, LANES), np.int16)
+        sums = np.zeros((OUTPUTS, LANES), np.int16)
+        total = np.zeros((OUTPUTS, LANES), np.int32)
+        for left in range(0, N, OUTPUTS):
+            width = min(OUTPUTS, N - left)
+            total[:] = 0
+            for h in range(H):
+                _fill_tables(tables, pixels, 32 * h)
+                _add_sums(sums.reshape(-1), tables.reshape(-1), halves[h, left : left + width])
+                # 32 pixels give at most 8,160: 16 bits hold four turns.
+                if h % 4 == 3 or h == H - 1:
+                    for n in range(width):
+                        for m in range(LANES):
+                            total[n, m] += np.int32(sums[n, m])
+                            sums[n, m] = 0
+            for m in range(rows):
+                for n in range(width):
+                    twice = np.int32(2) * total[n, m] - all_pixels[m]
+                    out[top + m, left + n] = base[left + n] + np.int32(2) * twice
 
 
 def pixels_matmul(

@@ -191,6 +191,81 @@ def pack_bits(bits: ArrayLike) -> NDArray[np.uint64]:
     return _pack(_as_bools("bits", bits).view(np.int8), 1)[0]
 
 
+def pack_thresholds_reference(
+    sums: NDArray[np.int32], at: NDArray[np.int32], flip: NDArray[np.bool_]
+) -> NDArray[np.uint64]:
+    """Compare with a threshold for each column and pack, in NumPy: twin of `pack_thresholds`.
+
+    Parameters
+    ----------
+    sums : array of int32, shape (M, K)
+    at : array of int32, shape (K,)
+    flip : array of bool, shape (K,)
+
+    Returns
+    -------
+    array of uint64, shape (M, ceil(K / 64))
+        Bit k of row m is (sums[m, k] >= at[k]) XOR flip[k].
+    """
+    return pack_bits_reference((sums >= at) ^ flip)
+
+
+@njit(cache=True)
+def _pack_thresholds(sums, at, flip, words):  # type: ignore[no-untyped-def]
+    M, K = sums.shape
+    for m in range(M):
+        for w in range(words.shape[1]):
+            word = np.uint64(0)
+            for bit in range(min(64, K - 64 * w)):
+                k = 64 * w + bit
+                word |= np.uint64((sums[m, k] >= at[k]) ^ flip[k]) << np.uint64(bit)
+            words[m, w] = word
+
+
+def pack_thresholds(
+    sums: NDArray[np.int32], at: NDArray[np.int32], flip: NDArray[np.bool_]
+) -> NDArray[np.uint64]:
+    """Compare integer sums with a threshold for each column, and pack the answers.
+
+    bit k of row m = (sums[m, k] >= at[k]) XOR flip[k]
+
+    Parameters
+    ----------
+    sums : array of int32, shape (M, K)
+        Sums of a layer.
+    at : array of int32, shape (K,)
+        Thresholds.
+    flip : array of bool, shape (K,)
+        Where the comparison is turned.
+
+    Returns
+    -------
+    array of uint64, shape (M, ceil(K / 64))
+        Words, as described at the top of this module.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit.
+
+    Source
+    ------
+    Algorithm 5, Sign(BN(a)) of an integer a.
+    """
+    for name, array, dtype, shape in (
+        ("sums", sums, np.int32, (len(sums), len(at))),
+        ("at", at, np.int32, (len(at),)),
+        ("flip", flip, np.bool_, (len(at),)),
+    ):
+        if array.dtype != dtype or array.shape != shape:
+            raise ValueError(
+                f"{name}: expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}"
+            )
+    words = np.empty((len(sums), words_for(len(at))), np.uint64)
+    _pack_thresholds(*(np.ascontiguousarray(a) for a in (sums, at, flip)), words)
+    return words
+
+
 def pack_reference(x: ArrayLike) -> NDArray[np.uint64]:
     """Pack signs with NumPy: the twin of `pack`.
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.checking.report import GradientError, Kink
 from qnn_ref.layers import HardTanh
-from qnn_ref.layers.base import Layer
+from qnn_ref.layers.base import Layer, Parameter
 from qnn_ref.products import PLAIN
 from qnn_ref.quantizers import Encoding, Quantizer
 
@@ -56,7 +56,7 @@ class Continuation:
         self.start = value(x0)
         under, over = np.nextafter(x0, -np.inf), np.nextafter(x0, np.inf)
         here, below, above = slope(x0), slope(under), slope(over)
-        self.size = max((float(np.abs(s).max()) for s in (here, below, above) if s.size), default=0)
+        self.size = max(float(np.abs(s).max(initial=0)) for s in (here, below, above))
         # The slope jumps between both neighbours: the bound is x0 or beside it. It is x0 if the
         # surrogate itself bends there; what backward says *at* the bound is what a check is about.
         bends = self.start - value(under) != value(over) - self.start
@@ -182,15 +182,22 @@ class FrozenWeights(Quantizer):
 
     Parameters
     ----------
-    latent, codes : array, one shape
-    scale : float
+    quantizer : Quantizer
+        That of the parameter.
+    parameter : Parameter
+        Its present value is w0.
     """
 
-    def __init__(self, latent: Array, codes: Array, scale: float) -> None:
-        self.latent, self.codes, self.scale = latent.copy(), codes, scale
+    def __init__(self, quantizer: Quantizer, parameter: Parameter) -> None:
+        self.quantizer, self.latent = quantizer, parameter.latent.copy()
+        self.codes, self.scale = parameter.codes, parameter.scale
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
         return self.codes + (x - self.latent) / self.scale, self.scale
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.quantizer.encoding
 
 
 class FrozenIdentity(Frozen):
@@ -328,9 +335,7 @@ def freeze(places: Iterable[tuple[str, Layer]]) -> list[Frozen]:
                 frozen.append(item)
         for parameter in layer.parameters().values():
             if parameter.quantizer is not None:
-                parameter.quantizer = FrozenWeights(
-                    parameter.latent, parameter.codes, parameter.scale
-                )
+                parameter.quantizer = FrozenWeights(parameter.quantizer, parameter)
         if isinstance(layer, HardTanh):
             piecewise = FrozenPiecewise(layer, place)
             layer.forward = piecewise  # type: ignore[method-assign]

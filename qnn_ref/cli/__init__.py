@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    # Before the first parallel kernel: OpenMP threads that spin while they wait would take the
-    # cores from the BLAS threads, which makes a training step many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    argv = sys.argv[1:] if argv is None else argv
+    choose_threads(argv)
     from qnn_ref.cli import check, data, demo, doctor, evaluate, pack, predict, recipes, train
 
     parser = argparse.ArgumentParser(
@@ -33,3 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"qnn-ref {args.command}: stopped\n")
         return 130
+
+
+def choose_threads(argv: Sequence[str]) -> None:
+    """Set how threads wait and how many there are, unless the user did; before NumPy is loaded.
+
+    OpenMP threads that spin while they wait take the cores from the BLAS threads, so a training
+    step can be many times slower: `passive`. The demo's layers are small, and BLAS threads that
+    spin lose more on a busy machine than two of them gain on an idle one: it uses one thread, for
+    both sides of its comparison.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if argv[:1] == ["demo"]:
+        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            os.environ.setdefault(name, "1")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.bits import Panels, pack_bits, pixels_matmul, to_panels, xnor_matmul
+from qnn_ref.bits import Panels, pack_thresholds, pixels_matmul, to_panels, xnor_matmul
 from qnn_ref.bits.words import check_words
 from qnn_ref.layers.dense import scale_and_add
 from qnn_ref.layers.normalization import normalize
@@ -134,7 +134,7 @@ class Threshold(Stage):
 
     def run(self, x: Array) -> Array:
         """Packed signs (batch, words) of sums (batch, units)."""
-        return pack_bits((x >= self.at) ^ self.flip)
+        return pack_thresholds(x, self.at, self.flip)
 
 
 @dataclass(eq=False)
