@@ -30,7 +30,7 @@ from ipywidgets import FloatLogSlider
 from matplotlib.figure import Figure
 
 import qnn_ref
-from qnn_ref import plots, plots_shifts
+from qnn_ref import plots
 from qnn_ref.checking import check_gradients
 from qnn_ref.experiments.sweep import mean_and_spread, read_rows
 from qnn_ref.layers import Parameter, ShiftBatchNorm
@@ -67,7 +67,7 @@ for x in (3.0, 2.9, 0.7, -5.0, 0.0):
 def plot_ap2(x: float = 3.0) -> Figure:
     """AP2 from 1/8 to 8, and this number in it."""
     line = np.geomspace(1 / 8, 8, 2000)
-    return plots_shifts.ap2_figure(line, ap2(line), (x, float(ap2(x))))
+    return plots.ap2_figure(line, ap2(line), (x, float(ap2(x))))
 
 
 plot_ap2(3.0)
@@ -120,7 +120,7 @@ titles = [
     + (", other sign" if power < 0 else "")
     for number, power, by in zip(z, ap2(z), places, strict=True)
 ]
-plots_shifts.shift_figure(codes, places, results, FRACTION_BITS, titles)
+plots.shift_figure(codes, places, results, FRACTION_BITS, titles)
 
 # %% [markdown]
 # **Answer.** 11.25, then -1.375 and 0.375. The last two are rounded: 45/16 times -1/2 is
@@ -243,7 +243,7 @@ print(f"negative with the sign:    {100 * (signed < 0).mean():4.1f} %   (expect 
 print(f"negative without the sign: {100 * (unsigned < 0).mean():4.1f} %   (expect 48 to 52)")
 print(f"mean with the sign: {signed.mean() / batches.var(axis=0).mean():.3f} variances", end="")
 print("   (expect 1.01 to 1.03)")
-plots_shifts.variances_figure(signed, unsigned)
+plots.variances_figure(signed, unsigned)
 
 # %% [markdown]
 # **Answer.** -7.75, 0.19 and 0. Terms of both signs cancel, so the "variance" is near 0, and in
@@ -266,7 +266,7 @@ normalized = ShiftBatchNorm().build((800,), dtype=np.float64).forward(wide, trai
 deviations = normalized.std(axis=0)
 print(f"deviation of the output: {deviations.min():.2f} to {deviations.max():.2f}", end="")
 print("   (expect 0.69 to 1.42)")
-plots_shifts.deviations_figure(wide.std(axis=0), deviations, (0.69, 1.42))
+plots.deviations_figure(wide.std(axis=0), deviations, (0.69, 1.42))
 
 # %% [markdown]
 # **Answer.** A doubled input gives the same output, because AP2(r) halves exactly. A factor of 1.2
@@ -309,7 +309,7 @@ lines = {
     "S: slope 1": there + u - points[:, None],
     "R: slope AP2(u) / u": there * u / points[:, None],
 }
-plots_shifts.slopes_figure(u, ap2(u), points, lines)
+plots.slopes_figure(u, ap2(u), points, lines)
 
 # %% [markdown]
 # Both then follow from the chain rule. With $p = \frac1m \sum_j \delta_{y_j} c_j$ and a bar for the
@@ -410,7 +410,7 @@ rounded = np.array([optimizer.step_size(int(step)) for step in t])
 for first in [0, *np.flatnonzero(np.diff(rounded)) + 1]:
     print(f"from t = {t[first]:>2} on: 2^{np.log2(rounded[first]):.0f}")
 print(f"read as a product, at t = 1: 2^{np.log2(optimizer.learning_rate / 8):.0f}")
-plots_shifts.step_sizes_figure(exact, rounded)
+plots.step_sizes_figure(exact, rounded)
 
 # %% [markdown]
 # **Answer.** $2^{-13}$, and the steps would grow with $t$: that makes the small $m$ smaller still.
@@ -449,7 +449,7 @@ print(
     f"v in the end: paper {norms['paper'][-1]:.4f}, Torch {norms['Torch variant'][-1]:.4f}", end=""
 )
 print("   (expect 0.0100 and 1.0000)")
-plots_shifts.norms_figure(norms, 0.01)
+plots.norms_figure(norms, 0.01)
 
 # %% [markdown]
 # **Answer.** $2^k$ again. One step takes a thousandth away, and rounding puts it back. So $v$ is

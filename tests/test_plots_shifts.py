@@ -9,8 +9,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from qnn_ref import plots_shifts
 from qnn_ref.plots import BLUE, ORANGE
+from qnn_ref.plots import shifts as plots_shifts
 
 X = np.geomspace(0.25, 4, 400)
 ROUNDED = 2.0 ** np.round(np.log2(X))

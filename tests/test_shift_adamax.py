@@ -73,7 +73,11 @@ def test_ten_steps_are_the_oracles(variant, round_scale, seed):
     options = {"learning_rate": 2.0**-6, "beta1": 0.9, "beta2": 0.999} if variant == "torch" else {}
     optimizer = ShiftAdaMax(**options, variant=variant, round_scale=round_scale)
     parameter = Parameter(rng.uniform(-1, 1, (3, 2)), None, 1.0, scale)
-    state = {"parameter": parameter.latent.copy(), "first": np.zeros((3, 2)), "second": np.zeros((3, 2))}
+    state = {
+        "parameter": parameter.latent.copy(),
+        "first": np.zeros((3, 2)),
+        "second": np.zeros((3, 2)),
+    }
     for t in range(1, 11):
         parameter.grad = rng.normal(size=(3, 2)) * rng.choice([0, 1e-3, 1, 50], (3, 2))
         optimizer.step({"w": parameter})

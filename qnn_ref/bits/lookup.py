@@ -24,8 +24,8 @@ from qnn_ref.bits.words import check_words
 LANES = 64
 """Images that share a table."""
 
-OUTPUTS = 64
-"""Outputs that are summed up while their sums stay in the cache."""
+OUTPUTS = 512
+"""Outputs of a pass: the 16 KB of tables, filled once a pass, must earn their cost back."""
 
 
 def pixels_matmul_reference(
@@ -57,14 +57,21 @@ def pixels_matmul_reference(
 
 
 @njit(cache=True)
-def _fill_tables(tables, pixels, first):  # type: ignore[no-untyped-def]
-    """Table g, entry e: sum of those of pixels first + 4 g + i (i < 4) whose bit i of e is set."""
+def _fill_tables(tables, pixels):  # type: ignore[no-untyped-def]
+    """Table g, entry e: sum of those of the four pixels 4 g + i whose bit i of e is set.
+
+    Both arrays are flat, and indices unsigned, for the sake of the compiler, as in `_add_sums`.
+    """
+    lanes = np.uint64(LANES)
     for g in range(8):
         for i in range(4):
-            k = first + 4 * g + i
+            pixel = np.uint64(4 * g + i) * lanes
             for e in range(1 << i):
-                for m in range(LANES):
-                    tables[g, (1 << i) + e, m] = tables[g, e, m] + pixels[k, m]
+                without = np.uint64(16 * g + e) * lanes
+                with_it = np.uint64(16 * g + (1 << i) + e) * lanes
+                for lane in range(LANES):
+                    m = np.uint64(lane)
+                    tables[with_it + m] = np.int16(tables[without + m] + pixels[pixel + m])
 
 
 @njit(cache=True)
@@ -102,7 +109,6 @@ def _lookup_kernel(images, halves, base, out):  # type: ignore[no-untyped-def]
             for k in range(K):
                 pixels[k, m] = images[top + m, k]
                 all_pixels[m] += np.int32(images[top + m, k])
-        # Tables and the sums of OUTPUTS outputs fit in the L1 cache together: 32 KB.
         tables = np.zeros((8, 16, LANES), np.int16)
         sums = np.zeros((OUTPUTS, LANES), np.int16)
         total = np.zeros((OUTPUTS, LANES), np.int32)
@@ -110,7 +116,7 @@ def _lookup_kernel(images, halves, base, out):  # type: ignore[no-untyped-def]
             width = min(OUTPUTS, N - left)
             total[:] = 0
             for h in range(H):
-                _fill_tables(tables, pixels, 32 * h)
+                _fill_tables(tables.reshape(-1), pixels[32 * h : 32 * h + 32].reshape(-1))
                 _add_sums(sums.reshape(-1), tables.reshape(-1), halves[h, left : left + width])
                 # 32 pixels give at most 8,160: 16 bits hold four turns.
                 if h % 4 == 3 or h == H - 1:

@@ -1,4 +1,4 @@
-"""Pictures of arithmetic by shifts: arrays in, matplotlib Figure out; the style is that of `plots`.
+"""Pictures of arithmetic by shifts: arrays in, matplotlib Figure out.
 
 They show sections 2.4 and 2.5 of the paper: AP2, products as moving bits, shift-based batch norm
 and its gradients, shift-based AdaMax.
@@ -8,28 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, NullLocator
-from numpy.typing import NDArray
 
-from qnn_ref.plots import (
+from qnn_ref.plots.style import (
     BLUE,
     COLOURS,
     GREY,
     LINES,
     ORANGE,
     TEXT,
+    Array,
     legend,
     new_figure,
     style,
 )
-
-Array = NDArray[Any]
 
 LOWEST, HIGHEST = np.sqrt(0.5), np.sqrt(2.0)
 """Bounds of AP2(x) / x."""
@@ -106,10 +103,12 @@ def shift_figure(
 
     Parameters
     ----------
-    codes, results : array (n,) of int
-        Fixed point before and after the shift.
+    codes : array (n,) of int
+        Fixed point before the shift.
     places : array (n,) of int
         Shift, to the left where positive.
+    results : array (n,) of int
+        Fixed point after the shift.
     fraction_bits : int
         Bits after the binary point.
     titles : sequence of n str
