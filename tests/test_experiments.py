@@ -14,7 +14,9 @@ from qnn_ref.checkpoints import FileError
 from qnn_ref.experiments import RECIPES, find_recipe
 from qnn_ref.experiments import runs as runs_module
 from qnn_ref.experiments.runs import load_run, start_run, train_recipe
-from qnn_ref.layers import Dense, Dropout, glorot_scale
+from qnn_ref.layers import Dense, Dropout, Quantize, ShiftBatchNorm, glorot_scale
+from qnn_ref.optimizers import ShiftAdaMax
+from qnn_ref.quantizers import StochasticSign
 
 TINY = replace(RECIPES["digits"], hidden=(9, 5), epochs=3, validation=50, batch_size=64)
 
@@ -55,6 +57,41 @@ def test_mnist_theano_learning_rate_scales_and_order_of_layers():
     rates = [layer.rate for layer in recipe.layers(10) if isinstance(layer, Dropout)]
     assert rates == [0.2, 0.5, 0.5, 0.5]
     assert not any(layer.has_bias for layer in recipe.layers(10) if isinstance(layer, Dense))
+
+
+def test_mnist_torch_is_the_authors():
+    recipe = find_recipe("mnist-torch")
+    assert recipe.weights(784, 10) == 10_014_720
+    assert (recipe.batch_size, recipe.validation, recipe.stochastic) == (100, 10_000, True)
+    assert (recipe.input_dropout, recipe.hidden_dropout) == (0.0, 0.0)
+    assert (recipe.epsilon, recipe.momentum, recipe.norm) == (1e-5, 0.1, "shift-T")
+    sizes = [784, *recipe.hidden, 10]
+    for fan_in, fan_out, scale in zip(
+        sizes[:-1], sizes[1:], (43.45, 52.26, 52.26, 37.04), strict=True
+    ):
+        assert glorot_scale(fan_in, fan_out) == pytest.approx(scale, abs=0.005)
+    schedule = recipe.schedule()
+    rates = [schedule(epoch) for epoch in range(40)]
+    assert rates == [2.0 ** (-6 - epoch // 10) for epoch in range(40)]
+    optimizer = recipe.optimizer()
+    assert isinstance(optimizer, ShiftAdaMax)
+    assert optimizer.variant == "torch"
+
+
+def test_mnist_torch_layers_take_the_same_pixels_and_noise():
+    """Hidden blocks are shift-based and stochastic; pixels are in units of their deviation."""
+    layers = find_recipe("mnist-torch").layers(10)
+    names = [type(layer).__name__ for layer in layers]
+    block = ["Dense", "ShiftBatchNorm", "Quantize"]
+    assert names == ["Pixels", "Flatten", *block, *block, *block, "Dense", "BatchNorm"]
+    assert all(
+        isinstance(layer.quantizer, StochasticSign)
+        for layer in layers
+        if isinstance(layer, Quantize)
+    )
+    assert all(layer.gradient == "T" for layer in layers if isinstance(layer, ShiftBatchNorm))
+    pixels = datasets.load("mnist").train_images / 255
+    assert layers[0].scale * 510 == pytest.approx(1 / pixels.std(), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", [n for n in RECIPES if not n.endswith("-float")])

@@ -73,40 +73,41 @@ def run_sweep(
     Returns
     -------
     list of dict
-        Labels, seed, number of epochs, validation and test error in percent.
+        Labels, seed, number of epochs, validation and test error in percent, in the order of
+        seeds and cases whichever was run first.
 
     Raises
     ------
     FileError
-        If the folder cannot be written, or holds a table and `resume` is not set.
+        If the folder cannot be written, or holds a table and `resume` is not set, or the table
+        has a row that is no run of this sweep.
     """
     path = make_folder(folder) / f"{sweep.name}.csv"
     if path.exists() and not resume:
         raise FileError(f"{path}: is there already; add --resume, or give another folder")
-    rows = read_rows(path) if path.exists() else []
-    known = {_key(row, sweep) for row in rows}
-    todo = [
-        dict(labels) | {"seed": str(seed), "epochs": str(recipe.epochs)}
-        for seed in sweep.seeds
-        for labels, recipe in sweep.cases
-    ]
-    recipes = {_key(dict(labels) | {"seed": ""}, sweep): recipe for labels, recipe in sweep.cases}
-    for row in tqdm(todo, disable=not progress, unit="run", desc=sweep.name):
-        if _key(row, sweep) in known:
+    done = {_key(row, sweep): row for row in (read_rows(path) if path.exists() else [])}
+    todo = {}
+    for seed in sweep.seeds:
+        for labels, recipe in sweep.cases:
+            row = dict(labels) | {"seed": str(seed), "epochs": str(recipe.epochs)}
+            todo[_key(row, sweep)] = row, replace(recipe, seed=seed)
+    if foreign := done.keys() - todo.keys():
+        raise FileError(f"{path}: row {', '.join(min(foreign))} is no run of {sweep.name}")
+    for key, (row, recipe) in tqdm(todo.items(), disable=not progress, unit="run", desc=sweep.name):
+        if key in done:
             continue
-        recipe = replace(recipes[_key(row | {"seed": ""}, sweep)], seed=int(row["seed"]))
         run = train_recipe(recipe, dataset)
         assert run.best_epoch is not None
         validation_error = run.history[run.best_epoch]["validation_error"]
         test_error = error_rate(run.best_network(), dataset.test_images, dataset.test_labels)
         row |= {"validation_error": f"{validation_error:.3f}", "test_error": f"{test_error:.3f}"}
-        rows.append(row)
-        write_rows(path, rows)
-    return rows
+        done[key] = row
+        write_rows(path, [done[k] for k in todo if k in done])
+    return [done[k] for k in todo]
 
 
 def _key(row: Mapping[str, str], sweep: Sweep) -> tuple[str, ...]:
-    return tuple(row[label] for label in [*sweep.labels, "seed"])
+    return tuple(row.get(column, "") for column in [*sweep.labels, "seed", "epochs"])
 
 
 def read_rows(path: Path) -> list[Row]:
