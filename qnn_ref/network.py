@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer, Parameter, Shape
 
 Array = NDArray[Any]
@@ -98,6 +99,10 @@ class Sequential:
             yield f"{place}.{type(layer).__name__}", layer
             inner = [(f"{place}.{i}", la) for i, la in enumerate(layer.sublayers())]
             stack.extend(inner[::-1])
+
+    def auxiliaries(self) -> list[Auxiliary]:
+        """Classifiers in the middle, each with a loss of its own in training."""
+        return [layer for _, layer in self.walk() if isinstance(layer, Auxiliary)]
 
     def arrays(self) -> dict[str, Array]:
         """Copies of all latent values and running statistics by name."""

@@ -178,6 +178,8 @@ def train_epoch(
     for batch in batches(len(images), batch_size, run.rng):
         scores = network.forward(images[batch], training=True)  # lines 1-4
         cost, gradient = loss(scores, labels[batch])  # line 5
+        for auxiliary in network.auxiliaries():
+            cost += auxiliary.learn(loss, labels[batch])
         if not np.isfinite(cost):
             raise FloatingPointError(f"the loss is {cost} in step {optimizer.steps + 1}")
         network.backward(gradient)  # lines 6-9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qnn_ref import datasets
+from qnn_ref import cli, datasets
 from qnn_ref.cli import main
 
 pytestmark = pytest.mark.slow_without_jit
@@ -198,3 +199,27 @@ def test_a_missing_command_exits_with_2(capsys):
     with pytest.raises(SystemExit) as stopped:
         main([])
     assert stopped.value.code == 2
+
+
+def test_threads_are_chosen_before_numpy_is_loaded_and_never_after(monkeypatch):
+    code = (
+        "import os, sys; from qnn_ref import cli; assert 'numpy' not in sys.modules; "
+        "cli.choose_threads(sys.argv[1:]); "
+        "print(*(os.environ.get(n) for n in ('OMP_WAIT_POLICY', 'NUMBA_NUM_THREADS')))"
+    )
+    names = ("OMP_WAIT_POLICY", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    clean = {k: v for k, v in os.environ.items() if k not in names}
+
+    def threads(*argv, **more):
+        command = [sys.executable, "-c", code, *argv]
+        return subprocess.run(
+            command, env=clean | more, check=True, capture_output=True, text=True
+        ).stdout.split()
+
+    assert threads("demo") == ["passive", "1"]
+    assert threads("train", "digits") == ["passive", "None"]
+    assert threads("demo", NUMBA_NUM_THREADS="2", OMP_WAIT_POLICY="active") == ["active", "2"]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    cli.choose_threads(["demo"])
+    assert not any(name in os.environ for name in names)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.checking.freeze import freeze
 from qnn_ref.checking.report import GradientError, Kink
+from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
 
@@ -113,6 +114,10 @@ class Model:
             return list(self.subject.walk())
         return list(places(self.subject, self.name)) if isinstance(self.subject, Layer) else []
 
+    def auxiliaries(self) -> list[Auxiliary]:
+        """Classifiers in the middle, whose scores are outputs too."""
+        return [layer for _, layer in self.layers() if isinstance(layer, Auxiliary)]
+
     def values(self) -> dict[Tensor, Array]:
         """Copies of everything that has a gradient."""
         found = {
@@ -169,9 +174,14 @@ class Model:
 
     def value(self, y: Array) -> Array:
         """What differences are taken of: scores as they are, or their loss (1,)."""
+        heads = self.auxiliaries()
         if self.loss is None:
-            return y
-        return np.array([self.loss(y.copy(), self.labels)[0]])  # type: ignore[arg-type]
+            return np.concatenate([y.ravel(), *(h.scores.ravel() for h in heads)]) if heads else y
+        cost = self.loss(y.copy(), self.labels)[0]  # type: ignore[arg-type]
+        return np.array([cost + sum(self._learn(head) for head in heads)])
+
+    def _learn(self, head: Auxiliary) -> float:
+        return head.learn(self.loss, self.labels)  # type: ignore[arg-type]
 
     def moved(self, tensor: Tensor, change: Array) -> Self:
         """A copy with one tensor moved."""
@@ -225,10 +235,16 @@ class Point:
         model = self.model
         if not isinstance(model.subject, Sequential | Layer):
             return np.ones(1), {model.input: self._gradient_of(model.subject, model.x)}
+        heads = model.auxiliaries()
         if model.loss is None:
-            covector = dy = rng.normal(size=y.shape)
+            dys = [rng.normal(size=array.shape) for array in (y, *(h.scores for h in heads))]
+            dy, covector = dys[0], np.concatenate([d.ravel() for d in dys]) if heads else dys[0]
+            for head, dscores in zip(heads, dys[1:], strict=True):
+                head.receive(dscores)
         else:
             covector, dy = np.ones(1), self._gradient_of(model.loss, y)
+            for head in heads:
+                head.learn(model.loss, model.labels)  # type: ignore[arg-type]
         dx = model.subject.backward(dy.copy())
         gradients: dict[Tensor, Array | None] = {
             Tensor(place, name): None if parameter.grad is None else np.array(parameter.grad)

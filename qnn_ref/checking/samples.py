@@ -17,19 +17,24 @@ from qnn_ref.checking.gradients import check_gradients
 from qnn_ref.checking.points import Loss
 from qnn_ref.checking.report import Report
 from qnn_ref.layers import (
+    Auxiliary,
+    AveragePool2D,
     BatchNorm,
+    Branches,
+    Conv2D,
     Dense,
     Dropout,
     Flatten,
     HardTanh,
     Layer,
+    MaxPool2D,
     Pixels,
     Quantize,
     ShiftBatchNorm,
 )
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.network import Sequential
-from qnn_ref.quantizers import Sign, StochasticSign
+from qnn_ref.quantizers import Encoding, Sign, StochasticSign
 
 Array = NDArray[Any]
 
@@ -124,6 +129,74 @@ def _dense(rng: np.random.Generator) -> Iterator[Sample]:
     pixels = Pixels().output_encoding(None)
     codes = 2.0 * rng.integers(0, 256, (4, 5)) - 255
     yield Sample("codes of pixels", Dense(3).build((5,), rng, pixels), codes)
+
+
+@sample("Conv2D")
+def _conv(rng: np.random.Generator) -> Iterator[Sample]:
+    x = rng.normal(size=(2, 5, 4, 3))
+    options: dict[str, dict[str, Any]] = {
+        "3x3": {},
+        "padding 1": {"padding": 1},
+        "2x3, stride 2, 1, padding 1, 0": {
+            "kernel": (2, 3),
+            "stride": (2, 1),
+            "padding": (1, 0),
+        },
+        "pixels never seen": {"kernel": 2, "stride": 3},
+        "one-padding, bias": {"padding": 1, "one_padding": True, "bias": True},
+        "float, bias": {"weight_quantizer": None, "bias": True},
+    }
+    for title, chosen in options.items():
+        yield Sample(title, Conv2D(2, **chosen).build((5, 4, 3), rng), x)
+    pixels = Pixels().output_encoding(None)
+    codes = 2.0 * rng.integers(0, 256, (2, 4, 4, 2)) - 255
+    layer = Conv2D(2, padding=1, one_padding=True).build((4, 4, 2), rng, pixels)
+    yield Sample("codes of pixels, one-padding", layer, codes)
+
+
+@sample("MaxPool2D")
+def _max_pool(rng: np.random.Generator) -> Iterator[Sample]:
+    for title, layer in (
+        ("2/2", MaxPool2D()),
+        ("3/2", MaxPool2D(3, 2)),
+        ("3/1, padding 1", MaxPool2D(3, 1, 1)),
+        ("2x3/1x2", MaxPool2D((2, 3), (1, 2))),
+    ):
+        layer.build((5, 6, 2))
+        x = rng.integers(-2, 3, (2, 5, 6, 2)).astype(float)  # many ties
+        yield Sample(title, layer, x)
+        yield Sample(f"{title}, without ties", layer, rng.normal(size=x.shape))
+
+
+@sample("AveragePool2D")
+def _average_pool(rng: np.random.Generator) -> Iterator[Sample]:
+    signs = Encoding(1.0, -1, 1, 2)
+    for title, layer, encoding in (
+        ("2/2", AveragePool2D(), None),
+        ("3/1, padding 1", AveragePool2D(3, 1, 1), None),
+        ("3/2 of codes", AveragePool2D(3, 2), signs),
+    ):
+        x = rng.normal(size=(2, 5, 6, 2))
+        yield Sample(title, layer.build((5, 6, 2), rng, encoding), x)
+
+
+@sample("Branches")
+def _branches(rng: np.random.Generator) -> Iterator[Sample]:
+    x = rng.normal(size=(3, 4, 4, 2))
+    paths = [Conv2D(3, 1)], [Conv2D(2, padding=1), BatchNorm()], [AveragePool2D(3, 1, 1)]
+    yield Sample("real", Branches(*paths, []).build((4, 4, 2), rng), x)
+    one = [Conv2D(2, 1), BatchNorm(), Quantize()]
+    two = [Conv2D(2, 1), BatchNorm(), Quantize(), Conv2D(3, padding=1), BatchNorm(), Quantize()]
+    yield Sample("signs", Branches(one, two).build((4, 4, 2), rng), x)
+
+
+@sample("Auxiliary")
+def _auxiliary(rng: np.random.Generator) -> Iterator[Sample]:
+    x = rng.normal(size=(4, 5))
+    yield Sample("covectors", Auxiliary([Dense(3), BatchNorm()]).build((5,), rng), x)
+    labels = rng.integers(0, 3, 4)
+    layers = [Dense(6), BatchNorm(), Auxiliary([Dense(3)], 0.3), Dense(3, bias=True)]
+    yield Sample("two losses", Sequential(layers, (5,), rng), x, labels, squared_hinge)
 
 
 @sample("BatchNorm")

@@ -40,8 +40,11 @@ def choose_threads(argv: Sequence[str]) -> None:
     OpenMP threads that spin while they wait take the cores from the BLAS threads, so a training
     step can be many times slower: `passive`. The demo's layers are small, and BLAS threads that
     spin lose more on a busy machine than two of them gain on an idle one: it uses one thread, for
-    both sides of its comparison.
+    both sides of its comparison. Called from a program that has loaded NumPy it changes nothing:
+    too late for BLAS, and Numba refuses another number of threads once they run.
     """
+    if "numpy" in sys.modules:
+        return
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if argv[:1] == ["demo"]:
         for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):

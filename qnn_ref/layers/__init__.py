@@ -2,18 +2,26 @@
 
 from qnn_ref.layers.activations import Flatten, HardTanh, Pixels, Quantize
 from qnn_ref.layers.base import Layer, Parameter, glorot_scale
+from qnn_ref.layers.branches import Auxiliary, Branches
+from qnn_ref.layers.conv import Conv2D
 from qnn_ref.layers.dense import Dense
 from qnn_ref.layers.dropout import Dropout
 from qnn_ref.layers.normalization import BatchNorm
+from qnn_ref.layers.pooling import AveragePool2D, MaxPool2D
 from qnn_ref.layers.shift_normalization import ShiftBatchNorm
 
 __all__ = [
+    "Auxiliary",
+    "AveragePool2D",
     "BatchNorm",
+    "Branches",
+    "Conv2D",
     "Dense",
     "Dropout",
     "Flatten",
     "HardTanh",
     "Layer",
+    "MaxPool2D",
     "Parameter",
     "Pixels",
     "Quantize",

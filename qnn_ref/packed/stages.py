@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from qnn_ref.bits import Panels, pack_thresholds, pixels_matmul, to_panels, xnor_matmul
 from qnn_ref.bits.words import check_words
-from qnn_ref.layers.dense import scale_and_add
 from qnn_ref.layers.normalization import normalize
+from qnn_ref.layers.weighted import scale_and_add
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]

@@ -1,0 +1,109 @@
+"""What dense and convolutional layers share: weights, their scales, and a bias."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnn_ref.layers.base import Layer, Parameter, Shape, glorot_scale, needs_rng
+from qnn_ref.products import PLAIN, PlainProducts
+from qnn_ref.quantizers import Quantizer, Sign
+
+Array = NDArray[Any]
+
+
+def scale_and_add(s: Array, scale: float, bias: Array | None) -> Array:
+    r"""From the product of codes to real sums: :math:`y = \mathrm{scale}\cdot s + \mathrm{bias}`.
+
+    Parameters
+    ----------
+    s : array (..., units)
+        Exact whole numbers, in a float type.
+    scale : float
+        Value of one unit; nothing is multiplied where it is 1.
+    bias : array (units,) or None
+
+    Returns
+    -------
+    array (..., units)
+
+    Source
+    ------
+    Section 2.6 (fixed-point input); Algorithm 1, line 2.
+    """
+    y = s if scale == 1 else s * s.dtype.type(scale)
+    return y if bias is None else y + bias
+
+
+class Weighted(Layer):
+    """A layer that multiplies by quantized weights: the base of `Dense` and `Conv2D`.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs, or of output channels.
+    weight_quantizer : Quantizer or None
+        Turns latent weights into the ones of the products; None makes an ordinary float layer.
+        Its surrogate is not used: the gradient of the quantized weight moves the latent one.
+    bias : bool
+        Whether to add a bias. Before a batch norm it would have no effect.
+
+    Source
+    ------
+    Algorithm 1, lines 1 and 11.
+    """
+
+    products: PlainProducts = PLAIN
+
+    def __init__(
+        self, units: int, weight_quantizer: Quantizer | None = Sign(), bias: bool = False
+    ) -> None:
+        if units < 1:
+            raise ValueError(f"units: expected at least 1, got {units}")
+        self.units = units
+        self.weight_quantizer = weight_quantizer
+        self.has_bias = bias
+
+    def make_weights(self, shape: Shape, fan_in: int, fan_out: int) -> None:
+        """Start weights of this shape, (..., units), and the bias; `build` calls it."""
+        self.fan_in = fan_in
+        quantizer = self.weight_quantizer
+        # Binary layers start in [-1, 1]; float layers in Glorot's range.
+        bound = np.sqrt(6 / (fan_in + fan_out)) if quantizer is None else 1.0
+        start = needs_rng(self.rng, self).uniform(-bound, bound, shape).astype(self.dtype)
+        self.weight = Parameter(start)
+        if quantizer is not None:
+            self.weight = Parameter(start, quantizer, 1.0, glorot_scale(fan_in, fan_out))
+        self.bias = Parameter(np.zeros(self.units, self.dtype)) if self.has_bias else None
+
+    def parameters(self) -> dict[str, Parameter]:
+        if self.bias is None:
+            return {"weight": self.weight}
+        return {"weight": self.weight, "bias": self.bias}
+
+    @property
+    def input_scale(self) -> float:
+        """Value of one unit of the input's codes."""
+        return 1.0 if self.encoding is None else self.encoding.scale
+
+    @property
+    def output_scale(self) -> float:
+        """Value of one unit of the product of codes."""
+        return self.input_scale * self.weight.scale
+
+    @property
+    def largest_product(self) -> float:
+        """Largest magnitude of input code x weight code; 0 where one is a real number."""
+        if self.encoding is None or not self.encoding.on_grid or self.weight_quantizer is None:
+            return 0.0
+        return self.encoding.largest * self.weight_quantizer.encoding.largest
+
+    def finish(self, s: Array) -> Array:
+        """From the product of codes, (..., units), to the layer's output: scale, then bias.
+
+        Packing calls this very function on the integers of the packed product.
+        """
+        bias = None if self.bias is None else self.bias.latent
+        return scale_and_add(s, self.output_scale, bias)
