@@ -31,7 +31,7 @@ def digits():
 
 def test_mnist_theano_is_the_papers():
     recipe = find_recipe("mnist-theano")
-    assert recipe.weights(784, 10) == 36_806_656
+    assert recipe.weights((28, 28, 1), 10) == 36_806_656
     assert (recipe.epochs, recipe.batch_size, recipe.validation) == (1000, 100, 10_000)
     assert (recipe.input_dropout, recipe.hidden_dropout) == (0.2, 0.5)
     assert (recipe.epsilon, recipe.momentum) == (1e-4, 0.1)
@@ -61,7 +61,7 @@ def test_mnist_theano_learning_rate_scales_and_order_of_layers():
 
 def test_mnist_torch_is_the_authors():
     recipe = find_recipe("mnist-torch")
-    assert recipe.weights(784, 10) == 10_014_720
+    assert recipe.weights((28, 28, 1), 10) == 10_014_720
     assert (recipe.batch_size, recipe.validation, recipe.stochastic) == (100, 10_000, True)
     assert (recipe.input_dropout, recipe.hidden_dropout) == (0.0, 0.0)
     assert (recipe.epsilon, recipe.momentum, recipe.norm) == (1e-5, 0.1, "shift-T")

@@ -4,25 +4,47 @@ Knows nothing of layers; needs NumPy and Numba only. Each kernel stands under a 
 ``*_reference`` in its module, which is the place to start reading.
 """
 
+from qnn_ref.bits.conv import (
+    KernelPanels,
+    outside_sums,
+    pack_kernel,
+    pixels_conv,
+    pixels_conv_reference,
+    planes_conv,
+    planes_conv_reference,
+    to_kernel_panels,
+    xnor_conv,
+    xnor_conv_reference,
+)
 from qnn_ref.bits.gemm import Panels, to_panels, xnor_matmul, xnor_matmul_reference
 from qnn_ref.bits.lookup import pixels_matmul, pixels_matmul_reference
 from qnn_ref.bits.planes import pack_levels, pixel_planes, planes_matmul, to_planes
 from qnn_ref.bits.words import pack, pack_bits, pack_thresholds, unpack, words_for
 
 __all__ = [
+    "KernelPanels",
     "Panels",
+    "outside_sums",
     "pack",
     "pack_bits",
+    "pack_kernel",
     "pack_levels",
     "pack_thresholds",
     "pixel_planes",
+    "pixels_conv",
+    "pixels_conv_reference",
     "pixels_matmul",
     "pixels_matmul_reference",
+    "planes_conv",
+    "planes_conv_reference",
     "planes_matmul",
+    "to_kernel_panels",
     "to_panels",
     "to_planes",
     "unpack",
     "words_for",
+    "xnor_conv",
+    "xnor_conv_reference",
     "xnor_matmul",
     "xnor_matmul_reference",
 ]

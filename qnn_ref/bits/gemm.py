@@ -82,6 +82,28 @@ def to_panels(b: NDArray[np.uint64], K: int) -> Panels:
     Not in the paper: a layout for speed.
     """
     check_words("b", b, K, ndim=2)
+    return arrange_panels(b, K)
+
+
+def arrange_panels(b: NDArray[np.uint64], K: int) -> Panels:
+    """Rearrange words whose bits may have gaps, all zero: `to_panels` without its checks.
+
+    Parameters
+    ----------
+    b : array of uint64, shape (N, W)
+        Weights. Bits that stand for no weight are zero, as they are in the left operand.
+    K : int
+        Number of weights of an output: 64 W or less.
+
+    Returns
+    -------
+    Panels
+        The same weights, W words a column.
+
+    Source
+    ------
+    Not in the paper: a layout for speed.
+    """
     N, W = b.shape
     count = -(-N // PANEL)
     words = _aligned_zeros((count, W, PANEL))
@@ -285,19 +307,30 @@ def run_panels(
     else:
         check_out(out, shape)
     multiply_panels(
-        _read_only(planes), _read_only(panels.words), _read_only(base), np.int64(step), out
+        read_only(planes), read_only(panels.words), read_only(base), np.int64(step), out
     )
     return out
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """View an array as contiguous and read-only: one type, so the kernel is compiled once."""
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """View an array as contiguous and read-only: one type, so a kernel is compiled once.
+
+    Parameters
+    ----------
+    array : array of any dtype and shape
+        Operand of a kernel.
+
+    Returns
+    -------
+    array, dtype and shape of `array`
+        A view, or a copy where the array was not contiguous.
+    """
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
 
 
-def check_out(out: Any, shape: tuple[int, int]) -> None:
+def check_out(out: Any, shape: tuple[int, ...]) -> None:
     """Refuse an array that cannot receive a product.
 
     Parameters
@@ -305,7 +338,7 @@ def check_out(out: Any, shape: tuple[int, int]) -> None:
     out : array
         What the caller gave.
     shape : tuple of int
-        The shape (M, N) of the product.
+        The shape of the product: (M, N) for a matrix.
 
     Raises
     ------

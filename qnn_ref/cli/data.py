@@ -8,6 +8,8 @@ from typing import Any
 from qnn_ref import datasets
 from qnn_ref.cli.common import add_command, add_data_option, answer
 
+VERDICTS = {True: "ok", False: "WRONG", None: "unknown"}
+
 
 def add(subparsers: Any) -> None:
     """Add the command."""
@@ -16,7 +18,7 @@ def add(subparsers: Any) -> None:
         "data",
         "list, fetch or verify data sets",
         "  qnn-ref data list\n"
-        "  qnn-ref data fetch fashion-mnist\n"
+        "  qnn-ref data fetch cifar10\n"
         "  qnn-ref data verify mnist --data my/folder",
         run,
     )
@@ -26,7 +28,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the action says; verify answers 1 if a file is not the published one."""
+    """Do what the action says; verify answers 1 unless each file is the published one."""
     if args.action == "list":
         return show(args)
     if args.name is None:
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     checks = datasets.verify(args.name, args.data)
     passed = all(check.ok for check in checks)
-    lines = [f"{'ok' if c.ok else 'WRONG':<6} {c.file}  {c.message}".rstrip() for c in checks]
+    lines = [f"{VERDICTS[c.ok]:<7} {c.file}  {c.message}".rstrip() for c in checks]
     rows = [{"file": c.file, "ok": c.ok, "message": c.message} for c in checks]
     answer(args, {"passed": passed, "files": rows}, "\n".join(lines))
     return 0 if passed else 1

@@ -13,7 +13,13 @@ from qnn_ref.experiments import RECIPES, SWEEPS, Recipe
 from qnn_ref.experiments.runs import start_run
 from qnn_ref.losses import squared_hinge
 
-IMAGES = {"mnist": (60_000, (28, 28, 1)), "digits": (1347, (8, 8, 1))}
+IMAGES = {
+    "mnist": (60_000, (28, 28, 1)),
+    "fashion-mnist": (60_000, (28, 28, 1)),
+    "digits": (1347, (8, 8, 1)),
+    "cifar10": (50_000, (32, 32, 3)),
+    "svhn": (604_388, (32, 32, 3)),
+}
 STEPS = 3
 
 
@@ -56,17 +62,17 @@ def describe(recipe: Recipe, measure: bool) -> dict[str, Any]:
     """Size and cost of a recipe; hours only if measured."""
     images, shape = IMAGES[recipe.dataset]
     steps = (images - recipe.validation) // recipe.batch_size * recipe.epochs
-    weights = recipe.weights(int(np.prod(shape)), 10)
+    products = sum(count * uses for count, uses in recipe.products(shape, 10))
     seconds = step_seconds(recipe, shape) if measure else None
     return {
         "name": recipe.name,
         "about": recipe.about,
         "dataset": recipe.dataset,
-        "weights": weights,
+        "weights": recipe.weights(shape, 10),
         "epochs": recipe.epochs,
         "steps": steps,
-        # Forward, input gradient and weight gradient: three products of 2 operations a weight.
-        "operations": 6 * weights * recipe.batch_size * steps,
+        # Forward, input gradient and weight gradient: three products of 2 operations each.
+        "operations": 6 * products * recipe.batch_size * steps,
         "hours": None if seconds is None else seconds * steps / 3600,
     }
 

@@ -5,11 +5,13 @@
 >>> digits.train_images.shape, digits.train_images.dtype
 ((1347, 8, 8, 1), dtype('uint8'))
 
-Nothing here scales pixels for a network (`layers.Pixels` does) and nothing shuffles them.
+Nothing here scales pixels for a network (`layers.Pixels` does) and nothing shuffles them;
+`preprocessing` holds what a recipe may do to images before that.
 To add a set: a module with `find`, `read` and `verify` (see `examples.Reader`), its facts in
 `known.py`, a line in `catalog.py`.
 """
 
+from . import preprocessing
 from .catalog import Listing, available, load, verify
 from .download import fetch
 from .examples import Check, Dataset, Examples
@@ -26,6 +28,7 @@ __all__ = [
     "available",
     "fetch",
     "load",
+    "preprocessing",
     "read_idx",
     "read_images",
     "verify",

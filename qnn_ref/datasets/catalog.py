@@ -1,11 +1,11 @@
 """Data sets by name: load one, verify one, list what is here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from . import digits, mnist, npz
+from . import cifar10, digits, mnist, npz, svhn
 from .examples import Check, Dataset, Reader
 from .files import DataError
 from .known import KNOWN
@@ -13,7 +13,17 @@ from .places import cache_folder, embedded_folders
 
 # Tried in this order. A name that is not here can still be an .npz archive in a given folder.
 _READERS: Mapping[str, Sequence[Reader]] = MappingProxyType(
-    {"digits": (digits,), "mnist": (mnist, npz), "fashion-mnist": (mnist, npz)}
+    {
+        "digits": (digits,),
+        "mnist": (mnist, npz),
+        "fashion-mnist": (mnist, npz),
+        "cifar10": (cifar10, npz),
+        "svhn": (svhn, npz),
+    }
+)
+# Asked when no reader finds anything: whether a form lies there that none opens.
+_REFUSALS: Mapping[str, Callable[[str, Path], DataError | None]] = MappingProxyType(
+    {"cifar10": cifar10.refusal}
 )
 
 
@@ -33,22 +43,23 @@ def load(name: str, folder: str | Path | None = None) -> Dataset:
     """Load a data set from this machine; nothing is downloaded.
 
     Without a folder, the data that came with the code are looked at first, then what `fetch`
-    downloaded. With a folder, only that one: idx files in it or in the folder of that name
-    inside it, or ``NAME.npz`` ("_" may stand for "-") with the arrays train_images, train_labels,
-    test_images and test_labels. A set that the package does not know can be read from such an
-    archive under its own name.
+    downloaded. With a folder, only that one: the published files in it or in the folder of that
+    name inside it, or ``NAME.npz`` ("_" may stand for "-") with the arrays train_images,
+    train_labels, test_images and test_labels. A set that the package does not know can be read
+    from such an archive under its own name.
 
     Parameters
     ----------
     name : str
-        "digits", "mnist", "fashion-mnist", or the name of your own archive.
+        "digits", "mnist", "fashion-mnist", "cifar10", "svhn", or the name of your own archive.
     folder : str or pathlib.Path, optional
         Where your files lie.
 
     Returns
     -------
     Dataset
-        Images of shape (count, height, width, channels), uint8 0..255, in stored order.
+        Images of shape (count, height, width, channels), uint8 0..255, in stored order; SVHN
+        with its validation part last (see `svhn.read`).
 
     Raises
     ------
@@ -59,7 +70,7 @@ def load(name: str, folder: str | Path | None = None) -> Dataset:
     """
     found = _find(name, folder)
     if found is None:
-        raise DataError(name, _not_found(name, folder))
+        raise _not_found(name, folder)
     reader, path = found
     return reader.read(name, path)
 
@@ -70,14 +81,15 @@ def verify(name: str, folder: str | Path | None = None) -> list[Check]:
     Parameters
     ----------
     name : str
-        "digits", "mnist" or "fashion-mnist".
+        "digits", "mnist", "fashion-mnist", "cifar10" or "svhn".
     folder : str or pathlib.Path, optional
         Where to look, as for `load`.
 
     Returns
     -------
     list of Check
-        (file, ok, message) for each file; a missing or damaged file is not ok.
+        (file, ok, message) for each file; a missing or damaged file is not ok, and a sound one
+        whose checksum is not known has None.
 
     Raises
     ------
@@ -90,7 +102,8 @@ def verify(name: str, folder: str | Path | None = None) -> list[Check]:
         raise ValueError(f"name: expected {_names()}, got {name!r}")
     found = _find(name, folder)
     if found is None:
-        return [Check(name, False, _not_found(name, folder))]
+        error = _not_found(name, folder)
+        return [Check(error.path, False, error.fault)]
     reader, path = found
     return reader.verify(name, path)
 
@@ -157,10 +170,15 @@ def _names() -> str:
     return ", ".join(repr(name) for name in KNOWN)
 
 
-def _not_found(name: str, folder: str | Path | None) -> str:
+def _not_found(name: str, folder: str | Path | None) -> DataError:
+    for place in _places(folder):
+        refused = _REFUSALS[name](name, place) if name in _REFUSALS else None
+        if refused is not None:
+            return refused
     places = ", ".join(str(place) for place in _places(folder))
     known = KNOWN.get(name)
     if known is None:
-        return f"no {name}.npz in {places}; without a folder the names are {_names()}"
+        fault = f"no {name}.npz in {places}; without a folder the names are {_names()}"
+        return DataError(name, fault)
     advice = "; fetch it first (qnn-ref data fetch)" if known.mirrors else ""
-    return f"not found in {places}{advice}"
+    return DataError(name, f"not found in {places}{advice}")

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checksums import compare
 from .examples import Check, Dataset, assemble
 from .files import DataError
 from .idx import idx_bytes
 from .known import DIGITS
-from .mnist import compare
 from .npz import read_arrays
 
 COUNT = 1797

@@ -3,8 +3,11 @@
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from .checksums import verify_whole
+from .examples import Check
 from .files import DataError
 from .known import KNOWN
 from .mnist import FILES, verify_file
@@ -14,19 +17,20 @@ _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 65_536
 
 Downloader = Callable[[str, str], None]
+Verifier = Callable[[Path], Check]  # of the folder that holds the file
 
 
 def fetch(name: str, folder: str | Path | None = None, progress: bool = True) -> Path:
     """Download a data set, unless its files are here already and are the published ones.
 
-    Each file is tried from one mirror after the other until the sha256 of its uncompressed
-    content is right. It is written beside its place and then moved there, so a file under its
-    final name is always whole.
+    Each file is tried from one mirror after the other until its sha256 is right (of idx files
+    that of the uncompressed content). It is written beside its place and then moved there, so a
+    file under its final name is always whole.
 
     Parameters
     ----------
     name : str
-        "mnist" or "fashion-mnist".
+        "mnist", "fashion-mnist", "cifar10" (170 MB) or "svhn" (1.5 GB).
     folder : str or pathlib.Path, optional
         The files go into the folder `name` inside this one; by default into the cache, where
         `load` looks.
@@ -53,9 +57,7 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
         raise ValueError(f"name: expected {fetchable}, got {name!r}")
     target = (cache_folder() if folder is None else Path(folder)) / name
     wanted = {
-        stem: KNOWN[name].sha256[part]
-        for part, stem in FILES.items()
-        if not verify_file(target, stem, KNOWN[name].sha256[part]).ok
+        file: verify for file, verify in _published_files(name).items() if not verify(target).ok
     }
     if not wanted:
         return target
@@ -64,32 +66,42 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
         target.mkdir(parents=True, exist_ok=True)
         # Inside the target, so that the move stays within one file system.
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as workplace:
-            for stem, sha256 in wanted.items():
-                _fetch_file(download, KNOWN[name].mirrors, stem, sha256, Path(workplace))
-                os.replace(Path(workplace) / f"{stem}.gz", target / f"{stem}.gz")
+            for file, verify in wanted.items():
+                _fetch_file(download, KNOWN[name].mirrors, file, verify, Path(workplace))
+                os.replace(Path(workplace) / file, target / file)
     except OSError as error:
         raise DataError(target, f"cannot be written: {error.strerror or error}") from error
     return target
 
 
+def _published_files(name: str) -> dict[str, Verifier]:
+    """List the files that the mirrors offer, each with its check."""
+    sha256 = KNOWN[name].sha256
+    if sha256.keys() == FILES.keys():
+        return {
+            f"{stem}.gz": partial(verify_file, stem=stem, sha256=sha256[part])
+            for part, stem in FILES.items()
+        }
+    return {file: partial(verify_whole, file=file, sha256=sha256[file]) for file in sha256}
+
+
 def _fetch_file(
-    download: Downloader, mirrors: tuple[str, ...], stem: str, sha256: str, workplace: Path
+    download: Downloader, mirrors: tuple[str, ...], file: str, verify: Verifier, workplace: Path
 ) -> None:
     """Put one checked file into the workplace, from the first mirror that has it."""
-    path = workplace / f"{stem}.gz"
     faults = []
     for mirror in mirrors:
         try:
-            download(f"{mirror}{stem}.gz", str(path))
+            download(f"{mirror}{file}", str(workplace / file))
         # What requests raises is an OSError, or a ValueError for a malformed address.
         except (OSError, ValueError) as error:
             faults.append(f"{mirror}: {error}")
             continue
-        check = verify_file(workplace, stem, sha256)
+        check = verify(workplace)
         if check.ok:
             return
         faults.append(f"{mirror}: {check.message}")
-    raise DataError(f"{stem}.gz", "no mirror has it; " + "; ".join(faults))
+    raise DataError(file, "no mirror has it; " + "; ".join(faults))
 
 
 def _pooch_downloader(progress: bool) -> Downloader:

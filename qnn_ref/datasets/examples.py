@@ -100,10 +100,13 @@ class Dataset:
 
 
 class Check(NamedTuple):
-    """The verdict on one file: its name, whether it is the published one, and why not."""
+    """The verdict on one file: its name, whether it is the published one, and why not.
+
+    `ok` is None where that cannot be said, because no checksum of this form is known.
+    """
 
     file: str
-    ok: bool
+    ok: bool | None
     message: str
 
 

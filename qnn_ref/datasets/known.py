@@ -19,7 +19,8 @@ class Known:
         The name of each class.
     sha256 : mapping of str to str
         For each part the checksum of its *uncompressed* idx file: the compressed files differ
-        between sources in the header of the compression alone.
+        between sources in the header of the compression alone. Of a set that is published in
+        another form, for each file by name the checksum of the file as it is.
     mirrors : tuple of str
         Addresses that end in "/", tried in this order; none for a set that comes with the package.
     """
@@ -89,9 +90,54 @@ FASHION_MNIST = Known(
     ),
 )
 
-KNOWN: Mapping[str, Known] = MappingProxyType(
-    {"digits": DIGITS, "mnist": MNIST, "fashion-mnist": FASHION_MNIST}
+CIFAR10 = Known(
+    image_shape=(32, 32, 3),
+    classes=(
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
+    sha256=MappingProxyType(
+        {
+            "cifar-10-binary.tar.gz": (
+                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+            ),
+        }
+    ),
+    mirrors=("https://www.cs.toronto.edu/~kriz/",),
 )
+
+SVHN = Known(
+    image_shape=(32, 32, 3),
+    classes=_DIGIT_NAMES,
+    sha256=MappingProxyType(
+        {
+            "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+            "extra_32x32.mat": "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3",
+            "test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+        }
+    ),
+    mirrors=("http://ufldl.stanford.edu/housenumbers/",),
+)
+
+KNOWN: Mapping[str, Known] = MappingProxyType(
+    {
+        "digits": DIGITS,
+        "mnist": MNIST,
+        "fashion-mnist": FASHION_MNIST,
+        "cifar10": CIFAR10,
+        "svhn": SVHN,
+    }
+)
+
+_ALSO_CALLED: Mapping[str, str] = MappingProxyType({"cifar10": "cifar-10"})
 
 
 def spellings(name: str) -> list[str]:
@@ -105,6 +151,7 @@ def spellings(name: str) -> list[str]:
     Returns
     -------
     list of str
-        The name, and the name with "_" for "-" where it has one.
+        The name and its other form ("cifar-10"), each also with "_" for "-".
     """
-    return list(dict.fromkeys((name, name.replace("-", "_"))))
+    names = (name, _ALSO_CALLED.get(name, name))
+    return list(dict.fromkeys(form for each in names for form in (each, each.replace("-", "_"))))

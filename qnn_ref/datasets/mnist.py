@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from .checksums import compare
 from .examples import Check, Dataset, assemble
 from .files import DataError, read_content
 from .idx import idx_bytes, read_idx
@@ -154,26 +155,3 @@ def verify_file(folder: Path, stem: str, sha256: str) -> Check:
     except DataError as error:
         return Check(str(path), False, error.fault)
     return compare(path, content, sha256)
-
-
-def compare(file: str | Path, content: bytes, sha256: str) -> Check:
-    """Compare uncompressed content with its checksum.
-
-    Parameters
-    ----------
-    file : str or pathlib.Path
-        To be named in the verdict.
-    content : bytes
-        The uncompressed content of an idx file.
-    sha256 : str
-        The published checksum.
-
-    Returns
-    -------
-    Check
-        The verdict.
-    """
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        return Check(str(file), False, f"sha256 of the content: expected {sha256}, found {found}")
-    return Check(str(file), True, f"{len(content)} bytes, sha256 as published")

@@ -1,7 +1,16 @@
 """Section 4: the paper's experiments and small versions of them, one recipe a file."""
 
 from qnn_ref.experiments.ablation_shift import ABLATION_SHIFT
+from qnn_ref.experiments.cifar10 import (
+    CIFAR10_SMALL,
+    CIFAR10_SMALL_FLOAT,
+    CIFAR10_THEANO,
+    CIFAR10_THEANO_FLOAT,
+    CIFAR10_TORCH,
+    CIFAR10_TORCH_FLOAT,
+)
 from qnn_ref.experiments.digits import DIGITS, DIGITS_FLOAT
+from qnn_ref.experiments.fashion_small import FASHION_SMALL, FASHION_SMALL_FLOAT
 from qnn_ref.experiments.mnist_small import MNIST_SMALL, MNIST_SMALL_FLOAT
 from qnn_ref.experiments.mnist_theano import MNIST_THEANO, MNIST_THEANO_FLOAT
 from qnn_ref.experiments.mnist_torch import (
@@ -11,6 +20,12 @@ from qnn_ref.experiments.mnist_torch import (
     MNIST_TORCH_SMALL_FLOAT,
 )
 from qnn_ref.experiments.recipe import Recipe
+from qnn_ref.experiments.svhn import (
+    SVHN_THEANO,
+    SVHN_THEANO_FLOAT,
+    SVHN_TORCH,
+    SVHN_TORCH_FLOAT,
+)
 from qnn_ref.experiments.sweep import Sweep
 
 RECIPES: dict[str, Recipe] = {
@@ -24,6 +39,18 @@ RECIPES: dict[str, Recipe] = {
         MNIST_TORCH_FLOAT,
         MNIST_TORCH_SMALL,
         MNIST_TORCH_SMALL_FLOAT,
+        CIFAR10_THEANO,
+        CIFAR10_THEANO_FLOAT,
+        CIFAR10_TORCH,
+        CIFAR10_TORCH_FLOAT,
+        CIFAR10_SMALL,
+        CIFAR10_SMALL_FLOAT,
+        SVHN_THEANO,
+        SVHN_THEANO_FLOAT,
+        SVHN_TORCH,
+        SVHN_TORCH_FLOAT,
+        FASHION_SMALL,
+        FASHION_SMALL_FLOAT,
         DIGITS,
         DIGITS_FLOAT,
     )

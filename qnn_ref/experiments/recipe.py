@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
 
 from qnn_ref.layers import (
     BatchNorm,
+    Conv2D,
     Dense,
     Dropout,
     Flatten,
     HardTanh,
     Layer,
+    MaxPool2D,
     Pixels,
     Quantize,
     ShiftBatchNorm,
@@ -34,9 +35,16 @@ from qnn_ref.quantizers import Sign, StochasticSign
 NORMS = ("batch", "shift-S", "shift-R", "shift-T")
 
 
-def torch_shift_adamax(learning_rate: float) -> ShiftAdaMax:
+def torch_shift_adamax(learning_rate: float, round_scale: bool = False) -> ShiftAdaMax:
     """Return the shift-based AdaMax of the authors' Torch code, with its constants."""
-    return ShiftAdaMax(learning_rate, beta1=0.9, beta2=0.999, variant="torch")
+    return ShiftAdaMax(
+        learning_rate, beta1=0.9, beta2=0.999, variant="torch", round_scale=round_scale
+    )
+
+
+def torch_shift_adamax_ap2(learning_rate: float) -> ShiftAdaMax:
+    """Return the same with AP2 of each learning-rate scale, as for CIFAR-10 and SVHN."""
+    return torch_shift_adamax(learning_rate, round_scale=True)
 
 
 RULES: Mapping[str, Callable[[float], Optimizer]] = MappingProxyType(
@@ -45,13 +53,14 @@ RULES: Mapping[str, Callable[[float], Optimizer]] = MappingProxyType(
         "adamax": AdaMax,
         "shift-adamax": ShiftAdaMax,
         "shift-adamax-torch": torch_shift_adamax,
+        "shift-adamax-torch-ap2": torch_shift_adamax_ap2,
     }
 )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A multilayer perceptron on images, as sections 2 and 4.2 train it.
+    """A network on images, as sections 2 and 4.2 train it: convolutions if any, then dense layers.
 
     Parameters
     ----------
@@ -76,11 +85,15 @@ class Recipe:
     epsilon, momentum : float
         Vanilla batch norm's.
     seed : int
+    convolutions : tuple of (channels, pool)
+        3x3 convolutions with padding 1 in front of the dense layers; where pool is not 1, a max
+        pool of that size follows, before the batch norm.
     norm : str
         Batch norm of the hidden layers: "batch" (vanilla), or "shift-S", "shift-R", "shift-T" for
         the shift-based one with that backward form. The last layer's is always vanilla.
     rule : str
-        "adam", "adamax", "shift-adamax" (paper) or "shift-adamax-torch".
+        "adam", "adamax", "shift-adamax" (paper), "shift-adamax-torch", or "shift-adamax-torch-ap2",
+        which rounds the learning-rate scales to powers of two as well.
     stochastic : bool
         Whether activations are drawn in training; inference is deterministic.
     halve_every : int
@@ -106,6 +119,7 @@ class Recipe:
     epsilon: float = 1e-4
     momentum: float = 0.1
     seed: int = 0
+    convolutions: tuple[tuple[int, int], ...] = ()
     norm: str = "batch"
     rule: str = "adam"
     stochastic: bool = False
@@ -120,18 +134,27 @@ class Recipe:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {self.rule!r}")
 
     def layers(self, classes: int) -> list[Layer]:
-        """Dense, batch norm, sign, dropout for each hidden layer; dense, batch norm at the end."""
+        """Product, max pool, batch norm, sign, dropout; at the end dense and batch norm."""
         weights = Sign() if self.binary else None
-        quantizer = StochasticSign() if self.stochastic else Sign()
-        layers: list[Layer] = [Pixels(self.pixel_scale), Flatten()]
+        layers: list[Layer] = [Pixels(self.pixel_scale)]
+        for channels, pool in self.convolutions:
+            layers.append(Conv2D(channels, 3, padding=1, weight_quantizer=weights))
+            layers += [MaxPool2D(pool)] if pool > 1 else []
+            layers += [self.hidden_norm(), self.activation()]
+        layers.append(Flatten())
         if self.input_dropout:
             layers.append(Dropout(self.input_dropout))
         for units in self.hidden:
-            layers += [Dense(units, weights), self.hidden_norm()]
-            layers.append(Quantize(quantizer) if self.binary else HardTanh())
+            layers += [Dense(units, weights), self.hidden_norm(), self.activation()]
             if self.hidden_dropout:
                 layers.append(Dropout(self.hidden_dropout))
         return [*layers, Dense(classes, weights), BatchNorm(self.epsilon, self.momentum)]
+
+    def activation(self) -> Layer:
+        """Sign of a hidden layer, or hard tanh in a float network."""
+        if not self.binary:
+            return HardTanh()
+        return Quantize(StochasticSign() if self.stochastic else Sign())
 
     def hidden_norm(self) -> BatchNorm:
         """Batch norm of a hidden layer."""
@@ -155,7 +178,19 @@ class Recipe:
             return Halving(self.initial_rate, self.halve_every)
         return ExponentialDecay(self.initial_rate, self.final_rate, self.epochs)
 
-    def weights(self, pixels: int, classes: int) -> int:
-        """Number of weights of the dense layers, for images of this many pixels."""
-        sizes = [pixels, *self.hidden, classes]
-        return sum(a * b for a, b in pairwise(sizes))
+    def products(self, input_shape: tuple[int, ...], classes: int) -> list[tuple[int, int]]:
+        """For each layer with weights their number, and how often an image uses each."""
+        high, wide, channels = input_shape
+        found = []
+        for units, pool in self.convolutions:
+            found.append((9 * channels * units, high * wide))
+            high, wide, channels = high // pool, wide // pool, units
+        size = high * wide * channels
+        for units in (*self.hidden, classes):
+            found.append((size * units, 1))
+            size = units
+        return found
+
+    def weights(self, input_shape: tuple[int, ...], classes: int) -> int:
+        """Number of weights of all products, for images of this shape."""
+        return sum(count for count, _ in self.products(input_shape, classes))

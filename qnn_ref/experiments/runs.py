@@ -120,7 +120,11 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Recipe, Run]:
     try:
         names = {f.name for f in fields(Recipe)}
         values = {k: v for k, v in description["recipe"].items() if k in names}
-        recipe = Recipe(**values | {"hidden": tuple(values["hidden"])})
+        tuples = {
+            "hidden": tuple(values["hidden"]),
+            "convolutions": tuple(tuple(c) for c in values.get("convolutions", ())),
+        }
+        recipe = Recipe(**values | tuples)
         run = start_run(recipe, tuple(description["input_shape"]), description["classes"])
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{folder / 'run.json'}: damaged run description: {error!r}") from error
@@ -163,7 +167,8 @@ def _description(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     return {
         "kind": "run",
         "version": VERSION,
-        "recipe": asdict(recipe) | {"hidden": list(recipe.hidden)},
+        "recipe": asdict(recipe)
+        | {"hidden": list(recipe.hidden), "convolutions": [list(c) for c in recipe.convolutions]},
         "input_shape": list(images.shape[1:]),
         "classes": len(dataset.classes),
         "training_images_crc32": zlib.crc32(images.data),

@@ -92,7 +92,8 @@ class Branches(Layer):
         self.output_encoding(encoding)
         return self
 
-    def _path_shapes(self, input_shape: Shape) -> list[Shape]:
+    def path_shapes(self, input_shape: Shape) -> list[Shape]:
+        """Output shape of each path."""
         shapes = []
         for path in self.paths:
             shape = input_shape
@@ -102,7 +103,7 @@ class Branches(Layer):
         return shapes
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        shapes = self._path_shapes(input_shape)
+        shapes = self.path_shapes(input_shape)
         if len({shape[:-1] for shape in shapes}) > 1:
             raise ValueError(f"paths: expected outputs of the same height and width, got {shapes}")
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from qnn_ref.layers.base import Layer, Shape
@@ -15,6 +16,199 @@ from qnn_ref.layers.conv import Pair, output_size, pad_images, pair
 from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]
+
+
+def find_winners_reference(padded: Array, size: Pair, stride: Pair) -> Array:
+    r"""Which place of each window is the largest, in NumPy: the twin of `find_winners`.
+
+    Parameters
+    ----------
+    padded : array (batch, height, width, channels)
+        Images with their border.
+    size, stride : pair of int
+
+    Returns
+    -------
+    array (batch, out_height, out_width, channels) of uint16
+        From 0 in the order of reading; of equals the first.
+
+    Source
+    ------
+    Section 4.2, max pooling; the tie rule is ours.
+    """
+    (high, wide), (down, right) = output_size(padded.shape[1:3], size, stride, (0, 0)), stride
+    places = [(u, v) for u in range(size[0]) for v in range(size[1])]
+    taps = [
+        padded[:, u : u + down * (high - 1) + 1 : down, v : v + right * (wide - 1) + 1 : right]
+        for u, v in places
+    ]
+    return np.argmax(taps, axis=0).astype(np.uint16)
+
+
+@njit(parallel=True, cache=True)
+def _find_winners(padded, kh, kw, down, right, winners):  # type: ignore[no-untyped-def]
+    batch, high, wide, channels = winners.shape
+    for b in prange(batch):
+        best = np.empty(channels, padded.dtype)
+        for i in range(high):
+            for j in range(wide):
+                best[:] = padded[b, i * down, j * right]
+                winner = winners[b, i, j]
+                winner[:] = 0
+                for place in range(1, kh * kw):
+                    x = padded[b, i * down + place // kw, j * right + place % kw]
+                    for c in range(channels):
+                        if x[c] > best[c]:
+                            best[c] = x[c]
+                            winner[c] = place
+
+
+def find_winners(padded: Array, size: Pair, stride: Pair) -> Array:
+    r"""Which place of each window is the largest.
+
+    :math:`\mathrm{winner}[b,i,j,c] = \arg\max_{(u,v)} x[b, s_h i + u, s_w j + v, c]`
+
+    Parameters
+    ----------
+    padded : array (batch, height, width, channels)
+        Images with their border.
+    size, stride : pair of int
+
+    Returns
+    -------
+    array (batch, out_height, out_width, channels) of uint16
+        From 0 in the order of reading; of equals the first.
+
+    Source
+    ------
+    Section 4.2, max pooling; the tie rule is ours.
+    """
+    shape = output_size(padded.shape[1:3], size, stride, (0, 0))  # type: ignore[arg-type]
+    winners = np.empty((padded.shape[0], *shape, padded.shape[3]), np.uint16)
+    _find_winners(np.ascontiguousarray(padded), *size, *stride, winners)
+    return winners
+
+
+def take_winners_reference(padded: Array, winners: Array, size: Pair, stride: Pair) -> Array:
+    """Values at the winning places, in NumPy: the twin of `take_winners`.
+
+    Parameters
+    ----------
+    padded : array (batch, height, width, channels)
+    winners : array (batch, out_height, out_width, channels) of uint16
+    size, stride : pair of int
+
+    Returns
+    -------
+    array, the shape of `winners` and the dtype of `padded`
+
+    Source
+    ------
+    Section 4.2, max pooling.
+    """
+    b, i, j, c = np.ogrid[tuple(map(slice, winners.shape))]
+    rows = stride[0] * i + winners // size[1]
+    return padded[b, rows, stride[1] * j + winners % size[1], c]
+
+
+@njit(parallel=True, cache=True)
+def _take_winners(padded, winners, kw, down, right, y):  # type: ignore[no-untyped-def]
+    batch, high, wide, channels = winners.shape
+    for b in prange(batch):
+        for i in range(high):
+            for j in range(wide):
+                for c in range(channels):
+                    place = np.intp(winners[b, i, j, c])
+                    y[b, i, j, c] = padded[b, i * down + place // kw, j * right + place % kw, c]
+
+
+def take_winners(padded: Array, winners: Array, size: Pair, stride: Pair) -> Array:
+    r"""Values at the winning places: :math:`y = \max_{(u,v)} x[b, s_h i + u, s_w j + v, c]`.
+
+    Parameters
+    ----------
+    padded : array (batch, height, width, channels)
+    winners : array (batch, out_height, out_width, channels) of uint16
+        As `find_winners` gives them.
+    size, stride : pair of int
+
+    Returns
+    -------
+    array, the shape of `winners` and the dtype of `padded`
+
+    Source
+    ------
+    Section 4.2, max pooling.
+    """
+    y = np.empty(winners.shape, padded.dtype)
+    _take_winners(np.ascontiguousarray(padded), winners, size[1], *stride, y)
+    return y
+
+
+def give_winners_reference(
+    dy: Array, winners: Array, shape: Shape, size: Pair, stride: Pair
+) -> Array:
+    """Gradient of max pooling, in NumPy: the twin of `give_winners`.
+
+    Parameters
+    ----------
+    dy : array (batch, out_height, out_width, channels)
+    winners : array of uint16, the shape of `dy`
+    shape : tuple of int
+        Of the padded images.
+    size, stride : pair of int
+
+    Returns
+    -------
+    array, shape `shape`
+
+    Source
+    ------
+    Chain rule of `take_winners`.
+    """
+    dx = np.zeros(shape, dy.dtype)
+    b, i, j, c = np.ogrid[tuple(map(slice, winners.shape))]
+    rows = stride[0] * i + winners // size[1]
+    np.add.at(dx, (b, rows, stride[1] * j + winners % size[1], c), dy)
+    return dx
+
+
+@njit(parallel=True, cache=True)
+def _give_winners(dy, winners, kw, down, right, dx):  # type: ignore[no-untyped-def]
+    # A task is an image: windows that overlap add to the same pixel, in one order.
+    batch, high, wide, channels = winners.shape
+    for b in prange(batch):
+        for i in range(high):
+            for j in range(wide):
+                for c in range(channels):
+                    place = np.intp(winners[b, i, j, c])
+                    dx[b, i * down + place // kw, j * right + place % kw, c] += dy[b, i, j, c]
+
+
+def give_winners(dy: Array, winners: Array, shape: Shape, size: Pair, stride: Pair) -> Array:
+    r"""Gradient of max pooling: each window's goes to its winner, and windows add up.
+
+    :math:`\delta_x[b, y, x, c] = \sum_{i,j:\ (y,x)\ wins} \delta_y[b, i, j, c]`
+
+    Parameters
+    ----------
+    dy : array (batch, out_height, out_width, channels)
+    winners : array of uint16, the shape of `dy`
+    shape : tuple of int
+        Of the padded images.
+    size, stride : pair of int
+
+    Returns
+    -------
+    array, shape `shape`
+
+    Source
+    ------
+    Chain rule of `take_winners`.
+    """
+    dx = np.zeros(shape, dy.dtype)
+    _give_winners(np.ascontiguousarray(dy), winners, size[1], *stride, dx)
+    return dx
 
 
 class Pooling(Layer):
@@ -93,35 +287,18 @@ class MaxPool2D(Pooling):
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
         padded = pad_images(x, self.padding, -np.inf)
-        if not training:
-            y = next(self.taps(padded)).copy()
-            for tap in self.taps(padded):
-                np.maximum(y, tap, out=y)
-            return y
         winners = self.winners(padded)
-        self._saved = winners, padded.shape
-        y = np.empty(winners.shape, x.dtype)
-        for number, tap in enumerate(self.taps(padded)):
-            np.copyto(y, tap, where=winners == number)
-        return y
+        if training:
+            self._saved = winners, padded.shape
+        return take_winners(padded, winners, self.size, self.stride)
 
     def winners(self, padded: Array) -> Array:
-        """Which place of each window wins, from 0 in the order of reading."""
-        taps = self.taps(padded)
-        best = next(taps).copy()
-        winners = np.zeros(best.shape, np.int16)
-        for number, tap in enumerate(taps, start=1):
-            better = tap > best
-            np.copyto(best, tap, where=better)
-            winners[better] = number
-        return winners
+        """Which place of each window wins; a check repeats the answer of its first pass."""
+        return find_winners(padded, self.size, self.stride)
 
     def backward(self, dy: Array) -> Array:
         winners, shape = self.saved(dy)
-        dx = np.zeros(shape, dy.dtype)
-        for number, tap in enumerate(self.taps(dx)):
-            tap += dy * (winners == number)
-        return self.without_border(dx)
+        return self.without_border(give_winners(dy, winners, shape, self.size, self.stride))
 
 
 class AveragePool2D(Pooling):

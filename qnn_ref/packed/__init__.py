@@ -1,5 +1,6 @@
 """Algorithm 5: a trained network as bits and integers."""
 
-from qnn_ref.packed.network import PackedNetwork, pack
+from qnn_ref.packed.network import PackedNetwork
+from qnn_ref.packed.packing import pack
 
 __all__ = ["PackedNetwork", "pack"]

@@ -6,10 +6,10 @@ import os
 from typing import Any
 
 from qnn_ref.checkpoints import FileError, load_arrays, save_arrays
-from qnn_ref.packed.stages import STAGES, Stage
+from qnn_ref.packed.stages import Stage, stage_of
 
 KIND = "packed network"
-VERSION = 1
+VERSION = 2  # 1 had dense layers only, in the same form
 
 
 def write_stages(
@@ -28,7 +28,7 @@ def write_stages(
         "kind": KIND,
         "version": VERSION,
         "input_shape": list(input_shape),
-        "stages": [{"kind": type(s).__name__} | s.settings() for s in stages],
+        "stages": [stage.describe() for stage in stages],
     }
     arrays = {f"{i}/{name}": a for i, s in enumerate(stages) for name, a in s.arrays().items()}
     save_arrays(path, arrays, header)
@@ -57,10 +57,10 @@ def read_stages(path: str | os.PathLike[str]) -> tuple[list[Stage], tuple[int, .
         index, _, field = name.partition("/")
         groups.setdefault(index, {})[field] = array
     try:
-        stages = []
-        for number, settings in enumerate(header["stages"]):
-            kind = STAGES[settings.pop("kind")]
-            stages.append(kind(**settings, **groups.pop(str(number), {})))
+        stages = [
+            stage_of(description, groups.pop(str(number), {}))
+            for number, description in enumerate(header["stages"])
+        ]
         if groups:
             raise ValueError(f"arrays without a step: {sorted(groups)}")
         input_shape = tuple(int(n) for n in header["input_shape"])

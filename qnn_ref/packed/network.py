@@ -1,4 +1,4 @@
-"""A trained network as bits and integers (Algorithm 5): `pack`, and the network it makes."""
+"""The network that runs on bits and integers (Algorithm 5)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.bits import pack as pack_words
 from qnn_ref.checkpoints import FileError
-from qnn_ref.layers import Dense, Dropout, Flatten, Layer, Pixels, Quantize
-from qnn_ref.network import Sequential
 from qnn_ref.packed.file import read_stages, write_stages
-from qnn_ref.packed.fold import find_thresholds
-from qnn_ref.packed.stages import PixelsDense, Scores, Stage, Threshold, XnorDense
+from qnn_ref.packed.stages import Stage
 
 Array = NDArray[Any]
 
@@ -84,98 +80,3 @@ class PackedNetwork:
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(a.nbytes for stage in self.stages for a in stage.arrays().values())
-
-
-def pack(network: Sequential) -> PackedNetwork:
-    """Turn a trained network into bits and integers.
-
-    Parameters
-    ----------
-    network : Sequential
-        `Pixels` first, then blocks of a layer with `Sign` weights, layers that treat each channel
-        by itself (batch norm), and a binary `Quantize`; the last block without `Quantize`.
-
-    Returns
-    -------
-    PackedNetwork
-        With the same scores, bit for bit, as the network in inference.
-
-    Raises
-    ------
-    ValueError
-        If a layer cannot be packed exactly; the message says which and why.
-
-    Source
-    ------
-    Algorithm 5.
-    """
-    if not isinstance(network.layers[0], Pixels):
-        raise ValueError(
-            "network: expected Pixels as the first layer (images of 8 bits), got "
-            f"{type(network.layers[0]).__name__}; real-valued input has no exact bits"
-        )
-    stages: list[Stage] = []
-    block: list[Layer] = []
-    for index, layer in enumerate(network.layers[1:], start=1):
-        try:
-            if isinstance(layer, Dense):
-                if block:
-                    raise ValueError("its input is not quantized: a Quantize layer must come first")
-                stages.append(_pack_dense(layer, first=not stages))
-                block = [layer]
-            elif isinstance(layer, Quantize):
-                stages.append(_pack_threshold(block, layer))
-                block = []
-            elif block and type(layer).pointwise is not Layer.pointwise:
-                block.append(layer)
-            elif not isinstance(layer, Flatten | Dropout):
-                raise ValueError("this layer has no packed form here")
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"layer {index} ({type(layer).__name__}): {error}") from error
-    if not block:
-        raise ValueError("network: expected real scores at the end, got no Dense layer there")
-    stages.append(_pack_scores(block))
-    return PackedNetwork(stages, network.input_shape)
-
-
-def _pack_dense(layer: Dense, first: bool) -> Stage:
-    quantizer = layer.weight_quantizer
-    if quantizer is None or quantizer.encoding.largest != 1:
-        raise ValueError("expected weights of one bit (weight_quantizer=Sign()), got others")
-    if len(layer.input_shape) != 1:
-        raise ValueError(f"expected a flat input, got {layer.input_shape}: put Flatten before it")
-    words = pack_words(np.ascontiguousarray(layer.weight.codes.T))
-    fan_in = layer.weight.shape[0]
-    return PixelsDense(words, fan_in) if first else XnorDense(words, fan_in)
-
-
-def _pack_threshold(block: list[Layer], quantize: Quantize) -> Threshold:
-    if not block:
-        raise ValueError("expected a Dense layer before it")
-    if quantize.quantizer.encoding.largest != 1:
-        raise ValueError("expected activations of one bit, Sign or StochasticSign")
-    dense = block[0]
-    assert isinstance(dense, Dense)
-
-    def sign_of(sums: Array) -> Array:
-        y = dense.finish(sums.astype(dense.dtype)[None])
-        for layer in [*block[1:], quantize]:
-            y = layer.pointwise(y)
-        return y[0]
-
-    largest = int(dense.largest_product) * dense.weight.shape[0]
-    return Threshold(*find_thresholds(sign_of, largest, dense.units))
-
-
-def _pack_scores(block: list[Layer]) -> Scores:
-    dense, *rest = block
-    assert isinstance(dense, Dense)
-    bias = None if dense.bias is None else dense.bias.latent.copy()
-    affine = [layer for layer in rest if not isinstance(layer, Dropout)]
-    if not affine:
-        return Scores(dense.dtype.name, dense.output_scale, bias)
-    if len(affine) > 1 or not hasattr(affine[0], "affine"):
-        names = ", ".join(type(layer).__name__ for layer in affine)
-        raise ValueError(f"network: expected one batch norm after the last Dense, got {names}")
-    arrays = [a.copy() for a in affine[0].affine()]
-    return Scores(dense.dtype.name, dense.output_scale, bias, *arrays)

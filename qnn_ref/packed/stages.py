@@ -7,7 +7,7 @@ record of arrays, which is also what its file holds.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +43,24 @@ class Stage:
         plain = {n: v for n, v in values.items() if not isinstance(v, np.ndarray)}
         return {name: v for name, v in plain.items() if v is not None}
 
+    def describe(self) -> dict[str, Any]:
+        """The settings with the kind of the step, as a file's header holds them."""
+        return {"kind": type(self).__name__} | self.settings()
 
-def _fit(stage: Stage, expected: int, input_shape: Shape) -> None:
+    @classmethod
+    def restore(cls, settings: dict[str, Any], arrays: dict[str, Array]) -> Self:
+        """The step from what `settings` and `arrays` gave."""
+        return cls(**settings, **arrays)
+
+
+def fit(stage: Stage, expected: int, input_shape: Shape) -> None:
+    """Refuse an input whose size is not the expected one."""
     if int(np.prod(input_shape)) != expected:
         raise ValueError(f"{type(stage).__name__}: expected {expected} inputs, got {input_shape}")
 
 
-def _expect(name: str, array: Any, dtype: Any, shape: tuple[int, ...]) -> None:
+def expect(name: str, array: Any, dtype: Any, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another dtype or shape."""
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
         got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else repr(array)
         raise ValueError(f"{name}: expected {np.dtype(dtype)} {shape}, got {got}")
@@ -74,7 +85,7 @@ class XnorDense(Stage):
         self.panels: Panels = to_panels(self.words, self.K)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        _fit(self, self.K, input_shape)
+        fit(self, self.K, input_shape)
         return (len(self.words),)
 
     def run(self, x: Array) -> Array:
@@ -103,7 +114,7 @@ class PixelsDense(Stage):
         check_words("words", self.words, self.K, ndim=2)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        _fit(self, self.K, input_shape)
+        fit(self, self.K, input_shape)
         return (len(self.words),)
 
     def run(self, x: Array) -> Array:
@@ -125,16 +136,18 @@ class Threshold(Stage):
     flip: Array
 
     def __post_init__(self) -> None:
-        _expect("at", self.at, np.int32, (len(self.at),))
-        _expect("flip", self.flip, np.bool_, (len(self.at),))
+        expect("at", self.at, np.int32, (len(self.at),))
+        expect("flip", self.flip, np.bool_, (len(self.at),))
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        _fit(self, len(self.at), input_shape)
+        if input_shape[-1] != len(self.at):
+            raise ValueError(f"Threshold: expected {len(self.at)} channels, got {input_shape}")
         return input_shape
 
     def run(self, x: Array) -> Array:
-        """Packed signs (batch, words) of sums (batch, units)."""
-        return pack_thresholds(x, self.at, self.flip)
+        """Packed signs (batch, ..., words) of sums (batch, ..., units)."""
+        words = pack_thresholds(x.reshape(-1, len(self.at)), self.at, self.flip)
+        return words.reshape(*x.shape[:-1], words.shape[-1])
 
 
 @dataclass(eq=False)
@@ -167,12 +180,12 @@ class Scores(Stage):
             raise ValueError("mean, inverse_deviation, gain, shift: expected all four or none")
         given = [a for a in (self.bias, *affine) if a is not None]
         for array in given:
-            _expect("bias or batch norm", array, self.dtype, (len(given[0]),))
+            expect("bias or batch norm", array, self.dtype, (len(given[0]),))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         for array in (self.bias, self.mean):
             if array is not None:
-                _fit(self, len(array), input_shape)
+                fit(self, len(array), input_shape)
         return input_shape
 
     def run(self, x: Array) -> Array:
@@ -187,3 +200,24 @@ class Scores(Stage):
 STAGES: dict[str, type[Stage]] = {
     stage.__name__: stage for stage in (XnorDense, PixelsDense, Threshold, Scores)
 }
+
+
+def stage_of(description: dict[str, Any], arrays: dict[str, Array]) -> Stage:
+    """Return the step that `describe` and `arrays` stand for.
+
+    Parameters
+    ----------
+    description : dict
+    arrays : dict of arrays
+
+    Returns
+    -------
+    Stage
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If they stand for none.
+    """
+    settings = dict(description)
+    return STAGES[settings.pop("kind")].restore(settings, arrays)

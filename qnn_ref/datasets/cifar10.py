@@ -1,0 +1,245 @@
+"""CIFAR-10 in its binary version: six files of records, or the archive that holds them.
+
+    byte  0           label, 0..9
+    bytes 1-1024      red plane, 32 rows of 32 pixels
+    bytes 1025-2048   green plane
+    bytes 2049-3072   blue plane
+
+The "Python version" holds the same images as pickles, which can run any code when they are
+opened. It is refused.
+"""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checksums import verify_whole
+from .examples import Check, Dataset, assemble
+from .files import DataError, read_content
+from .known import KNOWN, spellings
+
+TRAIN_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
+TEST_FILE = "test_batch.bin"
+FILES = (*TRAIN_FILES, TEST_FILE)
+FOLDER = "cifar-10-batches-bin"
+ARCHIVE = "cifar-10-binary.tar.gz"
+RECORDS = 10_000  # in each of the published files
+RECORD_BYTES = 1 + 3 * 32 * 32
+
+_PICKLED_BATCHES = tuple(file.removesuffix(".bin") for file in FILES)
+_PICKLED = ("cifar-10-python.tar.gz", "cifar-10-batches-py", *_PICKLED_BATCHES)
+_PICKLE_FAULT = (
+    "belongs to the Python version of CIFAR-10, whose pickles are never opened, because they can "
+    f"run any code; get the binary version, {ARCHIVE} (qnn-ref data fetch cifar10)"
+)
+# Besides tarfile's own: a number or a text of a header that cannot be read, and sizes that no
+# memory or file has.
+_DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, OverflowError, MemoryError)
+
+
+def find(name: str, folder: Path) -> Path | None:
+    """Find the archive, or the folder that holds any of the six files.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set: its own folder inside `folder` is looked at first.
+    folder : pathlib.Path
+        Where to look.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The archive, also if its files lie beside it; or the folder of the files.
+    """
+    for place in _places(name, folder):
+        # The archive first, because that is what `fetch` writes and what has a checksum.
+        if (place / ARCHIVE).is_file():
+            return place / ARCHIVE
+        for inside in (place / FOLDER, place):
+            if any((inside / file).is_file() for file in FILES):
+                return inside
+    return None
+
+
+def refusal(name: str, folder: Path) -> DataError | None:
+    """Find the Python version, and say why it is not read.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    folder : pathlib.Path
+        Where to look.
+
+    Returns
+    -------
+    DataError or None
+        To be raised if nothing else was found; it names the binary version.
+    """
+    for place in _places(name, folder):
+        for file in _PICKLED:
+            if (place / file).exists():
+                return DataError(place / file, _PICKLE_FAULT)
+    return None
+
+
+def _places(name: str, folder: Path) -> Iterator[Path]:
+    yield from (folder / spelling for spelling in spellings(name))
+    yield folder
+
+
+def read(name: str, path: Path) -> Dataset:
+    """Read the six files, from their folder or out of the archive.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    path : pathlib.Path
+        The folder, or the archive; it is not unpacked to disk.
+
+    Returns
+    -------
+    Dataset
+        Images of shape (count, 32, 32, 3), the training batches in their order.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, cut or of another kind, or holds a label above 9.
+    """
+    contents = _read_folder(path) if path.is_dir() else _read_archive(path)
+    batches = [decode(content, file) for file, content in contents]
+    train = batches[: len(TRAIN_FILES)]
+    test_images, test_labels = batches[-1]
+    parts = {
+        "train_images": np.concatenate([images for images, _ in train]),
+        "train_labels": np.concatenate([labels for _, labels in train]),
+        "test_images": test_images,
+        "test_labels": test_labels,
+    }
+    known = KNOWN[name]
+    files = {part: str(path) for part in parts}
+    return assemble(name, parts, files, path, known.classes, known.image_shape)
+
+
+def decode(content: bytes, file: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Take the records of one file apart.
+
+    Parameters
+    ----------
+    content : bytes
+        Records of 3,073 bytes.
+    file : str or pathlib.Path
+        The file to name in an error.
+
+    Returns
+    -------
+    images : ndarray of uint8
+        Shape (records, 32, 32, 3): row, column, and red, green, blue.
+    labels : ndarray of uint8
+        Class numbers 0..9, shape (records,).
+
+    Raises
+    ------
+    DataError
+        If these are no whole records, a pickle, or a label is above 9.
+    """
+    if content.startswith(b"\x80"):  # how pickles begin; as a label it would be 128
+        raise DataError(file, _PICKLE_FAULT)
+    if not content:
+        raise DataError(file, "is empty")
+    whole, rest = divmod(len(content), RECORD_BYTES)
+    if rest or not whole:
+        raise DataError(
+            file,
+            f"expected records of {RECORD_BYTES} bytes, found {len(content)} bytes: "
+            f"{whole} records and {rest} bytes",
+        )
+    records = np.frombuffer(content, np.uint8).reshape(whole, RECORD_BYTES)
+    labels = records[:, 0]
+    outside = np.flatnonzero(labels > 9)
+    if outside.size:
+        first = int(outside[0])
+        raise DataError(file, f"label {labels[first]} of record {first} is outside 0..9")
+    planes = records[:, 1:].reshape(whole, 3, 32, 32)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels.copy()
+
+
+def _read_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield each file's name and content."""
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise DataError(folder / file, "is missing, although others of its six files are there")
+        yield str(folder / file), read_content(folder / file)
+
+
+def _read_archive(path: Path) -> list[tuple[str, bytes]]:
+    """Return each file's name and content, read in memory."""
+    content = read_content(path)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            members = {PurePosixPath(m.name).name: m for m in archive if m.isfile()}
+            held = {
+                file: _read_member(archive, members[file], len(content))
+                for file in FILES
+                if file in members
+            }
+    except _DAMAGE as error:
+        raise DataError(path, f"is no tar archive, or one that is damaged ({error})") from error
+    if any(file in members for file in _PICKLED_BATCHES):
+        raise DataError(path, _PICKLE_FAULT)
+    missing = [file for file in FILES if file not in held]
+    if missing:
+        names = ", ".join(members) or "nothing"
+        raise DataError(path, f"lacks {', '.join(missing)}; it holds {names}")
+    return [(f"{path}[{file}]", held[file]) for file in FILES]
+
+
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int) -> bytes:
+    stream = archive.extractfile(member)
+    # A sparse member may claim any size, and be filled with zeros up to it.
+    if stream is None or member.size > limit:
+        raise tarfile.ReadError(f"{member.name} claims {member.size} bytes")
+    return stream.read()
+
+
+def verify(name: str, path: Path) -> list[Check]:
+    """Compare the archive with the published checksum.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    path : pathlib.Path
+        The archive, or the folder of the files.
+
+    Returns
+    -------
+    list of Check
+        One for the archive. Or one for each file of the folder: whether a sound file is the
+        published one is not known, because only the archive has a published checksum.
+    """
+    if path.is_dir():
+        return [_check_batch(path / file) for file in FILES]
+    return [verify_whole(path.parent, path.name, KNOWN[name].sha256[ARCHIVE])]
+
+
+def _check_batch(path: Path) -> Check:
+    if not path.is_file():
+        return Check(str(path), False, "is missing")
+    try:
+        content = read_content(path)
+        decode(content, path)
+    except DataError as error:
+        return Check(str(path), False, error.fault)
+    if len(content) != RECORDS * RECORD_BYTES:
+        fault = f"expected {RECORDS} records, found {len(content) // RECORD_BYTES}"
+        return Check(str(path), False, fault)
+    fault = f"{RECORDS} sound records, but a checksum is known only of {ARCHIVE}"
+    return Check(str(path), None, fault)

@@ -1,0 +1,247 @@
+"""What a recipe may do to images before training: contrast normalization, whitening, and back.
+
+The paper itself uses none of it; the authors' Torch recipes whiten CIFAR-10 and normalize the
+contrast of SVHN. Both give real numbers, while the first layer of a packed network reads bytes:
+`to_bytes` quantizes them again. What is learned from images (a mean, a matrix, a range) is learned
+from the training part and then used for all parts:
+
+    mean, matrix = zca_fit(train, bias=0.1)
+    train, value_range = to_bytes(zca_apply(train, mean, matrix))
+    test, _ = to_bytes(zca_apply(test, mean, matrix), value_range)
+
+All sums are taken in float64, for a block of images at a time; a data set in float64 would not fit
+into the memory of a small machine.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK = 1000
+
+Images = NDArray[np.uint8] | NDArray[np.floating[Any]]
+Reals = NDArray[np.floating[Any]]
+
+
+def global_contrast_normalize(images: Images, scale: float = 1.0, bias: float = 10.0) -> Reals:
+    """Give all images the same brightness and nearly the same contrast (GCN).
+
+    y = scale (x - m) / sqrt(bias + v), where m and v are the mean and the variance (divided by
+    the count) of all pixels and channels of one image. An image of one colour value becomes zeros.
+
+    Parameters
+    ----------
+    images : ndarray of uint8 or float
+        Shape (count, height, width, channels).
+    scale : float
+        The deviation of the result where v is much larger than `bias`.
+    bias : float
+        Keeps flat images from becoming noise. 0 gives each image exactly the deviation `scale`;
+        the recipe's 10 belongs to pixels 0..255.
+
+    Returns
+    -------
+    ndarray of float32, or float64 if `images` is
+        The same shape.
+
+    Raises
+    ------
+    ValueError
+        If the dtype, shape or a value is wrong, or `bias` is negative.
+
+    Source
+    ------
+    Not in the paper: the authors' Torch recipe for SVHN (by the deviation, bias 10), in which
+    the bias stands inside the root.
+    """
+    _check_images(images)
+    _check_bias(bias)
+    result = _empty_result(images)
+    for block, x in _blocks(images):
+        centred = x - x.mean(axis=1, keepdims=True)
+        # The mean of equal numbers is rounded: without this, noise would be scaled up.
+        centred[x.min(axis=1) == x.max(axis=1)] = 0
+        variance = np.mean(centred**2, axis=1, keepdims=True)
+        deviation = np.sqrt(bias + variance)
+        deviation[deviation == 0] = 1
+        result[block] = (scale * centred / deviation).reshape(-1, *images.shape[1:])
+    return result
+
+
+def zca_fit(images: Images, bias: float = 0.1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Learn the whitening that changes images least (ZCA).
+
+    With the mean m and the covariance C = E[(x - m)(x - m)^T] = U diag(l) U^T of the flattened
+    images (divided by their count) the matrix is U diag(1 / sqrt(l + bias)) U^T. Whitened images
+    (`zca_apply`) have the covariance U diag(l / (l + bias)) U^T, for bias 0 the identity.
+
+    Parameters
+    ----------
+    images : ndarray of uint8 or float
+        The training part, shape (count, height, width, channels).
+    bias : float
+        Keeps directions without variance from becoming noise. It is compared with l, so it
+        depends on the unit of the pixels.
+
+    Returns
+    -------
+    mean : ndarray of float64
+        Shape (height * width * channels,).
+    matrix : ndarray of float64
+        Symmetric, shape (features, features) with the same number of features.
+
+    Raises
+    ------
+    ValueError
+        If the dtype, shape or a value is wrong, if `bias` is negative, or if it is 0 and the
+        covariance is singular, as it always is for no more images than features.
+
+    Source
+    ------
+    Not in the paper: the authors' Torch recipe for CIFAR-10 (bias 0.1).
+    """
+    _check_images(images)
+    _check_bias(bias)
+    features = images[0].size
+    mean = np.zeros(features)
+    for _, x in _blocks(images):
+        mean += x.sum(axis=0)
+    mean /= len(images)
+    covariance = np.zeros((features, features))
+    for _, x in _blocks(images):
+        x -= mean
+        covariance += x.T @ x
+    covariance /= len(images)
+    variances, directions = np.linalg.eigh(covariance)
+    # What is smaller is the rounding of a variance that is 0.
+    smallest = max(variances.max(), 0) * features * np.finfo(np.float64).eps
+    if bias == 0 and variances.min() <= smallest:
+        rank = int((variances > smallest).sum())
+        raise ValueError(
+            f"bias: expected more than 0, because the covariance of these {len(images)} images "
+            f"has rank {rank} of {features}, got 0"
+        )
+    matrix = (directions / np.sqrt(np.maximum(variances, 0) + bias)) @ directions.T
+    return mean, (matrix + matrix.T) / 2
+
+
+def zca_apply(images: Images, mean: NDArray[np.float64], matrix: NDArray[np.float64]) -> Reals:
+    """Whiten images with what `zca_fit` learned: y = matrix (x - mean).
+
+    Parameters
+    ----------
+    images : ndarray of uint8 or float
+        Any part, shape (count, height, width, channels).
+    mean : ndarray of float64
+        Shape (height * width * channels,).
+    matrix : ndarray of float64
+        Shape (features, features).
+
+    Returns
+    -------
+    ndarray of float32, or float64 if `images` is
+        The same shape as `images`.
+
+    Raises
+    ------
+    ValueError
+        If the dtype, a shape or a value is wrong.
+
+    Source
+    ------
+    Not in the paper: see `zca_fit`.
+    """
+    _check_images(images)
+    features = images[0].size
+    for name, array, shape in (
+        ("mean", mean, (features,)),
+        ("matrix", matrix, (features, features)),
+    ):
+        if array.shape != shape:
+            raise ValueError(
+                f"{name}: expected shape {shape} for images of shape {images.shape[1:]}, got "
+                f"{array.shape}"
+            )
+    result = _empty_result(images)
+    for block, x in _blocks(images):
+        result[block] = ((x - mean) @ matrix.T).reshape(-1, *images.shape[1:])
+    return result
+
+
+def to_bytes(
+    images: Images, value_range: tuple[float, float] | None = None, tail: float = 0.1
+) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """Quantize preprocessed images to bytes, which `layers.Pixels` and packed networks read.
+
+    pixel = floor(255 (x - low) / (high - low) + 1/2), cut off at 0 and 255: values beyond the
+    range become its ends. So the pixel p stands for low + p (high - low) / 255, and the first
+    layer sees the range as [-1, 1].
+
+    Parameters
+    ----------
+    images : ndarray of uint8 or float
+        Shape (count, height, width, channels).
+    value_range : tuple of float, optional
+        (low, high); None takes percentiles of these images. Give the range of the training part
+        for the other parts.
+    tail : float
+        For a range that is not given: how many percent of the values lie below it, and how many
+        above; 0 keeps all.
+
+    Returns
+    -------
+    pixels : ndarray of uint8
+        The same shape.
+    value_range : tuple of float
+        (low, high) as used.
+
+    Raises
+    ------
+    ValueError
+        If the dtype, shape or a value is wrong, or the range is empty.
+
+    Source
+    ------
+    Not in the paper: it packs no network with whitened input. Range and rounding are ours.
+    """
+    _check_images(images)
+    if not 0 <= tail < 50:
+        raise ValueError(f"tail: expected 0 to less than 50 percent, got {tail}")
+    low, high = np.percentile(images, (tail, 100 - tail)) if value_range is None else value_range
+    low, high = float(low), float(high)
+    if not (np.isfinite(high - low) and low < high):
+        raise ValueError(f"value_range: expected low < high, got ({low}, {high})")
+    result = np.empty(images.shape, np.uint8)
+    for block, x in _blocks(images):
+        levels = 255 * ((np.clip(x, low, high) - low) / (high - low))
+        result[block] = np.floor(levels + 0.5).reshape(-1, *images.shape[1:])
+    return result, (low, high)
+
+
+def _blocks(images: Images) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield some images at a time: where they stand, and a copy of shape (some, features)."""
+    for start in range(0, len(images), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        yield block, images[block].reshape(len(images[block]), -1).astype(np.float64)
+
+
+def _check_images(images: Images) -> None:
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise ValueError(f"images: expected dtype uint8 or float, got {images.dtype}")
+    if images.ndim != 4 or images.size == 0:
+        raise ValueError(
+            f"images: expected shape (count, height, width, channels), got {images.shape}"
+        )
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        raise ValueError("images: expected finite values, got NaN or infinity")
+
+
+def _check_bias(bias: float) -> None:
+    if not 0 <= bias < np.inf:
+        raise ValueError(f"bias: expected 0 or more, got {bias}")
+
+
+def _empty_result(images: Images) -> Reals:
+    return np.empty(images.shape, np.float32 if images.dtype.itemsize <= 4 else np.float64)
