@@ -13,6 +13,7 @@ import pytest
 
 from qnn_ref import cli, datasets
 from qnn_ref.cli import main
+from qnn_ref.packed import PackedNetwork
 
 pytestmark = pytest.mark.slow_without_jit
 
@@ -41,8 +42,9 @@ def test_train_evaluate_pack_predict(capsys, tmp_path, run_folder):
     assert code == 0
     assert evaluated["epochs"] == 2
     packed = tmp_path / "digits.qnn"
-    code, answer, _ = call(capsys, "pack", run_folder, "-o", packed)
+    code, answer, _ = call(capsys, "pack", run_folder, "-o", packed, "--verify")
     assert code == 0
+    assert answer["scores_identical"] == answer["scores_total"] == 450
     assert answer["packed_bytes"] == packed.stat().st_size
     np.save(tmp_path / "images.npy", DIGITS.test_images)
     code, predicted, _ = call(capsys, "predict", packed, tmp_path / "images.npy")
@@ -50,6 +52,14 @@ def test_train_evaluate_pack_predict(capsys, tmp_path, run_folder):
     wrong = np.count_nonzero(np.array(predicted["classes"]) != DIGITS.test_labels)
     assert 100 * wrong / len(DIGITS.test_labels) == evaluated["test_error"]
     assert np.array(predicted["scores"]).shape == (450, 10)
+
+
+def test_pack_verify_says_no_if_a_score_differs(capsys, tmp_path, run_folder, monkeypatch):
+    honest = PackedNetwork.scores
+    monkeypatch.setattr(PackedNetwork, "scores", lambda *a, **k: honest(*a, **k) + np.float32(1e-3))
+    code, answer, _ = call(capsys, "pack", run_folder, "-o", tmp_path / "x.qnn", "--verify")
+    assert code == 1
+    assert answer["scores_identical"] < 450
 
 
 def test_predict_reads_png_and_idx(capsys, tmp_path, run_folder):

@@ -21,7 +21,7 @@ from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
-from qnn_ref.packed import PackedNetwork, pack
+from qnn_ref.packed import PackedNetwork, identical_scores, pack
 from qnn_ref.training import Run, error_rate
 
 RECIPE = {"mnist": "mnist-small", "digits": "digits"}
@@ -134,12 +134,11 @@ def compare(network: Sequential, dataset: datasets.Dataset) -> Packed:
         path = Path(folder) / "network.qnn"
         pack(network).save(path)
         packed, file_bytes = PackedNetwork.load(path), path.stat().st_size
-    trained_scores, packed_scores = network.scores(images), packed.scores(images)
-    same = np.all(trained_scores.view(np.uint32) == packed_scores.view(np.uint32), axis=1)
+    identical = identical_scores(network, packed, images)
     turns = [(seconds(network, images), seconds(packed, images)) for _ in range(TIMINGS)]
     float_time, packed_time = (float(median) for median in np.median(turns, axis=0))
     float_bytes = sum(4 * p.size for p in network.parameters().values() if p.quantizer)
-    return Packed(packed, file_bytes, float_bytes, int(same.sum()), packed_time, float_time)
+    return Packed(packed, file_bytes, float_bytes, identical, packed_time, float_time)
 
 
 def seconds(network: Sequential | PackedNetwork, images: NDArray[np.uint8]) -> float:

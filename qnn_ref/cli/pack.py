@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from qnn_ref.cli.common import add_command, answer, check_output
+from qnn_ref import datasets
+from qnn_ref.cli.common import add_command, add_data_option, answer, check_output
 from qnn_ref.experiments.runs import load_run
-from qnn_ref.packed import pack
+from qnn_ref.packed import PackedNetwork, identical_scores, pack
 
 
 def add(subparsers: Any) -> None:
@@ -17,17 +18,23 @@ def add(subparsers: Any) -> None:
         subparsers,
         "pack",
         "write the best epoch of a run as a packed network",
-        "  qnn-ref pack runs/small -o small.qnn",
+        "  qnn-ref pack runs/small -o small.qnn\n  qnn-ref pack runs/small -o small.qnn --verify",
         run,
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder that `qnn-ref train` wrote")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read the file back and compare its scores with the run's on all test images",
+    )
+    add_data_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pack and save."""
+    """Pack and save; with --verify the answer is no if a score differs."""
     check_output(args.output)
-    _, state = load_run(args.run_folder)
+    recipe, state = load_run(args.run_folder)
     network = state.best_network()
     pack(network).save(args.output)
     packed_bytes = Path(args.output).stat().st_size
@@ -37,5 +44,12 @@ def run(args: argparse.Namespace) -> int:
         f"{args.output}: {packed_bytes:,} bytes, the float32 parameters take {float_bytes:,} "
         f"({float_bytes / packed_bytes:.1f} times as much)"
     )
+    identical = total = 0
+    if args.verify:
+        images = datasets.load(recipe.dataset, args.data).test_images
+        packed, total = PackedNetwork.load(args.output), len(images)
+        identical = identical_scores(network, packed, images)
+        result |= {"scores_identical": identical, "scores_total": total}
+        text += f"\n{identical:,} of {total:,} test images have scores equal bit for bit"
     answer(args, result, text)
-    return 0
+    return 0 if identical == total else 1

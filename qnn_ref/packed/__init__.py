@@ -1,6 +1,6 @@
 """Algorithm 5: a trained network as bits and integers."""
 
 from qnn_ref.packed.network import PackedNetwork
-from qnn_ref.packed.packing import pack
+from qnn_ref.packed.packing import identical_scores, pack
 
-__all__ = ["PackedNetwork", "pack"]
+__all__ = ["PackedNetwork", "identical_scores", "pack"]

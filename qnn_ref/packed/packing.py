@@ -87,6 +87,27 @@ def pack(network: Sequential) -> PackedNetwork:
     return PackedNetwork(row.stages, network.input_shape)
 
 
+def identical_scores(network: Sequential, packed: PackedNetwork, images: Array) -> int:
+    """Count the images whose scores from both networks are equal bit for bit.
+
+    Parameters
+    ----------
+    network : Sequential
+    packed : PackedNetwork
+    images : array of uint8 (N, ...)
+
+    Returns
+    -------
+    int
+        From 0 to N. Bits are compared, so 0 and -0.0 differ.
+    """
+    trained, from_bits = network.scores(images), packed.scores(images)
+    if trained.dtype != from_bits.dtype:
+        return 0
+    bits = f"u{trained.dtype.itemsize}"
+    return int(np.all(trained.view(bits) == from_bits.view(bits), axis=1).sum())
+
+
 @dataclass
 class Row:
     """Layers in a row, packed one after the other.
