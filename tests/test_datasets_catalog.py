@@ -135,7 +135,7 @@ def test_files_of_another_set_under_the_same_names(tmp_path):
 
 
 def test_a_name_that_nobody_knows(tmp_path):
-    known = "name: expected 'digits', 'mnist', 'fashion-mnist', got 'mnits'"
+    known = "name: expected 'digits', 'mnist', 'fashion-mnist', 'cifar10', 'svhn', got 'mnits'"
     with pytest.raises(ValueError, match=known):
         load("mnits")
     with pytest.raises(ValueError, match=known):
@@ -194,6 +194,8 @@ def test_a_list_of_what_is_here(tmp_path):
         ("digits", "missing"),
         ("mnist", "needs fetch"),
         ("fashion-mnist", "needs fetch"),
+        ("cifar10", "needs fetch"),
+        ("svhn", "needs fetch"),
     ]
     np.savez(tmp_path / "mnist.npz", **SMALL)
     assert available(tmp_path)[1] == ("mnist", "found", tmp_path / "mnist.npz")
@@ -261,9 +263,16 @@ def test_the_stored_files_have_no_name_and_no_time():
 
 def test_the_readme_states_the_checksums_that_are_checked():
     text = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
-    for name in ("digits", "mnist"):
+    for name in ("digits", "mnist", "cifar10", "svhn"):
         for sha256 in KNOWN[name].sha256.values():
             assert sha256 in text
+
+
+def test_the_readme_states_the_addresses_of_what_is_not_here():
+    text = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    for name in ("cifar10", "svhn"):
+        for file in KNOWN[name].sha256:
+            assert f"<{KNOWN[name].mirrors[0]}{file}>" in text
 
 
 def test_each_kind_of_damage_is_a_verdict(tmp_path):

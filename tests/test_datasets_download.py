@@ -5,6 +5,7 @@ import hashlib
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,6 +27,8 @@ PARTS = {
 }
 CONTENT = {FILES[part]: idx_bytes(array) for part, array in PARTS.items()}
 WRONG = gzip.compress(b"\0\0\x08\1\0\0\0\1\7")
+# Files that are compared as they are, not by what they hold uncompressed.
+WHOLE = {"cifar-10-binary.tar.gz": gzip.compress(b"an archive", mtime=0), "a.mat": b"MATLAB"}
 
 
 class Mirrors(BaseHTTPRequestHandler):
@@ -36,11 +39,12 @@ class Mirrors(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked.append(self.path)
         _, mirror, name = self.path.split("/")
-        whole = gzip.compress(CONTENT[name.removesuffix(".gz")])
+        content = WHOLE.get(name) or CONTENT[name.removesuffix(".gz")]
+        whole = content if name in WHOLE else gzip.compress(content)
         bodies = {
             "good": whole,
-            "other-header": gzip.compress(CONTENT[name.removesuffix(".gz")], 1, mtime=7),
-            "unpacked": CONTENT[name.removesuffix(".gz")],
+            "other-header": gzip.compress(content, 1, mtime=7),
+            "unpacked": gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content,
             "wrong": WRONG,
             "cut": whole[: len(whole) // 2],
             "short": whole[: len(whole) // 2],
@@ -93,8 +97,10 @@ def mirrors(address, monkeypatch, tmp_path):
             },
             mirrors=tuple(f"{address}{name}/" for name in names),
         )
-        for module in ("known", "download", "mnist", "catalog"):
-            table = {**known.KNOWN, "mnist": entry}
+        whole = {name: hashlib.sha256(content).hexdigest() for name, content in WHOLE.items()}
+        cifar10 = replace(known.KNOWN["cifar10"], sha256=whole, mirrors=entry.mirrors)
+        for module in ("known", "download", "mnist", "catalog", "cifar10"):
+            table = {**known.KNOWN, "mnist": entry, "cifar10": cifar10}
             monkeypatch.setattr(f"qnn_ref.datasets.{module}.KNOWN", table)
 
     return choose
@@ -117,6 +123,30 @@ def test_what_is_fetched_can_be_loaded(mirrors, tmp_path, mirror):
     dataset = load("mnist", tmp_path)
     np.testing.assert_array_equal(dataset.train_images[..., 0], PARTS["train_images"])
     assert all(check.ok for check in verify("mnist", tmp_path))
+
+
+def test_files_that_are_compared_as_they_are(mirrors, tmp_path):
+    mirrors("absent", "unpacked", "wrong", "empty", "good")
+    target = fetch("cifar10", tmp_path, progress=False)
+    assert target == tmp_path / "cifar10"
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == WHOLE
+    assert verify("cifar10", tmp_path)[0].ok
+    Mirrors.asked.clear()
+    (target / "a.mat").write_bytes(b"MATLAC")
+    fetch("cifar10", tmp_path, progress=False)
+    assert Mirrors.asked == ["/absent/a.mat", "/unpacked/a.mat"]
+    assert (target / "a.mat").read_bytes() == b"MATLAB"
+
+
+def test_a_whole_file_that_no_mirror_has(mirrors, tmp_path):
+    mirrors("unpacked", "empty", "absent")
+    with pytest.raises(DataError) as caught:
+        fetch("cifar10", tmp_path, progress=False)
+    message = str(caught.value)
+    assert message.startswith("cifar-10-binary.tar.gz: no mirror has it; ")
+    assert "/unpacked/: sha256: expected " in message
+    assert "/empty/: is empty; " in message
+    assert files_in(tmp_path) == []
 
 
 def test_without_a_folder_the_cache_is_filled(mirrors, tmp_path):
@@ -261,7 +291,8 @@ def test_the_progress_bar_goes_to_standard_error(mirrors, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["digits", "mnits", "../mnist"])
 def test_only_what_has_mirrors_is_fetched(tmp_path, name):
-    with pytest.raises(ValueError, match="name: expected 'mnist', 'fashion-mnist', got"):
+    expected = "name: expected 'mnist', 'fashion-mnist', 'cifar10', 'svhn', got"
+    with pytest.raises(ValueError, match=expected):
         fetch(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -280,3 +311,6 @@ def test_real_addresses_are_folders():
         assert len(mirrors) == len(set(mirrors)) == 3
         assert all(mirror.endswith("/") for mirror in mirrors)
         assert list(known.KNOWN[name].sha256) == list(FILES)
+    for name in ("cifar10", "svhn"):
+        (mirror,) = known.KNOWN[name].mirrors
+        assert mirror.endswith("/")

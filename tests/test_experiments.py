@@ -11,12 +11,26 @@ import pytest
 
 from qnn_ref import datasets
 from qnn_ref.checkpoints import FileError
-from qnn_ref.experiments import RECIPES, find_recipe
+from qnn_ref.experiments import NETWORKS, RECIPES, find_recipe
 from qnn_ref.experiments import runs as runs_module
-from qnn_ref.experiments.runs import load_run, start_run, train_recipe
-from qnn_ref.layers import Dense, Dropout, Quantize, ShiftBatchNorm, glorot_scale
-from qnn_ref.optimizers import ShiftAdaMax
+from qnn_ref.experiments.googlenet import googlenet
+from qnn_ref.experiments.runs import load_run, split, start_run, train_recipe
+from qnn_ref.layers import (
+    BatchNorm,
+    Branches,
+    Conv2D,
+    Dense,
+    Dropout,
+    Quantize,
+    ShiftBatchNorm,
+    glorot_scale,
+)
+from qnn_ref.losses import softmax_cross_entropy
+from qnn_ref.network import Sequential
+from qnn_ref.optimizers import Adam, ShiftAdaMax
+from qnn_ref.packed import identical_scores, pack
 from qnn_ref.quantizers import StochasticSign
+from qnn_ref.shifts import ap2
 
 TINY = replace(RECIPES["digits"], hidden=(9, 5), epochs=3, validation=50, batch_size=64)
 
@@ -90,8 +104,143 @@ def test_mnist_torch_layers_take_the_same_pixels_and_noise():
         if isinstance(layer, Quantize)
     )
     assert all(layer.gradient == "T" for layer in layers if isinstance(layer, ShiftBatchNorm))
-    pixels = datasets.load("mnist").train_images / 255
-    assert layers[0].scale * 510 == pytest.approx(1 / pixels.std(), rel=1e-4)
+    counts = np.bincount(datasets.load("mnist").train_images.ravel(), minlength=256)
+    pixels = np.arange(256) / 255
+    mean = np.average(pixels, weights=counts)
+    deviation = np.sqrt(np.average((pixels - mean) ** 2, weights=counts))
+    assert layers[0].scale * 510 == pytest.approx(1 / deviation, rel=1e-4)
+
+
+CIFAR_SCALES = (28.0, 39.2, 48.0, 55.4, 67.9, 78.4, 78.4, 37.0, 26.3)
+SVHN_SCALES = (20.0, 27.7, 33.9, 39.2, 48.0, 55.4, 58.4, 37.0, 26.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "scales", "rates"),
+    [
+        ("cifar10-theano", 14_022_016, CIFAR_SCALES, (1e-3, 0.98391, 500)),
+        ("svhn-theano", 6_397_632, SVHN_SCALES, (1e-3, 0.96605, 200)),
+    ],
+)
+def test_convolutional_theano_recipes_are_the_papers(name, weights, scales, rates):
+    recipe = find_recipe(name)
+    network = recipe.network((32, 32, 3), 10, np.random.default_rng(0))
+    products = [p for p in network.parameters().values() if p.quantizer]
+    assert sum(p.size for p in products) == recipe.weights((32, 32, 3), 10) == weights
+    assert [p.learning_rate_scale for p in products] == pytest.approx(scales, abs=0.06)
+    channels = [units for units, _ in recipe.convolutions]
+    assert [p.size for p in products[:6]] == [
+        9 * a * b for a, b in zip([3, *channels[:-1]], channels, strict=True)
+    ]
+    assert [units // channels[0] for units in channels] == [1, 1, 2, 2, 4, 4]
+    assert [pool for _, pool in recipe.convolutions] == [1, 2, 1, 2, 1, 2]
+    assert recipe.hidden == (1024, 1024)
+    names = [type(layer).__name__ for layer in network.layers]
+    plain, dense = ["Conv2D", "BatchNorm", "Quantize"], ["Dense", "BatchNorm", "Quantize"]
+    pooled = ["Conv2D", "MaxPool2D", "BatchNorm", "Quantize"]
+    blocks = [*plain, *pooled] * 3 + ["Flatten"] + dense * 2
+    assert names == ["Pixels", *blocks, "Dense", "BatchNorm"]
+    convolutions = [layer for layer in network.layers if isinstance(layer, Conv2D)]
+    geometry = {(c.kernel, c.stride, c.padding, c.one_padding) for c in convolutions}
+    assert geometry == {((3, 3), (1, 1), (1, 1), False)}
+    flat = network.layers[names.index("Flatten")]
+    assert flat.input_shape == (4, 4, channels[-1])
+    initial, decay, epochs = rates
+    schedule = recipe.schedule()
+    assert (schedule(0), recipe.epochs) == (initial, epochs)
+    assert schedule(1) / schedule(0) == pytest.approx(decay, abs=5e-6)
+    assert (recipe.batch_size, recipe.epsilon, recipe.momentum) == (50, 1e-4, 0.1)
+    assert (recipe.input_dropout, recipe.hidden_dropout, recipe.stochastic) == (0, 0, False)
+    assert recipe.validation == {"cifar10-theano": 5_000, "svhn-theano": 6_000}[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "every", "scales"),
+    [
+        ("cifar10-torch", 2.0**-6, 50, (32, 32, 64, 64, 64, 64, 64, 32, 32)),
+        ("svhn-torch", 2.0**-7, 20, (16, 32, 32, 32, 64, 64, 64, 32, 32)),
+    ],
+)
+def test_convolutional_torch_recipes_are_the_authors(name, rate, every, scales):
+    recipe = find_recipe(name)
+    theano = find_recipe(name.replace("torch", "theano"))
+    assert (recipe.convolutions, recipe.hidden) == (theano.convolutions, theano.hidden)
+    assert (recipe.batch_size, recipe.norm, recipe.stochastic) == (200, "shift-T", True)
+    schedule = recipe.schedule()
+    assert [schedule(e) for e in (0, every - 1, every)] == [rate, rate, rate / 2]
+    optimizer = recipe.optimizer()
+    assert isinstance(optimizer, ShiftAdaMax)
+    assert (optimizer.variant, optimizer.round_scale) == ("torch", True)
+    network = recipe.network((32, 32, 3), 10, np.random.default_rng(0))
+    products = [p for p in network.parameters().values() if p.quantizer]
+    assert [float(ap2(p.learning_rate_scale)) for p in products] == list(scales)
+    norms = [layer for layer in network.layers if isinstance(layer, BatchNorm)]
+    assert [type(n).__name__ for n in norms] == ["ShiftBatchNorm"] * 8 + ["BatchNorm"]
+    assert not any(norm.scale_gain_rate for norm in norms[:8])
+
+
+def test_limit_takes_the_first_images_of_each_part(digits):
+    training, validation = split(replace(TINY, limit=20), digits)
+    whole, rest = split(TINY, digits)
+    assert (len(whole.labels), len(rest.labels)) == (250, 50)
+    assert (training.images == whole.images[:20]).all()
+    assert (validation.labels == rest.labels[:20]).all()
+
+
+CONVOLUTIONAL = replace(
+    TINY, convolutions=((5, 1), (6, 2)), epochs=2, limit=128, norm="shift-S", stochastic=True
+)
+
+
+def test_a_convolutional_run_resumes_and_packs(tmp_path, digits):
+    whole = train_recipe(CONVOLUTIONAL, digits)
+    train_recipe(replace(CONVOLUTIONAL, epochs=2), digits, tmp_path / "run")
+    recipe, run = load_run(tmp_path / "run")
+    assert recipe == CONVOLUTIONAL
+    arrays = run.network.arrays()
+    assert all((arrays[name] == array).all() for name, array in whole.network.arrays().items())
+    network = run.best_network()
+    assert identical_scores(network, pack(network), digits.test_images) == len(digits.test_labels)
+
+
+@pytest.mark.parametrize(("name", "weights"), [("alexnet-bnn", 61_090_496)])
+def test_alexnet_has_the_layers_of_the_authors_code(name, weights):
+    network = NETWORKS[name].network(np.random.default_rng(0))
+    products = {n: p for n, p in network.parameters().items() if p.quantizer}
+    assert sum(p.size for p in products.values()) == weights
+    sizes = [layer.output_shape(layer.input_shape) for layer in network.layers]
+    pools = [s for layer, s in zip(network.layers, sizes, strict=True) if "Pool" in str(layer)]
+    assert pools == [(27, 27, 64), (13, 13, 192), (6, 6, 256)]
+    assert [p.shape[-1] for p in products.values()] == [64, 192, 384, 256, 256, 4096, 4096, 1000]
+
+
+def test_googlenet_has_the_blocks_of_bn_inception():
+    network = NETWORKS["googlenet-bnn"].network(np.random.default_rng(0), classes=10)
+    blocks = [layer for layer in network.layers if isinstance(layer, Branches)]
+    assert [block.output_shape(block.input_shape) for block in blocks] == [
+        *((28, 28, 256), (28, 28, 320)),
+        *((14, 14, 576), (14, 14, 576), (14, 14, 576), (14, 14, 576), (14, 14, 576)),
+        *((7, 7, 1024), (7, 7, 1024), (7, 7, 1024)),
+    ]
+    assert len(network.auxiliaries()) == 2
+    schedule = NETWORKS["googlenet-bnn"].schedule(1.0)
+    assert [schedule(epoch) for epoch in (0, 9, 10, 20)] == pytest.approx([1, 1, 0.1, 0.01])
+
+
+@pytest.mark.slow_without_jit
+def test_a_narrow_googlenet_has_three_losses_and_packs():
+    rng = np.random.default_rng(0)
+    layers = googlenet(classes=10, divide=16)
+    network = Sequential(layers, (224, 224, 3), rng)
+    images = rng.integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    labels = np.array([1, 2, 3])
+    _, gradient = softmax_cross_entropy(network.forward(images, training=True), labels)
+    costs = [head.learn(softmax_cross_entropy, labels) for head in network.auxiliaries()]
+    assert len(costs) == 2
+    network.backward(gradient)
+    assert all(p.grad.any() for p in network.parameters().values())
+    Adam(1e-3).step(network.parameters())
+    assert identical_scores(network, pack(network), images) == 3
 
 
 @pytest.mark.parametrize("name", [n for n in RECIPES if not n.endswith("-float")])
@@ -105,7 +254,7 @@ def test_every_recipe_has_a_float_twin_that_differs_in_one_thing(name):
     assert different == {"name", "about", "binary"}
     assert all(
         p.quantizer is None
-        for p in start_run(replace(twin, hidden=(3,)), (2, 2, 1), 4).network.parameters().values()
+        for p in start_run(twin.narrowed(512), (8, 8, 1), 4).network.parameters().values()
     )
 
 

@@ -5,9 +5,10 @@
 
 from qnn_ref.checking.gradients import check_gradients, remainders
 from qnn_ref.checking.report import Entry, GradientError, Kink, Report
-from qnn_ref.checking.samples import sample_checks
+from qnn_ref.checking.samples import SAMPLES, sample_checks
 
 __all__ = [
+    "SAMPLES",
     "Entry",
     "GradientError",
     "Kink",

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
-from qnn_ref.checking import sample_checks
+import numpy as np
+
+from qnn_ref.checking import SAMPLES, Report, check_gradients, sample_checks
 from qnn_ref.cli.common import add_command, answer
+from qnn_ref.experiments import IMAGE_SHAPES, RECIPES
+
+IMAGES = 4
+"""Random images that a recipe's network is checked with."""
 
 
 def add(subparsers: Any) -> None:
@@ -15,14 +22,61 @@ def add(subparsers: Any) -> None:
         subparsers,
         "check",
         "check hand-written gradients against central differences",
-        "  qnn-ref check\n  qnn-ref check Dense BatchNorm\n  qnn-ref check --json",
+        "  qnn-ref check\n  qnn-ref check Dense BatchNorm\n"
+        "  qnn-ref check cifar10-theano --divide 16\n  qnn-ref check --json",
         run,
     )
-    parser.add_argument("names", nargs="*", metavar="LAYER", help="layers and losses; default all")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="layers and losses (small shapes, every element), or recipes (the whole network, "
+        "random directions); default all layers and losses",
+    )
+    parser.add_argument(
+        "--divide",
+        type=int,
+        default=16,
+        metavar="N",
+        help="divide the channels and units of a recipe's network by N (default 16)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Check; the answer is no if one tensor fails."""
-    report = sample_checks(args.names or None)
+    if args.divide < 1:
+        raise ValueError(f"--divide: expected at least 1, got {args.divide}")
+    recipes = [name for name in args.names if name in RECIPES]
+    names = [name for name in args.names if name not in RECIPES]
+    unknown = [name for name in names if name not in SAMPLES]
+    if unknown:
+        raise ValueError(
+            f"NAME: unknown {', '.join(unknown)}; layers and losses are {', '.join(SAMPLES)}; "
+            "recipes are listed by `qnn-ref recipes`"
+        )
+    of_layers = [sample_checks(names or None)] if names or not recipes else []
+    report = joined([*of_layers, *(check_recipe(name, args.divide) for name in recipes)])
     answer(args, report.to_json(), str(report))
     return 0 if report.passed else 1
+
+
+def check_recipe(name: str, divide: int) -> Report:
+    """Probe every tensor of a recipe's network, narrowed, under a random covector."""
+    recipe, rng = RECIPES[name].narrowed(divide), np.random.default_rng(0)
+    shape = IMAGE_SHAPES[recipe.dataset]
+    network = recipe.network(shape, 10, rng)
+    images = rng.integers(0, 256, (IMAGES, *shape), dtype=np.uint8)
+    report = check_gradients(network, images, rng=rng)
+    title = f"{name}/{divide}"
+    return replace(
+        report, entries=tuple(replace(e, layer=f"{title}: {e.layer}") for e in report.entries)
+    )
+
+
+def joined(reports: list[Report]) -> Report:
+    """One report of several."""
+    return Report(
+        entries=tuple(entry for report in reports for entry in report.entries),
+        kinks=tuple(kink for report in reports for kink in report.kinks),
+        randomized=tuple(name for report in reports for name in report.randomized),
+    )

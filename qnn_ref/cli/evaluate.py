@@ -7,7 +7,7 @@ from typing import Any
 
 from qnn_ref import datasets
 from qnn_ref.cli.common import add_command, add_data_option, answer
-from qnn_ref.experiments.runs import load_run
+from qnn_ref.experiments.runs import load_run, split
 from qnn_ref.training import error_rate
 
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     recipe, state = load_run(args.run_folder)
     dataset = datasets.load(recipe.dataset, args.data)
     network = state.best_network()
-    _, validation = dataset.split(recipe.validation)
+    _, validation = split(recipe, dataset)
     result = {
         "recipe": recipe.name,
         "epochs": len(state.history),

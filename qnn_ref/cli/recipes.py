@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from qnn_ref.cli.common import add_command, answer
-from qnn_ref.experiments import RECIPES, SWEEPS, Recipe
+from qnn_ref.experiments import IMAGE_SHAPES, NETWORKS, RECIPES, SWEEPS, Recipe
+from qnn_ref.experiments.imagenet import NetworkRecipe
 from qnn_ref.experiments.runs import start_run
 from qnn_ref.losses import squared_hinge
 
 IMAGES = {
-    "mnist": (60_000, (28, 28, 1)),
-    "fashion-mnist": (60_000, (28, 28, 1)),
-    "digits": (1347, (8, 8, 1)),
-    "cifar10": (50_000, (32, 32, 3)),
-    "svhn": (604_388, (32, 32, 3)),
+    "mnist": 60_000,
+    "fashion-mnist": 60_000,
+    "digits": 1_347,
+    "cifar10": 50_000,
+    "svhn": 604_388,
 }
+"""Training images of each data set."""
 STEPS = 3
 
 
@@ -53,14 +55,17 @@ def run(args: argparse.Namespace) -> int:
         lines.append(
             f"{sweep.name:<20}{len(sweep.cases) * len(sweep.seeds):>4} runs  {sweep.about}"
         )
+    networks = [describe_network(network) for network in NETWORKS.values()]
+    for row in networks:
+        lines.append(f"{row['name']:<20}{row['weights']:>12,}  network only: {row['about']}")
     lines.append("operations: multiplications and additions of all training steps' products.")
-    answer(args, {"recipes": rows}, "\n".join(lines))
+    answer(args, {"recipes": rows, "networks": networks}, "\n".join(lines))
     return 0
 
 
 def describe(recipe: Recipe, measure: bool) -> dict[str, Any]:
     """Size and cost of a recipe; hours only if measured."""
-    images, shape = IMAGES[recipe.dataset]
+    images, shape = IMAGES[recipe.dataset], IMAGE_SHAPES[recipe.dataset]
     steps = (images - recipe.validation) // recipe.batch_size * recipe.epochs
     products = sum(count * uses for count, uses in recipe.products(shape, 10))
     seconds = step_seconds(recipe, shape) if measure else None
@@ -75,6 +80,13 @@ def describe(recipe: Recipe, measure: bool) -> dict[str, Any]:
         "operations": 6 * products * recipe.batch_size * steps,
         "hours": None if seconds is None else seconds * steps / 3600,
     }
+
+
+def describe_network(recipe: NetworkRecipe) -> dict[str, Any]:
+    """Size of a network that is not trained here; it is built to be counted."""
+    network = recipe.network(np.random.default_rng(0))
+    weights = sum(p.size for p in network.parameters().values() if p.quantizer)
+    return {"name": recipe.name, "about": recipe.about, "weights": weights}
 
 
 def step_seconds(recipe: Recipe, shape: tuple[int, ...]) -> float:

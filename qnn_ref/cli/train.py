@@ -32,6 +32,12 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's; decay fits itself")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="train on the first N images only, and choose by N validation images",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
     add_data_option(parser)
 
@@ -47,6 +53,11 @@ def run(args: argparse.Namespace) -> int:
         recipe = replace(recipe, epochs=args.epochs)
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
+    if args.limit is not None:
+        if args.limit < recipe.batch_size:
+            least = recipe.batch_size
+            raise ValueError(f"--limit: expected at least a batch of {least}, got {args.limit}")
+        recipe = replace(recipe, limit=args.limit)
     dataset = datasets.load(recipe.dataset, args.data)
     state = train_recipe(recipe, dataset, args.out, args.resume, progress=True)
     assert state.best_epoch is not None
@@ -71,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
     """Run a sweep, draw it, and print the mean and spread of each case."""
-    if args.epochs is not None or args.seed is not None:
-        raise ValueError(f"--epochs, --seed: {sweep.name} has its own; give neither")
+    if (args.epochs, args.seed, args.limit) != (None, None, None):
+        raise ValueError(f"--epochs, --seed, --limit: {sweep.name} has its own; give none")
     dataset = datasets.load(sweep.dataset, args.data)
     rows = run_sweep(sweep, dataset, args.out, args.resume, progress=True)
     table = mean_and_spread(rows, sweep.labels)

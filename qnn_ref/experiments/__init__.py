@@ -1,6 +1,7 @@
 """Section 4: the paper's experiments and small versions of them, one recipe a file."""
 
 from qnn_ref.experiments.ablation_shift import ABLATION_SHIFT
+from qnn_ref.experiments.alexnet import ALEXNET_BNN
 from qnn_ref.experiments.cifar10 import (
     CIFAR10_SMALL,
     CIFAR10_SMALL_FLOAT,
@@ -11,6 +12,8 @@ from qnn_ref.experiments.cifar10 import (
 )
 from qnn_ref.experiments.digits import DIGITS, DIGITS_FLOAT
 from qnn_ref.experiments.fashion_small import FASHION_SMALL, FASHION_SMALL_FLOAT
+from qnn_ref.experiments.googlenet import GOOGLENET_BNN
+from qnn_ref.experiments.imagenet import NetworkRecipe
 from qnn_ref.experiments.mnist_small import MNIST_SMALL, MNIST_SMALL_FLOAT
 from qnn_ref.experiments.mnist_theano import MNIST_THEANO, MNIST_THEANO_FLOAT
 from qnn_ref.experiments.mnist_torch import (
@@ -56,15 +59,40 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
+NETWORKS: dict[str, NetworkRecipe] = {n.name: n for n in (ALEXNET_BNN, GOOGLENET_BNN)}
+
+IMAGE_SHAPES = {
+    "mnist": (28, 28, 1),
+    "fashion-mnist": (28, 28, 1),
+    "digits": (8, 8, 1),
+    "cifar10": (32, 32, 3),
+    "svhn": (32, 32, 3),
+}
+"""Shape of an image of each data set that a recipe uses."""
+
 SWEEPS: dict[str, Sweep] = {sweep.name: sweep for sweep in (ABLATION_SHIFT,)}
 
 
 def find_recipe(name: str) -> Recipe:
     """Return the recipe of this name, or raise ValueError with the names there are."""
+    if name in NETWORKS:
+        raise ValueError(
+            f"recipe: {name} is a network without a training set here (ImageNet may not be passed "
+            "on); build it with qnn_ref.experiments.NETWORKS"
+        )
     if name not in RECIPES:
         names = ", ".join([*RECIPES, *SWEEPS])
         raise ValueError(f"recipe: expected one of {names}; got {name!r}")
     return RECIPES[name]
 
 
-__all__ = ["RECIPES", "SWEEPS", "Recipe", "Sweep", "find_recipe"]
+__all__ = [
+    "IMAGE_SHAPES",
+    "NETWORKS",
+    "RECIPES",
+    "SWEEPS",
+    "NetworkRecipe",
+    "Recipe",
+    "Sweep",
+    "find_recipe",
+]

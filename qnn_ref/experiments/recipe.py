@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -102,6 +102,9 @@ class Recipe:
         Value of one unit of the integer pixels 2 p - 255.
     scale_gain_rate : bool
         Whether shift-based gains learn at the Glorot scale of their layer's width.
+    limit : int
+        Train on the first so many training images only, and choose by as many validation images:
+        to try a long recipe for a few steps. 0 for all, as in the paper.
     """
 
     name: str
@@ -126,12 +129,21 @@ class Recipe:
     halve_every: int = 0
     pixel_scale: float = 1 / 255
     scale_gain_rate: bool = False
+    limit: int = 0
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise ValueError(f"norm: expected one of {', '.join(NORMS)}, got {self.norm!r}")
         if self.rule not in RULES:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {self.rule!r}")
+
+    def narrowed(self, divide: int) -> Recipe:
+        """The recipe with all channels and hidden units divided, at least 1 each."""
+        return replace(
+            self,
+            hidden=tuple(max(1, n // divide) for n in self.hidden),
+            convolutions=tuple((max(1, n // divide), pool) for n, pool in self.convolutions),
+        )
 
     def layers(self, classes: int) -> list[Layer]:
         """Product, max pool, batch norm, sign, dropout; at the end dense and batch norm."""

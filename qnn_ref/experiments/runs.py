@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref.checkpoints import FileError, atomic_write, load_checkpoint, save_checkpoint
-from qnn_ref.datasets import Dataset
+from qnn_ref.datasets import Dataset, Examples
 from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.losses import squared_hinge
 from qnn_ref.training import Run, train
@@ -44,6 +44,27 @@ def start_run(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> Run
     for_network, for_order = np.random.default_rng(recipe.seed).spawn(2)
     network = recipe.network(input_shape, classes, for_network)
     return Run(network, recipe.optimizer(), for_order)
+
+
+def split(recipe: Recipe, dataset: Dataset) -> tuple[Examples, Examples]:
+    """Training and validation images of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    dataset : Dataset
+
+    Returns
+    -------
+    training, validation : Examples
+        The last images validate; of each part the first `limit` if that is not 0.
+    """
+    end = recipe.limit or None
+    training, validation = dataset.split(recipe.validation)
+    return (
+        Examples(training.images[:end], training.labels[:end]),
+        Examples(validation.images[:end], validation.labels[:end]),
+    )
 
 
 def train_recipe(
@@ -76,7 +97,7 @@ def train_recipe(
     """
     shape, classes = dataset.train_images.shape[1:], len(dataset.classes)
     run = start_run(recipe, shape, classes)
-    training, validation = dataset.split(recipe.validation)
+    training, validation = split(recipe, dataset)
     after_epoch = None
     if folder is not None:
         folder = Path(folder)
