@@ -355,7 +355,7 @@ plots.latent_figure(paths)
 #
 # ## Reading on
 #
-# Paper, sections 2.1 to 2.3. In the code: `qnn_ref/quantizers.py`, from top to bottom. Before the
+# Paper, sections 2.1 to 2.3. In the code: `qnn_ref/quantizers/`: base.py, then sign.py. Before the
 # paper: Bengio, Léonard, Courville (2013), *Estimating or propagating gradients through
 # stochastic neurons*, where the straight-through estimator comes from. After it: language models
 # with weights -1, 0, +1 are trained in the same way, with latent weights and a straight-through

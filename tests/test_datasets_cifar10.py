@@ -221,6 +221,18 @@ def test_each_fault_of_the_archive_is_named(tmp_path, content, words):
     assert words in caught.value.fault
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+def test_only_files_of_the_archive_are_read(tmp_path, kind):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        info = tarfile.TarInfo("x/data_batch_1.bin")
+        info.type, info.linkname = kind, "data_batch_1.bin"
+        archive.addfile(info)
+    (tmp_path / ARCHIVE).write_bytes(stream.getvalue())
+    with pytest.raises(DataError, match=r"lacks data_batch_1\.bin, .*; it holds nothing"):
+        load("cifar10", tmp_path)
+
+
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cifar10") / ARCHIVE

@@ -42,11 +42,14 @@ def small_element(kind: int, content: bytes) -> bytes:
     return struct.pack("<HH", kind, len(content)) + content.ljust(4, b"\0")
 
 
+FLAGS = element(6, struct.pack("<II", 9, 0))
+
+
 def variable(
     name: bytes = b"a",
     shape: tuple[int, ...] = (2, 3),
     numbers: bytes = element(2, bytes(range(6))),
-    flags: bytes = element(6, struct.pack("<II", 9, 0)),
+    flags: bytes = FLAGS,
 ) -> bytes:
     """The content of an array of bytes, unless told otherwise."""
     dimensions = element(5, struct.pack(f"<{len(shape)}i", *shape))
@@ -144,6 +147,10 @@ CUT = packed(element(14, variable()))[8:-6]
         ),
         (START + element(14, variable(shape=(-2, -3))), "do not fit its dimensions (-2 x -3"),
         (START + element(14, variable(shape=())), "do not fit its dimensions ( of uint8)"),
+        (
+            START + element(14, FLAGS + element(5, bytes(6)) + element(1, b"a") + element(2, b"")),
+            "a is damaged: its dimensions or the type",
+        ),
         (START + element(14, variable(shape=(6,))), "do not fit its dimensions (6 of uint8)"),
         (START + element(14, variable(shape=(2, 3, *(1,) * 63))), "dimensions (2 x 3 x 1 x 1"),
         (

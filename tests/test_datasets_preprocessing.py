@@ -154,6 +154,8 @@ def test_pixels_that_never_change_need_a_bias():
     whitened = zca_apply(images, *zca_fit(images, bias=0.1))
     assert np.isfinite(whitened).all()
     np.testing.assert_allclose(whitened[:, 0, 0, 0], 0, atol=1e-9)
+    # Roundings below 0 are no variances.
+    assert np.isfinite(zca_fit(images[:9], bias=1e-30)[1]).all()
     for few in (images[:18], images[:1], np.zeros((4, 2, 2, 1), np.uint8)):
         with pytest.raises(ValueError, match="bias: expected more than 0"):
             zca_fit(few, bias=0)

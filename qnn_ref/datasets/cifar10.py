@@ -155,7 +155,7 @@ def decode(content: bytes, file: str | Path) -> tuple[NDArray[np.uint8], NDArray
     if not content:
         raise DataError(file, "is empty")
     whole, rest = divmod(len(content), RECORD_BYTES)
-    if rest or not whole:
+    if rest:
         raise DataError(
             file,
             f"expected records of {RECORD_BYTES} bytes, found {len(content)} bytes: "

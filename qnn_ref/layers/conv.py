@@ -159,7 +159,7 @@ def add_windows(dw: Array, padded: Shape, stride: Pair) -> Array:
 
     Source
     ------
-    Chain rule; contributions add.
+    Section 4.2, backward: by the chain rule contributions add.
     """
     _, high, wide, kh, kw, _ = dw.shape
     dx = np.zeros(padded, dw.dtype)

@@ -164,7 +164,7 @@ def give_winners_reference(
 
     Source
     ------
-    Chain rule of `take_winners`.
+    Section 4.2, backward of `take_winners` by the chain rule.
     """
     dx = np.zeros(shape, dy.dtype)
     b, i, j, c = np.ogrid[tuple(map(slice, winners.shape))]
@@ -204,7 +204,7 @@ def give_winners(dy: Array, winners: Array, shape: Shape, size: Pair, stride: Pa
 
     Source
     ------
-    Chain rule of `take_winners`.
+    Section 4.2, backward of `take_winners` by the chain rule.
     """
     dx = np.zeros(shape, dy.dtype)
     _give_winners(np.ascontiguousarray(dy), winners, size[1], *stride, dx)

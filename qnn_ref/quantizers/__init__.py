@@ -1,0 +1,23 @@
+"""Real values to few bits, each with its straight-through gradient (sections 2.1-2.3 and 3)."""
+
+from qnn_ref.quantizers.base import Encoding, Quantizer, as_real
+from qnn_ref.quantizers.sign import (
+    Sign,
+    StochasticSign,
+    hard_sigmoid,
+    hard_sigmoid_backward,
+    hard_tanh,
+    hard_tanh_backward,
+)
+
+__all__ = [
+    "Encoding",
+    "Quantizer",
+    "Sign",
+    "StochasticSign",
+    "as_real",
+    "hard_sigmoid",
+    "hard_sigmoid_backward",
+    "hard_tanh",
+    "hard_tanh_backward",
+]

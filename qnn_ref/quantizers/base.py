@@ -1,0 +1,143 @@
+"""What every quantizer states, and what the numbers between two layers stand for.
+
+A quantizer states three things side by side: the value that the forward pass uses (`encode`),
+the smooth function whose slope the backward pass uses instead (`surrogate`), and that slope times
+the incoming gradient, written out by hand (`backward`). The straight-through estimator is then a
+statement that can be checked: *`backward` is the exact gradient of `surrogate`.*
+
+Hidden units use the hard tanh as surrogate. The *weights* of a layer use the identity instead
+(Algorithm 1, lines 9 and 11): the clipping of the latent weight stands for the mask, and a weight
+that was clipped to exactly +-1 must be able to come back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the numbers that flow between two layers stand for.
+
+    The value is `scale * code`, and the codes are whole numbers `low, low + step, ..., high`.
+    With `step = 0` they are reals in units of `scale` (dropout in training makes such numbers).
+
+    Source
+    ------
+    Section 2.6 (integers in and out of every product); the form is ours.
+    """
+
+    scale: float
+    low: float
+    high: float
+    step: float
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether the codes are whole numbers on a grid, so that products of them are exact."""
+        return self.step > 0
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude of a code (a scalar)."""
+        return max(abs(self.low), abs(self.high))
+
+    def off_grid(self) -> Encoding:
+        """The same unit for numbers that left the grid: real multiples of `scale`."""
+        return Encoding(self.scale, -np.inf, np.inf, 0)
+
+
+def as_real(x: Array, name: str = "x") -> Array:
+    """Return `x` as a float32 or float64 array without NaN, or say what is wrong with it.
+
+    Parameters
+    ----------
+    x : array, any shape
+        A float32 or float64 array, or anything that `numpy.asarray` turns into one.
+    name : str
+        What the error message calls it.
+
+    Returns
+    -------
+    array, the same shape
+        `x` itself where it is an array already.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is neither float32 nor float64.
+    ValueError
+        If an element is NaN: it has no sign, so both answers would be wrong.
+
+    Source
+    ------
+    Not in the paper; eq. (1) leaves NaN undefined.
+    """
+    x = np.asarray(x)
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name}: expected a float32 or float64 array, got {x.dtype}")
+    if x.size and np.isnan(x.min()):
+        count = np.count_nonzero(np.isnan(x))
+        raise ValueError(f"{name}: {count} of {x.size} values are NaN, which has no sign")
+    return x
+
+
+class Quantizer:
+    """What every quantizer offers; `codes` are whole numbers in the float type of `x`.
+
+    Source
+    ------
+    Sections 2.1 and 2.3; the split into codes and one scale is ours.
+    """
+
+    def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
+        """Codes of `x`, any shape, and their scale; with `noise` of `draw`, stochastic ones."""
+        raise TypeError(f"{type(self).__name__} does not say how it encodes")
+
+    def surrogate(self, x: Array) -> Array:
+        """The function of `x`, any shape, whose exact gradient `backward` is."""
+        raise TypeError(f"{type(self).__name__} has no surrogate: its gradient cannot be checked")
+
+    def backward(self, dy: Array, x: Array) -> Array:
+        """Slope of the surrogate at `x` times `dy`, both of any one shape."""
+        raise TypeError(f"{type(self).__name__} has no straight-through gradient")
+
+    @property
+    def encoding(self) -> Encoding:
+        """Scale and grid of the codes, known before any data is seen."""
+        raise TypeError(f"{type(self).__name__} has no fixed grid of codes")
+
+    def quantize(self, x: Array, noise: Array | None = None) -> Array:
+        """The paper's quantized value, `scale * codes`, in the shape and dtype of `x`."""
+        codes, scale = self.encode(x, noise)
+        return codes if scale == 1 else codes * codes.dtype.type(scale)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array | None:
+        """Noise of this shape for the stochastic forms; deterministic ones draw nothing."""
+        return None
+
+
+def check_saturation(saturation: float) -> None:
+    """Refuse a bound of a surrogate that is not above 0.
+
+    Parameters
+    ----------
+    saturation : float
+
+    Raises
+    ------
+    ValueError
+        If it is 0, negative or NaN.
+
+    Source
+    ------
+    Section 4.3, the relaxed boundary.
+    """
+    if not saturation > 0:
+        raise ValueError(f"saturation: expected a bound above 0, got {saturation}")
