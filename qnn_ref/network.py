@@ -11,6 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer, Parameter, Shape
+from qnn_ref.layers.weighted import Weighted
+from qnn_ref.quantizers import Quantizer
 
 Array = NDArray[Any]
 
@@ -103,6 +105,12 @@ class Sequential:
     def auxiliaries(self) -> list[Auxiliary]:
         """Classifiers in the middle, each with a loss of its own in training."""
         return [layer for _, layer in self.walk() if isinstance(layer, Auxiliary)]
+
+    def quantize_gradients(self, quantizer: Quantizer | None) -> None:
+        """Quantize the gradient of every product's sums (section 3); None switches it off."""
+        for _, layer in self.walk():
+            if isinstance(layer, Weighted):
+                layer.gradient_quantizer = quantizer
 
     def arrays(self) -> dict[str, Array]:
         """Copies of all latent values and running statistics by name."""

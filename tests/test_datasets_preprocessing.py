@@ -133,6 +133,11 @@ def test_the_matrix_is_the_symmetric_positive_root(bias):
     np.testing.assert_allclose(matrix @ regularized @ matrix, np.eye(18), atol=1e-9)
 
 
+def test_zca_by_default_has_bias_a_tenth():
+    images = correlated(100)
+    np.testing.assert_array_equal(zca_fit(images)[1], zca_fit(images, bias=0.1)[1])
+
+
 def test_other_parts_are_whitened_with_the_mean_of_the_training_part():
     train, test = correlated(200), correlated(20)[:3]
     mean, matrix = zca_fit(train)

@@ -1,4 +1,4 @@
-"""A packed network equals the trained one bit for bit; its file is whole or refused."""
+"""A packed network equals the trained one bit for bit; steps that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_ref import PackedNetwork, Sequential, pack
-from qnn_ref.checkpoints import FileError, save_arrays
 from qnn_ref.layers import (
     BatchNorm,
     Dense,
@@ -19,6 +18,7 @@ from qnn_ref.layers import (
     Quantize,
     ShiftBatchNorm,
 )
+from qnn_ref.packed.stages import Threshold
 from qnn_ref.quantizers import Sign, StochasticSign
 
 
@@ -111,105 +111,33 @@ def test_batches_change_nothing_and_none_is_dropped():
     np.testing.assert_array_equal(packed.predict(images), whole.argmax(axis=1))
 
 
-def test_file_round_trip(tmp_path):
-    rng = np.random.default_rng(3)
-    network = random_network(rng)
-    images = rng.integers(0, 256, (20, 5, 3, 1), dtype=np.uint8)
-    pack(network).save(tmp_path / "network.qnn")
-    loaded = PackedNetwork.load(tmp_path / "network.qnn")
-    np.testing.assert_array_equal(loaded.scores(images), network.scores(images))
-    assert loaded.nbytes == pack(network).nbytes
+def test_steps_that_do_not_chain_are_refused():
+    stages = pack(random_network(np.random.default_rng(3))).stages
+    kinds = [type(stage).__name__ for stage in stages]
+    assert kinds == [*("PixelsDense", "Threshold", "XnorDense", "Threshold", "XnorDense"), "Scores"]
+    PackedNetwork(stages, (5, 3, 1))
+    PackedNetwork(stages, (15,))
+    for steps, shape, words in (
+        ([], (5, 3, 1), "stages: expected Scores at the end"),
+        (stages[:-1], (5, 3, 1), "stages: expected Scores at the end"),
+        (stages, (5, 2, 1), r"PixelsDense: expected 15 inputs, got \(10,\)"),
+        (stages[2:], (5, 3, 1), r"XnorDense: expected 7 inputs, got \(5, 3, 1\)"),
+        (stages[2:], (7, 1), r"XnorDense: expected 7 inputs, got \(7, 1\)"),
+        (stages[:2] + stages[4:], (5, 3, 1), r"XnorDense: expected 70 inputs, got \(7,\)"),
+        ([stages[0], stages[3], stages[5]], (15,), r"Threshold: expected 70 channels, got \(7,\)"),
+        ([stages[0], stages[5]], (5, 3, 1), r"Scores: expected 4 inputs, got \(7,\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            PackedNetwork(steps, shape)
 
 
-def test_file_holds_one_bit_a_weight(tmp_path):
-    network = random_network(np.random.default_rng(4), (8, 8, 1), (512, 512))
-    path = tmp_path / "network.qnn"
-    pack(network).save(path)
-    weights = sum(p.size for p in network.parameters().values() if p.quantizer)
-    assert weights / 8 < path.stat().st_size < weights / 8 + 16_000
-
-
-def test_every_damaged_byte_is_refused_or_harmless(tmp_path):
-    rng = np.random.default_rng(5)
-    network = random_network(rng, (2, 2, 1), (3,), classes=2)
-    images = rng.integers(0, 256, (4, 2, 2, 1), dtype=np.uint8)
-    whole, path = tmp_path / "whole.qnn", tmp_path / "damaged.qnn"
-    pack(network).save(whole)
-    content, expected = whole.read_bytes(), network.scores(images)
-    for position in rng.choice(len(content), 250, replace=False):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << rng.integers(8)
-        path.write_bytes(damaged)
-        try:
-            scores = PackedNetwork.load(path).scores(images)
-        except FileError:
-            continue
-        np.testing.assert_array_equal(scores, expected)
-    for length in range(0, len(content), 97):
-        path.write_bytes(content[:length])
-        with pytest.raises(FileError, match=r"damaged\.qnn"):
-            PackedNetwork.load(path)
-
-
-def damaged_header(tmp_path, change):
-    """A file whose checksums are right and whose content is not."""
-    from qnn_ref.packed.file import KIND, VERSION
-
-    network = pack(random_network(np.random.default_rng(6)))
-    stages = [{"kind": type(s).__name__} | s.settings() for s in network.stages]
-    arrays = {f"{i}/{n}": a for i, s in enumerate(network.stages) for n, a in s.arrays().items()}
-    header = {"kind": KIND, "version": VERSION, "input_shape": [5, 3, 1], "stages": stages}
-    change(header, arrays)
-    path = tmp_path / "strange.qnn"
-    save_arrays(path, arrays, header)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda h, a: h.update(version=2), "version 2"),
-        (lambda h, a: h.update(kind="checkpoint"), "another kind"),
-        (lambda h, a: h.update(input_shape=[5, 3, 2]), "damaged"),
-        (lambda h, a: h.update(stages=[]), "arrays without a step"),
-        (lambda h, a: h["stages"][0].update(kind="Exec"), "damaged"),
-        (lambda h, a: h["stages"][0].update(K=99), "damaged"),
-        (lambda h, a: h["stages"][0].update(code="1"), "damaged"),
-        (lambda h, a: a.pop("1/at"), "damaged"),
-        (lambda h, a: a.update({"1/at": a["1/at"].astype(np.int64)}), "at: expected int32"),
-        (lambda h, a: a.update({"1/at": a["1/at"][:-1]}), "damaged"),
-        (lambda h, a: a.update({"0/words": a["0/words"] | np.uint64(1 << 63)}), "damaged"),
-    ],
-    ids=lambda v: v if isinstance(v, str) else "",
-)
-def test_strange_files_are_refused_by_name(tmp_path, change, words):
-    path = damaged_header(tmp_path, change)
-    with pytest.raises(FileError, match=words):
-        PackedNetwork.load(path)
-
-
-def network_of(*layers, shape=(4,)):
-    return Sequential(list(layers), shape, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(
-    ("network", "words"),
-    [
-        (lambda: network_of(Dense(3)), "expected Pixels as the first layer"),
-        (lambda: network_of(Pixels(), Dense(3, None)), "weights of one bit"),
-        (lambda: network_of(Pixels(), Dense(3), Quantize()), "real scores at the end"),
-        (lambda: network_of(Pixels(), Dense(3), BatchNorm(), Dense(3)), "not quantized"),
-        (lambda: network_of(Pixels(), Dense(3), BatchNorm(), BatchNorm()), "one batch norm"),
-        (lambda: network_of(Pixels(), BatchNorm(), Dense(3)), r"layer 1 \(BatchNorm\)"),
-        (lambda: network_of(Pixels(), Quantize(), Dense(3)), r"layer 1 \(Quantize\)"),
-        (lambda: network_of(Pixels(), Dense(3), shape=(2, 2)), "put Flatten before it"),
-        (lambda: network_of(Pixels()), "real scores at the end"),
-    ],
-    ids=lambda v: v if isinstance(v, str) else "",
-)
-def test_what_cannot_be_packed_is_refused_with_a_reason(network, words):
-    with pytest.raises(ValueError, match=words):
-        pack(network())
+def test_scores_are_those_of_sums():
+    """A step that is missing is not covered up: words of bits are no sums."""
+    network = Sequential([Pixels(), Dense(3)], (4,), np.random.default_rng(0))
+    product, scores = pack(network).stages
+    threshold = Threshold(np.zeros(3, np.int32), np.zeros(3, np.bool_))
+    with pytest.raises(TypeError, match="Scores: expected int32, got uint64"):
+        PackedNetwork([product, threshold, scores], (4,)).scores(np.zeros((1, 4), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,15 @@ from qnn_ref.bits.conv import (
     xnor_conv_reference,
 )
 from qnn_ref.bits.gemm import Panels, to_panels, xnor_matmul, xnor_matmul_reference
+from qnn_ref.bits.levels import (
+    fixed_matmul,
+    fixed_matmul_reference,
+    grid_offset,
+    join_planes,
+    levels_matmul,
+    levels_matmul_reference,
+    to_fixed_planes,
+)
 from qnn_ref.bits.lookup import pixels_matmul, pixels_matmul_reference
 from qnn_ref.bits.planes import pack_levels, pixel_planes, planes_matmul, to_planes
 from qnn_ref.bits.words import pack, pack_bits, pack_thresholds, unpack, words_for
@@ -24,6 +33,12 @@ from qnn_ref.bits.words import pack, pack_bits, pack_thresholds, unpack, words_f
 __all__ = [
     "KernelPanels",
     "Panels",
+    "fixed_matmul",
+    "fixed_matmul_reference",
+    "grid_offset",
+    "join_planes",
+    "levels_matmul",
+    "levels_matmul_reference",
     "outside_sums",
     "pack",
     "pack_bits",
@@ -38,6 +53,7 @@ __all__ = [
     "planes_conv",
     "planes_conv_reference",
     "planes_matmul",
+    "to_fixed_planes",
     "to_kernel_panels",
     "to_panels",
     "to_planes",

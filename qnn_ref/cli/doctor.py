@@ -17,7 +17,7 @@ from qnn_ref.bits import pack, xnor_matmul, xnor_matmul_reference
 from qnn_ref.cli.common import add_command, answer
 
 NEEDED = ("numpy", "numba", "matplotlib", "tqdm")
-OPTIONAL = ("hypothesis", "pooch", "pillow", "scipy", "jupyterlab", "torch")
+OPTIONAL = ("hypothesis", "pooch", "pillow", "jupyterlab", "torch")
 
 
 def add(subparsers: Any) -> None:

@@ -267,6 +267,7 @@ class Conv2D(Weighted):
 
     def backward(self, dy: Array) -> Array | None:
         padded = self.saved(dy)
+        dy = self.quantized_gradient(dy)
         if self.bias is not None:
             self.bias.grad = dy.sum(axis=(0, 1, 2))
         ds = dy if self.input_scale == 1 else dy * dy.dtype.type(self.input_scale)

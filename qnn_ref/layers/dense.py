@@ -63,7 +63,7 @@ class Dense(Weighted):
 
     def backward(self, dy: Array) -> Array | None:
         rows, shape = self.saved(dy)
-        dy = dy.reshape(-1, self.units)
+        dy = self.quantized_gradient(dy).reshape(-1, self.units)
         if self.bias is not None:
             self.bias.grad = dy.sum(axis=0)
         ds = dy if self.input_scale == 1 else dy * dy.dtype.type(self.input_scale)

@@ -57,6 +57,9 @@ class Weighted(Layer):
 
     products: PlainProducts = PLAIN
 
+    gradient_quantizer: Quantizer | None = None
+    """Quantizes the gradient of the sums, at the top of backward; `quantize_gradients` sets it."""
+
     def __init__(
         self, units: int, weight_quantizer: Quantizer | None = Sign(), bias: bool = False
     ) -> None:
@@ -99,6 +102,13 @@ class Weighted(Layer):
         if self.encoding is None or not self.encoding.on_grid or self.weight_quantizer is None:
             return 0.0
         return self.encoding.largest * self.weight_quantizer.encoding.largest
+
+    def quantized_gradient(self, dy: Array) -> Array:
+        """The gradient `dy` (batch, ..., units) of the sums, as both backward products see it."""
+        quantizer = self.gradient_quantizer
+        if quantizer is None:
+            return dy
+        return quantizer.quantize(dy, quantizer.draw(dy.shape, self.rng))
 
     def finish(self, s: Array) -> Array:
         """From the product of codes, (..., units), to the layer's output: scale, then bias.

@@ -27,8 +27,8 @@ from qnn_ref.bits import (
     unpack,
     xnor_conv,
 )
-from qnn_ref.layers.conv import Pair, output_size, pad_images
-from qnn_ref.packed.stages import STAGES, Shape, Stage, expect, fit, stage_of
+from qnn_ref.layers.conv import Pair, output_size, pad_images, pair
+from qnn_ref.packed.stages import STAGES, Shape, Stage, check_kind, expect, fit, stage_of
 
 Array = NDArray[Any]
 
@@ -54,7 +54,8 @@ class Convolution(Stage):
     one_padding: bool
 
     def __post_init__(self) -> None:
-        self.stride, self.padding = _two("stride", self.stride), _two("padding", self.padding)
+        self.stride = _two("stride", self.stride, 1)
+        self.padding = _two("padding", self.padding, 0)
         self.kernel: KernelPanels = to_kernel_panels(self.words, self.channels)
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -155,8 +156,8 @@ class Pool(Stage):
     padding: Pair
 
     def __post_init__(self) -> None:
-        self.size, self.stride = _two("size", self.size), _two("stride", self.stride)
-        self.padding = _two("padding", self.padding)
+        self.size, self.stride = _two("size", self.size, 1), _two("stride", self.stride, 1)
+        self.padding = _two("padding", self.padding, 0)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 3:
@@ -205,7 +206,10 @@ class MaxPool(Pool):
         return shape
 
     def run(self, x: Array) -> Array:
-        """Packed signs of packed signs; outside the images is the identity, 0 for OR, 1 for AND."""
+        """Packed signs of packed signs, or the largest of integers; outside is the identity."""
+        check_kind(self, x, np.uint64, *([np.int32] if self.flip is None else []))
+        if x.dtype == np.int32:
+            return reduce(np.maximum, self.taps(x, np.iinfo(np.int32).min))
         if self.flip is None:
             return reduce(np.bitwise_or, self.taps(x, 0))
         # De Morgan: a AND b = NOT (NOT a OR NOT b).
@@ -224,8 +228,15 @@ class SumPool(Pool):
 
     channels: int
 
+    def output_shape(self, input_shape: Shape) -> Shape:
+        shape = super().output_shape(input_shape)
+        if shape[-1] != self.channels:
+            raise ValueError(f"SumPool: expected {self.channels} channels, got {input_shape}")
+        return shape
+
     def run(self, x: Array) -> Array:
         """Integers, int32, of packed signs or of integers; zeros stand outside."""
+        check_kind(self, x, np.uint64, np.int32)
         codes = unpack(x, self.channels, np.int32) if x.dtype == np.uint64 else x
         return reduce(np.add, self.taps(codes, 0))
 
@@ -303,7 +314,7 @@ class Join(Stage):
             paths.append(path)
         if arrays:
             raise ValueError(f"arrays without a step: {sorted(arrays)}")
-        return cls(paths, [int(n) for n in settings["channels"]])
+        return cls(**(settings | {"paths": paths}))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         shapes = []
@@ -356,10 +367,8 @@ def repack(parts: list[Array], channels: list[int], axis: int | None) -> Array:
     return joined.reshape(len(joined), -1) if axis is None else joined
 
 
-def _two(name: str, value: Any) -> Pair:
-    if len(value) != 2 or not all(isinstance(n, int) for n in value):
-        raise ValueError(f"{name}: expected two whole numbers, got {value!r}")
-    return value[0], value[1]
+def _two(name: str, value: Any, least: int) -> Pair:
+    return pair(name, tuple(value), least)
 
 
 STAGES.update(

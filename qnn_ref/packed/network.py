@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.checkpoints import FileError
 from qnn_ref.packed.file import read_stages, write_stages
-from qnn_ref.packed.stages import Stage
+from qnn_ref.packed.stages import Scores, Stage
 
 Array = NDArray[Any]
 
@@ -29,10 +29,12 @@ class PackedNetwork:
     Raises
     ------
     ValueError
-        If a step does not fit the one before it.
+        If a step does not fit the one before it, or there are no scores at the end.
     """
 
     def __init__(self, stages: list[Stage], input_shape: tuple[int, ...]) -> None:
+        if not stages or not isinstance(stages[-1], Scores):
+            raise ValueError("stages: expected Scores at the end")
         self.stages = stages
         self.input_shape = input_shape
         shape = input_shape
@@ -72,9 +74,12 @@ class PackedNetwork:
         """Read a network that `save` wrote, or raise FileError."""
         stages, input_shape = read_stages(path)
         try:
-            return cls(stages, input_shape)
-        except ValueError as error:
+            network = cls(stages, input_shape)
+            # A step of another kind, or another grid, may fit by shape: one image shows it here.
+            network.scores(np.zeros((1, *input_shape), np.uint8))
+        except (TypeError, ValueError) as error:
             raise FileError(f"{path}: damaged packed network file: {error}") from error
+        return network
 
     @property
     def nbytes(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.bits import pack as pack_words
-from qnn_ref.bits import pack_kernel
+from qnn_ref.bits import pack_kernel, to_planes
 from qnn_ref.layers import (
     Auxiliary,
     AveragePool2D,
@@ -43,10 +43,15 @@ from qnn_ref.packed.images import (
     SumPool,
     XnorConv,
 )
+from qnn_ref.packed.levels import Grid, GridConv, GridDense, Levels
 from qnn_ref.packed.network import PackedNetwork
 from qnn_ref.packed.stages import PixelsDense, Scores, Stage, Threshold, XnorDense
+from qnn_ref.quantizers import Encoding, Quantizer
 
 Array = NDArray[Any]
+
+SIGNS: Grid = (-1, 1, 2)
+"""The grid of one bit."""
 
 
 def pack(network: Sequential) -> PackedNetwork:
@@ -55,10 +60,10 @@ def pack(network: Sequential) -> PackedNetwork:
     Parameters
     ----------
     network : Sequential
-        `Pixels` first, then blocks of a layer with `Sign` weights, at most one max pool, layers
-        that treat each channel by itself (batch norm), and a binary `Quantize`; the last block
-        without `Quantize`. Between blocks: pools, `Flatten`, `Branches`. Dropout and auxiliary
-        classifiers are left out, as in inference.
+        `Pixels` first, then blocks of a layer with quantized weights, at most one max pool, layers
+        that treat each channel by itself (batch norm), and a `Quantize`; the last block without
+        `Quantize`. One bit runs on XNOR, more bits by bit planes. Between blocks: pools, `Flatten`,
+        `Branches`. Dropout and auxiliary classifiers are left out, as in inference.
 
     Returns
     -------
@@ -154,7 +159,8 @@ class Row:
 
     def _close(self, layer: Quantize) -> None:
         self.stages += pack_threshold(self.block, layer)
-        self.block, self.kind = [], "bits"
+        one_bit = grid_of(layer.quantizer.encoding) == SIGNS
+        self.block, self.kind = [], "bits" if one_bit else "integers"
 
     def _go_on(self, layer: Layer) -> None:
         flat = isinstance(layer, Flatten) and len(layer.input_shape) == 1
@@ -168,8 +174,8 @@ class Row:
         if isinstance(layer, Flatten):
             self._flatten(layer)
         elif isinstance(layer, MaxPool2D):
-            if self.kind != "bits":
-                raise ValueError(f"a max pool of {self.kind} has no packed form here")
+            if self.kind == "pixels":
+                raise ValueError("a max pool of pixels has no packed form here")
             self.stages.append(MaxPool(layer.size, layer.stride, layer.padding))
         elif isinstance(layer, AveragePool2D):
             if self.kind == "pixels":
@@ -221,14 +227,21 @@ def pack_product(layer: Weighted, kind: str) -> Stage:
     Raises
     ------
     ValueError
-        If its weights have more than one bit, or its input is no grid of integers.
+        If weights or input are no grid of integers, or the sums do not fit in 31 bits.
     """
     quantizer, encoding = layer.weight_quantizer, layer.encoding
-    if quantizer is None or quantizer.encoding.largest != 1:
-        raise ValueError("expected weights of one bit (weight_quantizer=Sign()), got others")
+    if quantizer is None:
+        raise ValueError("expected quantized weights (weight_quantizer=Sign()), got real ones")
     if encoding is None or not encoding.on_grid:
         raise ValueError("its input is not quantized: a Quantize layer must come first")
-    grid = int(encoding.low), int(encoding.high), int(encoding.step)
+    if layer.largest_product * layer.fan_in >= 2**31:
+        raise ValueError(
+            f"sums of {layer.fan_in} products of up to {layer.largest_product:g} do not fit in "
+            "31 bits"
+        )
+    grid, weights = grid_of(encoding), grid_of(quantizer.encoding)
+    if weights != SIGNS:
+        return pack_grid_product(layer, grid, weights)
     if isinstance(layer, Conv2D):
         words, channels = pack_kernel(layer.weight.codes), layer.input_shape[-1]
         place = words, channels, layer.stride, layer.padding, layer.one_padding
@@ -243,6 +256,34 @@ def pack_product(layer: Weighted, kind: str) -> Stage:
     if kind == "integers":
         return IntegersDense(words, layer.fan_in, *grid)
     return PixelsDense(words, layer.fan_in) if kind == "pixels" else XnorDense(words, layer.fan_in)
+
+
+def grid_of(encoding: Encoding) -> Grid:
+    """Low end, high end and step of an encoding's codes."""
+    return int(encoding.low), int(encoding.high), int(encoding.step)
+
+
+def pack_grid_product(layer: Weighted, grid: Grid, weights: Grid) -> Stage:
+    """Pack a product with weights of more than one bit.
+
+    Parameters
+    ----------
+    layer : Dense or Conv2D
+    grid, weights : (low, high, step)
+        Of the input's and the weights' codes.
+
+    Returns
+    -------
+    Stage
+    """
+    # Units first, what a unit multiplies last.
+    words = to_planes(np.moveaxis(layer.weight.codes, -1, 0), *weights)
+    if isinstance(layer, Conv2D):
+        place = layer.stride, layer.padding, layer.one_padding
+        return GridConv(words, layer.input_shape[-1], grid, weights, *place)
+    if len(layer.input_shape) != 1:
+        raise ValueError(f"expected a flat input, got {layer.input_shape}: put Flatten before it")
+    return GridDense(words, layer.fan_in, grid, weights)
 
 
 def pack_threshold(block: list[Layer], quantize: Quantize) -> list[Stage]:
@@ -266,29 +307,48 @@ def pack_threshold(block: list[Layer], quantize: Quantize) -> list[Stage]:
     """
     if not block:
         raise ValueError("expected a Dense or Conv2D layer before it")
-    if quantize.quantizer.encoding.largest != 1:
-        raise ValueError("expected activations of one bit, Sign or StochasticSign")
     product, *rest = block
     assert isinstance(product, Weighted)
     pools = [layer for layer in rest if isinstance(layer, MaxPool2D)]
     pointwise = [layer for layer in rest if not isinstance(layer, MaxPool2D)]
 
-    def sign_of(sums: Array) -> Array:
+    def code_of(sums: Array) -> Array:
         y = product.finish(sums.astype(product.dtype)[None])
         for layer in [*pointwise, quantize]:
             y = layer.pointwise(y)
         return y[0]
 
     largest = int(product.largest_product) * product.fan_in
-    threshold = Threshold(*find_thresholds(sign_of, largest, product.units))
+    codes = levels_of(quantize.quantizer)
+
+    def thresholds(upper: int) -> tuple[Array, Array]:
+        """Where the code becomes at least this one."""
+        return find_thresholds(
+            lambda sums: np.where(code_of(sums) >= upper, 1, -1), largest, product.units
+        )
+
+    pairs = [thresholds(upper) for upper in codes[1:]]
+    at, flip = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    one_bit = grid_of(quantize.quantizer.encoding) == SIGNS
+    threshold = Threshold(at[0], flip[0]) if one_bit else Levels(at, flip, codes)
     if not pools:
         return [threshold]
     pool = pools[0]
     if len(pools) > 1 or rest.index(pool) not in (0, len(rest) - 1):
         raise ValueError("expected one max pool, right after the product or right before the sign")
-    # Before the batch norm a turned threshold means AND; after it, a sign of a maximum is an OR.
-    flip = threshold.flip if rest.index(pool) == 0 else None
-    return [threshold, MaxPool(pool.size, pool.stride, pool.padding, flip)]
+    window = pool.size, pool.stride, pool.padding
+    if rest.index(pool) != 0:  # behind the batch norm: the code of a maximum is a maximum of codes
+        return [threshold, MaxPool(*window)]
+    # Before it, pool bits, which are fewer: a turned threshold means AND.
+    return [threshold, MaxPool(*window, flip[0])] if one_bit else [MaxPool(*window), threshold]
+
+
+def levels_of(quantizer: Quantizer) -> Array:
+    """All codes of a quantizer, or a ValueError that says why there are none to count."""
+    try:
+        return quantizer.levels
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 def pack_scores(block: list[Layer]) -> Scores:

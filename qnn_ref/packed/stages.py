@@ -54,9 +54,16 @@ class Stage:
 
 
 def fit(stage: Stage, expected: int, input_shape: Shape) -> None:
-    """Refuse an input whose size is not the expected one."""
-    if int(np.prod(input_shape)) != expected:
+    """Refuse an input that is not one row of the expected length."""
+    if input_shape != (expected,):
         raise ValueError(f"{type(stage).__name__}: expected {expected} inputs, got {input_shape}")
+
+
+def check_kind(stage: Stage, x: Array, *kinds: Any) -> None:
+    """Refuse numbers of another kind: bits are uint64, sums and integers int32."""
+    if x.dtype not in kinds:
+        names = " or ".join(np.dtype(kind).name for kind in kinds)
+        raise TypeError(f"{type(stage).__name__}: expected {names}, got {x.dtype}")
 
 
 def expect(name: str, array: Any, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -114,7 +121,7 @@ class PixelsDense(Stage):
         check_words("words", self.words, self.K, ndim=2)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        fit(self, self.K, input_shape)
+        fit(self, self.K, (int(np.prod(input_shape)),))
         return (len(self.words),)
 
     def run(self, x: Array) -> Array:
@@ -183,13 +190,13 @@ class Scores(Stage):
             expect("bias or batch norm", array, self.dtype, (len(given[0]),))
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        for array in (self.bias, self.mean):
-            if array is not None:
-                fit(self, len(array), input_shape)
+        given = [a for a in (self.bias, self.mean) if a is not None]
+        fit(self, len(given[0]) if given else input_shape[-1], input_shape)
         return input_shape
 
     def run(self, x: Array) -> Array:
         """Scores (batch, classes) of sums (batch, classes)."""
+        check_kind(self, x, np.int32)
         y = scale_and_add(x.astype(self.dtype), self.scale, self.bias)
         if self.mean is None:
             return y

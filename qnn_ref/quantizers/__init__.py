@@ -1,6 +1,9 @@
 """Real values to few bits, each with its straight-through gradient (sections 2.1-2.3 and 3)."""
 
 from qnn_ref.quantizers.base import Encoding, Quantizer, as_real
+from qnn_ref.quantizers.gradients import DoReFaGradient, LinearGradient
+from qnn_ref.quantizers.linear import LinearQuant
+from qnn_ref.quantizers.logarithmic import LogQuant
 from qnn_ref.quantizers.sign import (
     Sign,
     StochasticSign,
@@ -11,7 +14,11 @@ from qnn_ref.quantizers.sign import (
 )
 
 __all__ = [
+    "DoReFaGradient",
     "Encoding",
+    "LinearGradient",
+    "LinearQuant",
+    "LogQuant",
     "Quantizer",
     "Sign",
     "StochasticSign",

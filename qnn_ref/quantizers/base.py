@@ -113,6 +113,12 @@ class Quantizer:
         """Scale and grid of the codes, known before any data is seen."""
         raise TypeError(f"{type(self).__name__} has no fixed grid of codes")
 
+    @property
+    def levels(self) -> Array:
+        """All codes that occur, (levels,), int32, ascending."""
+        grid = self.encoding
+        return np.arange(grid.low, grid.high + 1, grid.step).astype(np.int32)
+
     def quantize(self, x: Array, noise: Array | None = None) -> Array:
         """The paper's quantized value, `scale * codes`, in the shape and dtype of `x`."""
         codes, scale = self.encode(x, noise)

@@ -1,0 +1,305 @@
+"""Products of integers of k bits with integers of l bits, by their bit planes (section 3).
+
+- `levels_matmul`: odd integers without offset, LinearQuant's reading L3: k l runs of the XNOR
+  product.
+- `fixed_matmul`: two's complement, reading L1: AND and popcount of each pair of planes.
+- `join_planes`: weights of any grid, from the products with their planes; layers are packed by it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import ArrayLike, NDArray
+
+from qnn_ref.bits.gemm import INT32_END, xnor_matmul_reference
+from qnn_ref.bits.planes import plane_count, planes_matmul, to_planes
+from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.words import check_words, pack_bits_reference
+
+
+def levels_matmul_reference(
+    a: NDArray[np.uint64], b: NDArray[np.uint64], K: int
+) -> NDArray[np.int32]:
+    """Multiply integers without offset by k l binary products: the twin of `levels_matmul`.
+
+    Parameters
+    ----------
+    a : array of uint64, shape (k, M, ceil(K / 64))
+        Bit planes of the left integers, least significant first.
+    b : array of uint64, shape (l, N, ceil(K / 64))
+        Bit planes of the right integers.
+    K : int
+        Elements of a row.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums.
+
+    Source
+    ------
+    Section 3, products of L3 by planes.
+    """
+    total = np.zeros((a.shape[1], b.shape[1]), np.int64)
+    for i, left in enumerate(a):
+        for j, right in enumerate(b):
+            total += 2 ** (i + j) * xnor_matmul_reference(left, right, K).astype(np.int64)
+    return total.astype(np.int32)
+
+
+def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArray[np.int32]:
+    """Multiply odd integers of k and l bits, exactly: k l runs of the XNOR product.
+
+    With beta = 2 B - 1 of every plane, the code of LinearQuant's reading L3 is
+    sum_a 2^a beta_a, an odd integer from -(2^k - 1) to 2^k - 1 without offset, so
+
+    out[m, n] = sum_{a < k} sum_{b < l} 2^(a + b) Xnor(beta_a[m], beta_b[n])
+
+    Parameters
+    ----------
+    a : array of uint64, shape (k, M, ceil(K / 64))
+        Bit planes of the left integers, least significant first (`to_planes` of the grid
+        -(2^k - 1), 2^k - 1, 2).
+    b : array of uint64, shape (l, N, ceil(K / 64))
+        Bit planes of the right integers.
+    K : int
+        Elements of a row, without padding.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums.
+
+    Raises
+    ------
+    TypeError
+        If an operand is not an array of uint64.
+    ValueError
+        If the shapes do not fit K, a padding bit is set, or K (2^k - 1) (2^l - 1) reaches 2^31.
+
+    Source
+    ------
+    Section 3: k-bit by l-bit products take k l runs of the binary kernel (reading L3).
+    """
+    _check_planes(a, b, K)
+    highest = 2 ** len(a) - 1
+    total = np.zeros((a.shape[1], b.shape[1]), np.int32)
+    for j, right in enumerate(b):
+        # One call takes all k planes of the left side.
+        total += np.int32(2**j) * planes_matmul(a, right, K, -highest, highest, 2)
+    return total
+
+
+def fixed_matmul_reference(
+    a: NDArray[np.uint64], b: NDArray[np.uint64], K: int
+) -> NDArray[np.int32]:
+    """Multiply integers in two's complement by AND and popcount: the twin of `fixed_matmul`.
+
+    Parameters
+    ----------
+    a : array of uint64, shape (k, M, ceil(K / 64))
+        Bit planes of the left integers in two's complement, least significant first.
+    b : array of uint64, shape (l, N, ceil(K / 64))
+        Bit planes of the right integers.
+    K : int
+        Elements of a row.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums.
+
+    Source
+    ------
+    Section 3, products of L1 by planes.
+    """
+    total = np.zeros((a.shape[1], b.shape[1]), np.int64)
+    for i, left in enumerate(a):
+        for j, right in enumerate(b):
+            sign = -1 if (i == len(a) - 1) != (j == len(b) - 1) else 1
+            both = popcount(left[:, None] & right[None]).sum(axis=2).astype(np.int64)
+            total += sign * 2 ** (i + j) * both
+    return total.astype(np.int32)
+
+
+@njit(parallel=True, cache=True)
+def _fixed_kernel(a, b, out):  # type: ignore[no-untyped-def]
+    k, M, W = a.shape
+    l, N = b.shape[0], b.shape[1]
+    for m in prange(M):
+        for n in range(N):
+            total = np.int64(0)
+            for i in range(k):
+                for j in range(l):
+                    count = np.uint64(0)
+                    for w in range(W):
+                        count += popcount(a[i, m, w] & b[j, n, w])
+                    term = np.int64(count) << np.int64(i + j)
+                    total += -term if (i == k - 1) != (j == l - 1) else term
+            out[m, n] = np.int32(total)
+
+
+def fixed_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArray[np.int32]:
+    """Multiply integers in two's complement, exactly: AND and popcount of each pair of planes.
+
+    A k-bit integer is -2^(k-1) B_{k-1} + sum_{a < k-1} 2^a B_a, the form of LinearQuant's reading
+    L1, so
+
+    out[m, n] = sum_{a, b} +-2^(a + b) popcount(B_a[m] AND B_b[n])
+
+    with minus where exactly one of a and b is the sign plane.
+
+    Parameters
+    ----------
+    a : array of uint64, shape (k, M, ceil(K / 64))
+        Bit planes of the left integers in two's complement, least significant first
+        (`to_fixed_planes`).
+    b : array of uint64, shape (l, N, ceil(K / 64))
+        Bit planes of the right integers.
+    K : int
+        Elements of a row, without padding.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums.
+
+    Raises
+    ------
+    TypeError
+        If an operand is not an array of uint64.
+    ValueError
+        If the shapes do not fit K, a padding bit is set, or K 2^(k-1) 2^(l-1) reaches 2^31.
+
+    Source
+    ------
+    Section 3: products of fixed-point numbers by bit planes (reading L1).
+    """
+    _check_planes(a, b, K)
+    out = np.empty((a.shape[1], b.shape[1]), np.int32)
+    _fixed_kernel(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
+    return out
+
+
+def to_fixed_planes(codes: ArrayLike, bits: int) -> NDArray[np.uint64]:
+    """Split signed integers into the bit planes of their two's complement.
+
+    code = -2^(k-1) B_{k-1} + sum_{a < k-1} 2^a B_a
+
+    Parameters
+    ----------
+    codes : array of numbers, shape (..., K)
+        Whole numbers from -2^(bits - 1) to 2^(bits - 1) - 1.
+    bits : int
+        Number of planes, from 2 to 16.
+
+    Returns
+    -------
+    array of uint64, shape (bits, ..., ceil(K / 64))
+        Planes, least significant first; each is packed as `bits.words` describes.
+
+    Raises
+    ------
+    TypeError
+        If `codes` holds no numbers.
+    ValueError
+        If a code is no whole number of that range.
+
+    Source
+    ------
+    Section 2.6 (two's complement), for any number of bits.
+    """
+    half = 2 ** (bits - 1)
+    planes = to_planes(codes, -half, half - 1, 1)
+    # The level of a code is the code plus 2^(bits - 1): only the top bit differs.
+    planes[-1] ^= pack_bits_reference(np.ones(np.shape(codes)[-1], np.bool_))
+    return planes
+
+
+def _check_planes(a: Any, b: Any, K: int) -> None:
+    check_words("a", a, K, ndim=3)
+    check_words("b", b, K, ndim=3)
+    largest = K * (2 ** len(a) - 1) * (2 ** len(b) - 1)
+    if largest >= INT32_END:
+        raise ValueError(
+            f"K: sums up to K (2^{len(a)} - 1) (2^{len(b)} - 1) = {largest} do not fit in int32"
+        )
+
+
+def grid_offset(low: int, high: int, step: int) -> int:
+    """Twice the offset of a grid's codes from their planes' signs: 2 low + step (2^P - 1).
+
+    code = (step sum_b 2^b beta_b + grid_offset) / 2; 0 for grids that are centred and full, as
+    Sign's and LinearQuant L3's.
+
+    Parameters
+    ----------
+    low, high, step : int
+        The grid low, low + step, ..., high.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `plane_count`.
+
+    Source
+    ------
+    Eq. (7), for any grid of integers.
+    """
+    return 2 * low + step * (2 ** plane_count(low, high, step) - 1)
+
+
+def join_planes(
+    products: Sequence[NDArray[np.int32]],
+    row_sums: NDArray[np.int32] | None,
+    low: int,
+    high: int,
+    step: int,
+) -> NDArray[np.int32]:
+    """Product with weights of a grid, from the products with the signs of their bit planes.
+
+    out = (step sum_b 2^b products[b] + (2 low + step (2^P - 1)) row_sums) / 2
+
+    Parameters
+    ----------
+    products : sequence of P arrays of int32, shape (..., N)
+        sum_k x_k beta_b[n, k] for each plane b of the weights, least significant first.
+    row_sums : array of int32, shape (..., 1), or None
+        sum_k x_k; not needed where `grid_offset` is 0.
+    low, high, step : int
+        The grid of the weights.
+
+    Returns
+    -------
+    array of int32, shape (..., N)
+        Exact sums, if they fit.
+
+    Raises
+    ------
+    ValueError
+        If the number of products does not fit the grid, or `row_sums` is missing.
+
+    Source
+    ------
+    Section 3, products by planes of both factors, for any grid of integers.
+    """
+    offset = grid_offset(low, high, step)
+    if len(products) != plane_count(low, high, step):
+        raise ValueError(
+            f"products: expected {plane_count(low, high, step)} for the grid {low}, {low + step}, "
+            f"..., {high}, got {len(products)}"
+        )
+    total = np.zeros(products[0].shape, np.int64)
+    for b, product in enumerate(products):
+        total += np.int64(step * 2**b) * product
+    if offset:
+        if row_sums is None:
+            raise ValueError("row_sums: needed for a grid with an offset, got None")
+        total += np.int64(offset) * row_sums
+    return (total // 2).astype(np.int32)

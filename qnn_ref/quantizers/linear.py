@@ -1,0 +1,244 @@
+r"""LinearQuant: k bits on a grid of equal steps (section 3).
+
+The paper prints :math:`\mathrm{Clip}(\mathrm{round}(x / \text{bitwidth}) \cdot \text{bitwidth},
+minV, maxV)`. Read literally, the bit width is the step; the formula's origin divides by a *step*.
+Three readings are offered by name:
+
+- **L3** (default): :math:`2^k` levels from -H to H, both ends included, no zero. Its bit planes are
+  signs, so k runs of the XNOR kernel compute with it, and one bit of it is `Sign`.
+- **L1**: fixed point, the literal formula with a step, by default :math:`2^{-(k-1)}`. It has a
+  zero, and its top level 1 is missing: :math:`2^k + 1` levels do not fit in k bits.
+- **L5**: :math:`2^k` levels from 0 to the upper end, for unsigned values.
+
+Ties go up, floor(z + 1/2), in all of them: only so is L3 with one bit equal to Sign at 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation
+
+Array = NDArray[Any]
+
+READINGS = ("L1", "L3", "L5")
+LARGEST_BITS = 16
+"""Codes of more bits would be no whole numbers in float32 after a product."""
+
+
+def round_half_up_reference(x: Array, step: float, offset: float, low: float, high: float) -> Array:
+    r"""Nearest whole multiple of a step, in NumPy: the twin of `round_half_up`.
+
+    Parameters
+    ----------
+    x : array, any shape
+    step, offset : float
+    low, high : float
+        The smallest and the largest result.
+
+    Returns
+    -------
+    array, the shape and dtype of `x`
+
+    Source
+    ------
+    Section 3, the rounding of LinearQuant.
+    """
+    kind = x.dtype.type
+    whole = np.floor_divide(x, kind(step))
+    if offset:
+        rest = x - whole * kind(step)
+        whole += rest >= kind(step) * kind(offset)
+    return np.clip(whole, kind(low), kind(high)) + kind(0)  # no -0.0 among the codes
+
+
+@njit(cache=True)
+def _round_half_up(x, step, offset, low, high, out):  # type: ignore[no-untyped-def]
+    for i in range(x.size):
+        whole = x[i] // step
+        if offset > 0 and x[i] - whole * step >= step * offset:
+            whole += x.dtype.type(1)
+        out[i] = min(max(whole, low), high) + x.dtype.type(0)
+
+
+def round_half_up(x: Array, step: float, offset: float, low: float, high: float) -> Array:
+    r"""Whole multiples of a step: :math:`\mathrm{clip}(\lfloor x / \mathrm{step} + o' \rfloor)`.
+
+    The offset is the fraction of a step from which on a number is rounded up: 1/2 for the nearest
+    multiple with ties up, 0 for the multiple below. The division is the exact floor division, and
+    the remainder is compared, so that no sum like 0.49999997 + 0.5 is rounded to 1 on the way.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float32 or float64, without NaN.
+    step, offset : float
+    low, high : float
+        The smallest and the largest result.
+
+    Returns
+    -------
+    array, the shape and dtype of `x`
+        Whole numbers.
+
+    Source
+    ------
+    Section 3, the rounding of LinearQuant.
+    """
+    kind = x.dtype.type
+    out = np.empty(x.shape, x.dtype)
+    numbers = kind(step), kind(offset), kind(low), kind(high)
+    _round_half_up(np.ascontiguousarray(x).reshape(-1), *numbers, out.reshape(-1))
+    return out
+
+
+def clip_backward(dy: Array, x: Array, low: float, high: float) -> Array:
+    r"""Gradient of clip(x, low, high): :math:`\delta_x = \delta_y\,1[low \le x \le high]`.
+
+    Parameters
+    ----------
+    dy : array, any shape
+    x : array, the shape of `dy`
+    low, high : float
+        Both belong to the inside.
+
+    Returns
+    -------
+    array, the shape of `x`
+
+    Source
+    ------
+    Eq. (4) for a range [minV, maxV].
+    """
+    return dy * ((x >= low) & (x <= high))
+
+
+@dataclass(frozen=True)
+class LinearQuant(Quantizer):
+    r"""k bits on a grid of equal steps; readings L1, L3, L5 of the paper's formula.
+
+    With n = 2^k - 1, H = `high`, and floor(z + 1/2) as rounding:
+
+    ============== =====================================================================
+    L3             -H + 2H/n round(n (clip(x, -H, H) + H) / 2H): codes -n, -n + 2, ..., n,
+                   scale H/n
+    L1             clip(round(x / step) step, low, high): codes round(x / step), scale step;
+                   by default the step is H 2^-(k-1), and the top level H is missing
+    L5             round(n clip(x, 0, H) / H) H/n: codes 0, 1, ..., n, scale H/n
+    levels         at most 2^k
+    at 0 and -0.0  L3: the smallest level above 0 (+1 for one bit); L1, L5: 0
+    ties           up
+    at +-inf       the last level
+    at NaN         ValueError
+    surrogate      clip(x, saturation low, saturation high)
+    at the bound   the gradient passes: inclusive, for L1 at `high` too
+    ============== =====================================================================
+
+    Parameters
+    ----------
+    bits : int
+        From 1 (L1: from 2) to 16.
+    low : float, optional
+        Lower end; -high by default (0 for L5). L3 needs -high, L5 needs 0.
+    high : float
+        Upper end.
+    reading : {"L3", "L1", "L5"}
+    step : float, optional
+        L1 only: the step, instead of the one that the bits give.
+    saturation : float
+        Widens the surrogate's range (the paper's relaxed boundary); forward does not change.
+
+    Examples
+    --------
+    >>> LinearQuant(2).encode(np.array([-3.0, -0.5, 0.0, 0.9]))
+    (array([-3., -1.,  1.,  3.]), 0.3333333333333333)
+
+    Source
+    ------
+    Section 3, LinearQuant (equation 8 or 9, the number is uncertain); gradient eq. (4). L1 is
+    Miyashita et al.'s formula made signed, L5 is DoReFa's. Which reading the paper's tables used
+    is not known.
+    """
+
+    bits: int
+    low: float | None = None
+    high: float = 1.0
+    reading: str = "L3"
+    step: float | None = None
+    saturation: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_saturation(self.saturation)
+        if self.reading not in READINGS:
+            expected = ", ".join(READINGS)
+            raise ValueError(f"reading: expected one of {expected}, got {self.reading!r}")
+        least = 2 if self.reading == "L1" else 1
+        if not isinstance(self.bits, int | np.integer) or not least <= self.bits <= LARGEST_BITS:
+            why = ": with one bit its levels would be -1 and 0; L3 is Sign" if least == 2 else ""
+            raise ValueError(
+                f"bits: expected a whole number from {least} to {LARGEST_BITS} for "
+                f"{self.reading}, got {self.bits!r}{why}"
+            )
+        if self.low is None:
+            object.__setattr__(self, "low", 0.0 if self.reading == "L5" else -self.high)
+        if not (math.isfinite(self._low) and math.isfinite(self.high) and self._low < self.high):
+            raise ValueError(f"low: expected less than high = {self.high}, got {self.low}")
+        fixed = {"L3": -self.high, "L5": 0.0}.get(self.reading, self._low)
+        if self._low != fixed:
+            raise ValueError(
+                f"low: {self.reading} needs {fixed:g} for high = {self.high:g}, got {self.low:g}; "
+                "L1 takes any range"
+            )
+        if self.step is not None:
+            self._check_step(self.step)
+
+    @property
+    def _low(self) -> float:
+        assert self.low is not None
+        return self.low
+
+    def _check_step(self, step: float) -> None:
+        if self.reading != "L1":
+            raise ValueError(f"step: only L1 takes a step, got {step} for {self.reading}")
+        if not 0 < step < math.inf:
+            raise ValueError(f"step: expected a finite number above 0, got {step}")
+        levels = math.floor(self.high / step) - math.ceil(self._low / step) + 1
+        if levels > 2**self.bits:
+            raise ValueError(
+                f"step: {levels} levels from {self.low:g} to {self.high:g} in steps of {step:g} "
+                f"do not fit in {self.bits} bits"
+            )
+
+    @property
+    def encoding(self) -> Encoding:
+        n = 2**self.bits - 1
+        if self.reading == "L3":
+            return Encoding(self.high / n, -n, n, 2)
+        if self.reading == "L5":
+            return Encoding(self.high / n, 0, n, 1)
+        step = self.step or (self.high - self._low) / 2**self.bits
+        first = math.ceil(self._low / step)
+        return Encoding(step, first, min(math.floor(self.high / step), first + n), 1)
+
+    def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
+        x = as_real(x)
+        grid = self.encoding
+        inside = np.clip(x, x.dtype.type(self._low), x.dtype.type(self.high))
+        if self.reading != "L3":
+            return round_half_up(inside, grid.scale, 0.5, grid.low, grid.high), grid.scale
+        # The code between 2 j scale and 2 (j + 1) scale is 2 j + 1: a floor, exact at 0.
+        n = grid.high
+        below = round_half_up(inside, 2 * grid.scale, 0, -(n + 1) / 2, (n - 1) / 2)
+        return 2 * below + 1, grid.scale
+
+    def surrogate(self, x: Array) -> Array:
+        return np.clip(x, self.saturation * self._low, self.saturation * self.high)
+
+    def backward(self, dy: Array, x: Array) -> Array:
+        return clip_backward(dy, x, self.saturation * self._low, self.saturation * self.high)

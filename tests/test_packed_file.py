@@ -1,0 +1,327 @@
+"""The file of a packed network is whole, or refused by name."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from qnn_ref import PackedNetwork, Sequential, pack
+from qnn_ref.checkpoints import FileError, save_arrays
+from qnn_ref.layers import (
+    AveragePool2D,
+    BatchNorm,
+    Branches,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    Pixels,
+    Quantize,
+)
+from qnn_ref.packed.file import KIND, VERSION, read_stages, write_stages
+from qnn_ref.packed.images import Join
+from qnn_ref.packed.stages import STAGES
+from tests.test_packed_network import random_network
+
+JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
+IMAGE = (5, 6, 2)
+
+
+def conv(units, kernel=1, **geometry):
+    return [Conv2D(units, kernel, **geometry), BatchNorm(), Quantize()]
+
+
+def convolutional_network():
+    """Most kinds of steps; places in the file: see the comments."""
+    rng = np.random.default_rng(0)
+    first = [Conv2D(65, 3, padding=1), MaxPool2D(3, 2, 1), BatchNorm(), Quantize()]
+    paths = (
+        [],
+        conv(5),  # 3/1: XnorConv, Threshold
+        [AveragePool2D(3, 1, 1), *conv(3, 2, padding=(1, 0), stride=(2, 1))],
+        [Branches([], [MaxPool2D(1)])],  # 3/3: Join of nothing and of a MaxPool
+    )
+    paths[2][1] = Conv2D(3, 3, padding=1, one_padding=True)  # 3/2: SumPool, IntegersConv, Threshold
+    layers = [
+        *(Pixels(), *first),  # PixelsConv, Threshold, MaxPool
+        Branches(*paths),  # 3: Join
+        *conv(64),  # 4: XnorConv, Threshold
+        *(AveragePool2D(2), Flatten(), Dense(3, bias=True), BatchNorm()),
+        # 6: SumPool, FlattenIntegers, IntegersDense, Scores
+    ]
+    network = Sequential(layers, IMAGE, rng)
+    for name, parameter in network.parameters().items():
+        if name.endswith(("gain", "shift", "bias")):
+            parameter.assign(rng.normal(size=parameter.shape))
+    return network
+
+
+def flat_network():
+    """The kinds that are left."""
+    layers = [Pixels(), *conv(5), Flatten(), Dense(7), BatchNorm(), Quantize(), Dense(3)]
+    return Sequential(layers, IMAGE, np.random.default_rng(0))
+
+
+def images_of(shape, count=5):
+    return np.random.default_rng(1).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def walk(stages):
+    for stage in stages:
+        yield stage
+        if isinstance(stage, Join):
+            for path in stage.paths:
+                yield from walk(path)
+
+
+def test_every_kind_of_step_comes_back_as_it_was(tmp_path):
+    kinds, path = set(), tmp_path / "network.qnn"
+    networks = convolutional_network(), flat_network(), random_network(np.random.default_rng(3))
+    for network in networks:
+        packed, images = pack(network), images_of(network.input_shape)
+        packed.save(path)
+        loaded = PackedNetwork.load(path)
+        assert loaded.input_shape == network.input_shape
+        np.testing.assert_array_equal(loaded.scores(images), network.scores(images))
+        assert loaded.nbytes == packed.nbytes == sum(a.nbytes for a in arrays_of(packed).values())
+        for one, other in zip(walk(loaded.stages), walk(packed.stages), strict=True):
+            kinds.add(type(one).__name__)
+            assert type(one) is type(other)
+            assert one.settings() == other.settings()
+            for name, array in one.arrays().items():
+                expected = other.arrays()[name]
+                assert (array.dtype, array.shape) == (expected.dtype, expected.shape)
+                np.testing.assert_array_equal(array, expected)
+    ours = {n for n, kind in STAGES.items() if kind.__module__.endswith((".stages", ".images"))}
+    assert kinds == ours
+
+
+def arrays_of(packed):
+    return {f"{i}/{n}": a for i, s in enumerate(packed.stages) for n, a in s.arrays().items()}
+
+
+@pytest.mark.parametrize("make", ["dense", "convolution"])
+def test_file_holds_one_bit_a_weight(tmp_path, make):
+    rng, path = np.random.default_rng(4), tmp_path / "network.qnn"
+    if make == "dense":
+        network = random_network(rng, (8, 8, 1), (512, 512))
+    else:
+        layers = [Pixels(), *conv(64), *conv(256, 3), *conv(128, 3), Flatten(), Dense(3)]
+        network = Sequential(layers, (6, 6, 1), rng)
+    pack(network).save(path)
+    weights = sum(p.size for p in network.parameters().values() if p.quantizer)
+    assert weights / 8 < path.stat().st_size < weights / 8 + 16_000
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_every_damaged_byte_is_refused_or_harmless(tmp_path, nested):
+    rng = np.random.default_rng(5)
+    if nested:
+        network = convolutional_network()
+    else:
+        network = random_network(rng, (2, 2, 1), (3,), classes=2)
+    images = images_of(network.input_shape, 2)
+    whole, path = tmp_path / "whole.qnn", tmp_path / "damaged.qnn"
+    pack(network).save(whole)
+    content, expected = whole.read_bytes(), network.scores(images)
+    for position in rng.choice(len(content), 250, replace=False):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            scores = PackedNetwork.load(path).scores(images)
+        except FileError:
+            continue
+        np.testing.assert_array_equal(scores, expected)
+    for length in range(0, len(content), 97):
+        path.write_bytes(content[:length])
+        with pytest.raises(FileError, match=r"damaged\.qnn"):
+            PackedNetwork.load(path)
+
+
+def changed_file(tmp_path, network, change):
+    """A file whose checksums are right and whose content is not."""
+    packed = pack(network)
+    stages, arrays = [stage.describe() for stage in packed.stages], arrays_of(packed)
+    header = {"kind": KIND, "version": VERSION, "stages": stages}
+    header["input_shape"] = list(packed.input_shape)
+    change(header, arrays)
+    path = tmp_path / "strange.qnn"
+    save_arrays(path, arrays, header)
+    return path
+
+
+def test_files_of_version_1_are_read(tmp_path):
+    """They hold dense layers only, in the same form."""
+    network = random_network(np.random.default_rng(6))
+    path = changed_file(tmp_path, network, lambda h, a: h.update(version=1))
+    images = images_of((5, 3, 1))
+    np.testing.assert_array_equal(PackedNetwork.load(path).scores(images), network.scores(images))
+
+
+def test_files_without_a_change_are_read(tmp_path):
+    """So what the next tests see is the change."""
+    networks = convolutional_network(), flat_network(), random_network(np.random.default_rng(6))
+    for network in networks:
+        PackedNetwork.load(changed_file(tmp_path, network, lambda h, a: None))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda h, a: h.update(version=3), "version 3; this package reads up to 2"),
+        (lambda h, a: h.update(version="2"), "version 2; this package reads up to 2"),
+        (lambda h, a: h.update(kind="checkpoint"), "another kind"),
+        (lambda h, a: h.update(input_shape=[5, 3, 2]), "damaged"),
+        (lambda h, a: h.update(input_shape=[-5, -3, 1]), "damaged"),
+        (lambda h, a: h.update(input_shape=15.5), "damaged"),
+        (lambda h, a: h.update(stages=[]), "arrays without a step"),
+        (lambda h, a: (h.update(stages=[]), a.clear()), "expected Scores at the end"),
+        (lambda h, a: h.pop("stages"), "damaged"),
+        (lambda h, a: h["stages"].pop(), "Scores at the end|without a step"),
+        (lambda h, a: h["stages"][0].update(kind="Exec"), "damaged"),
+        (lambda h, a: h["stages"][0].update(kind=["XnorDense"]), "damaged"),
+        (lambda h, a: h["stages"][0].update(kind="XnorDense"), "damaged"),
+        (lambda h, a: h["stages"][2].update(kind="PixelsDense"), "damaged"),
+        (lambda h, a: h["stages"][0].update(K=99), "damaged"),
+        (lambda h, a: h["stages"][0].update(code="1"), "damaged"),
+        (lambda h, a: h["stages"][-1].update(dtype="float16"), "dtype: expected float32"),
+        (lambda h, a: h["stages"][-1].update(scale="one"), "damaged"),
+        (lambda h, a: a.pop("1/at"), "damaged"),
+        (lambda h, a: a.update({"1/at": a["1/at"].astype(np.int64)}), "at: expected int32"),
+        (lambda h, a: a.update({"1/at": a["1/at"][:-1]}), "damaged"),
+        (lambda h, a: a.update({"0/words": a["0/words"] | np.uint64(1 << 63)}), "damaged"),
+        (lambda h, a: a.update({"5/gain": a["5/gain"][:-1]}), "bias or batch norm: expected"),
+    ],
+)
+def test_strange_files_are_refused_by_name(tmp_path, change, words):
+    path = changed_file(tmp_path, random_network(np.random.default_rng(6)), change)
+    with pytest.raises(FileError, match=rf"strange\.qnn: .*({words})"):
+        PackedNetwork.load(path)
+
+
+def step(*place, **settings):
+    """A change of the settings of one step; inside a Join, of step i of path p."""
+
+    def change(header, arrays):
+        stage = header["stages"][place[0]]
+        for p, i in zip(place[1::2], place[2::2], strict=True):
+            stage = stage["paths"][p][i]
+        for name, value in settings.items():
+            assert stage[name] != value or name == "kind"
+            stage[name] = value
+
+    return change
+
+
+def array(name, change):
+    return lambda header, arrays: arrays.update({name: change(arrays.get(name))})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (step(0, kind="XnorConv"), "x: expected dtype uint64, got uint8"),
+        (step(4, kind="PixelsConv"), "images: expected an array of uint8"),
+        (step(0, channels=3), "damaged"),
+        (step(0, channels="2"), "damaged"),
+        (step(0, stride=[0, 1]), r"stride: expected one or two whole numbers from 1"),
+        (step(0, stride=[1, -1]), "stride: expected"),
+        (step(0, stride=["1", "1"]), "stride: expected"),
+        (step(0, stride=[1]), "stride: expected"),
+        (step(0, stride=2), "damaged"),
+        (step(0, padding=[-1, 1]), "padding: expected one or two whole numbers from 0"),
+        (step(0, padding=[2, 2]), "IntegersDense: expected 64 inputs, got"),
+        (step(0, one_padding=7), "pad_value: expected 0 or 1"),
+        (step(0, one_padding=None), "damaged"),
+        (step(2, size=[0, 3]), "size: expected one or two whole numbers from 1"),
+        (step(2, stride=[0, 0]), "stride: expected"),
+        (step(2, padding=[0, -1]), "padding: expected"),
+        (step(6, channels=63), r"SumPool: expected 63 channels, got \(3, 3, 64\)"),
+        (step(6, size=[1, 1]), "IntegersDense: expected 64 inputs, got"),
+        (step(8, K=63), "damaged"),
+        (step(8, low=-5), "low|codes|step"),
+        (step(8, step=0), "step"),
+        (step(8, high=-9), "low: expected less than high"),
+        (array("0/words", lambda a: a[:2]), "Threshold: expected 65 channels, got"),
+        (array("0/words", lambda a: a[..., 0]), "damaged"),
+        (array("0/words", lambda a: a.astype(np.int64)), "damaged"),
+        (array("0/words", lambda a: a | np.uint64(4)), "damaged"),
+        (array("2/flip", lambda a: a[:-1]), "flip: expected 65 channels, got 64"),
+        (array("2/flip", lambda a: a.astype(np.uint8)), "flip: expected bool"),
+        (array("2/mask", lambda a: np.zeros(2, np.uint64)), "damaged"),
+        (array("7/at", lambda a: np.zeros(2)), "damaged"),
+        (array("8/words", lambda a: a[0]), "damaged"),
+    ],
+)
+def test_strange_steps_of_convolutions_are_refused_by_name(tmp_path, change, words):
+    path = changed_file(tmp_path, convolutional_network(), change)
+    with pytest.raises(FileError, match=rf"strange\.qnn: .*({words})"):
+        PackedNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (step(3, 1, 0, kind="Exec"), "Exec"),
+        (step(3, 1, 0, kind={}), "damaged"),
+        (step(3, 1, 0, kind="XnorDense"), "damaged"),
+        (step(3, 1, 0, kind="PixelsConv"), "images: expected an array of uint8"),
+        (step(3, 2, 0, kind="MaxPool"), "channels"),
+        (step(3, 3, 0, 1, 0, kind="SumPool"), "channels"),
+        (step(3, 1, 0, channels=64), "damaged"),
+        (
+            step(3, 1, 0, stride=[2, 2]),
+            r"Join: expected equal sizes and channels \[65, 5, 3, 130\]",
+        ),
+        (step(3, 3, 0, 1, 0, stride=[2, 2]), r"Join: expected equal sizes and channels \[65, 65\]"),
+        (step(3, 2, 1, high=8), "damaged"),
+        (step(3, channels=[65, 5, 3, 131]), "Join: expected equal sizes and channels"),
+        (step(3, channels=[65, 5, 3]), "Join: expected equal sizes and channels"),
+        (step(3, channels=203), "damaged"),
+        (step(3, channels=None), "damaged"),
+        (step(3, paths=[]), "arrays without a step"),
+        (step(3, paths=4), "damaged"),
+        (step(3, paths=[[], 5, 3, 130]), "damaged"),
+        (step(3, paths=["", "XnorConv"]), "damaged"),
+        (lambda h, a: h["stages"][3]["paths"].reverse(), "damaged"),
+        (lambda h, a: h["stages"][3]["paths"][1].reverse(), "damaged"),
+        (lambda h, a: h["stages"][3]["paths"][1].pop(), "arrays without a step"),
+        (lambda h, a: h["stages"][3].pop("paths"), "paths"),
+        (lambda h, a: h["stages"][3].pop("channels"), "channels"),
+        (lambda h, a: h["stages"][3].update(code="1"), "code"),
+        (lambda h, a: h["stages"][3]["paths"][1][0].update(code="1"), "code"),
+        (lambda h, a: a.pop("3/1/0/words"), "words"),
+        (lambda h, a: a.pop("3/2/2/at"), "at"),
+        (array("3/1/0/words", lambda a: a[:-1]), "Threshold: expected 5 channels"),
+        (array("3/1/0/words", lambda a: a.astype(np.float64)), "damaged"),
+        (array("3/1/0/words", lambda a: a | np.uint64(1 << 63)), "damaged"),
+        (array("3/2/2/at", lambda a: a.astype(np.int64)), "at: expected int32"),
+        (array("3/0/0/words", lambda a: np.zeros(2, np.uint64)), "arrays without a step"),
+        (array("3/3/0/1/0/words", lambda a: np.zeros(2, np.uint64)), "damaged"),
+        (array("3/3/0/2/0/words", lambda a: np.zeros(2, np.uint64)), "arrays without a step"),
+        (array("3/words", lambda a: np.zeros(2, np.uint64)), "arrays without a step"),
+        (array("11/words", lambda a: np.zeros(2, np.uint64)), "arrays without a step"),
+    ],
+)
+def test_strange_paths_are_refused_by_name(tmp_path, change, words):
+    path = changed_file(tmp_path, convolutional_network(), change)
+    with pytest.raises(FileError, match=rf"strange\.qnn: .*({words})"):
+        PackedNetwork.load(path)
+
+
+@pytest.mark.parametrize("make", [convolutional_network, flat_network], ids=lambda f: f.__name__)
+def test_steps_that_do_not_chain_are_refused(tmp_path, make):
+    """One is missing, or two stand in the wrong order."""
+    path, network = tmp_path / "strange.qnn", make()
+    stages = pack(network).stages
+    orders = [stages[:i] + stages[i + 1 :] for i in range(len(stages))]
+    orders += [
+        [*stages[:i], stages[i + 1], stages[i], *stages[i + 2 :]] for i in range(len(stages) - 1)
+    ]
+    for order in orders:
+        write_stages(path, order, network.input_shape)
+        assert len(read_stages(path)[0]) == len(order)
+        with pytest.raises(FileError, match=r"strange\.qnn: damaged"):
+            PackedNetwork.load(path)

@@ -1,0 +1,244 @@
+"""Each step of a packed convolutional network alone, against the layer that it stands for."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qnn_ref.bits import pack, pack_kernel, unpack
+from qnn_ref.layers import (
+    AveragePool2D,
+    Branches,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    Pixels,
+    Quantize,
+)
+from qnn_ref.packed.images import (
+    FlattenBits,
+    FlattenIntegers,
+    IntegersConv,
+    IntegersDense,
+    Join,
+    MaxPool,
+    PixelsConv,
+    SumPool,
+    XnorConv,
+    repack,
+)
+from qnn_ref.packed.stages import Threshold, stage_of
+from qnn_ref.quantizers import Encoding
+
+LARGEST_IMAGE = 3 if numba.config.DISABLE_JIT else 6
+
+BITS = Encoding(1.0, -1, 1, 2)
+
+# +-1; pixels; codes without a zero, with one, with zero at an end, of one sign.
+GRIDS = [(-1, 1, 2), (-255, 255, 2), (-9, 9, 2), (-9, 9, 1), (0, 4, 1), (5, 20, 5), (-50, -2, 3)]
+
+CHANNELS = st.sampled_from([1, 3, 5, 63, 64, 65, 128, 130])
+FEW = st.sampled_from([1, 3, 5, 64, 65])
+SEEDS = st.integers(0, 2**32 - 1)
+SIDES = st.integers(1, LARGEST_IMAGE)
+
+
+def signs(rng, *shape):
+    return rng.choice(np.array([-1, 1], np.int32), shape)
+
+
+def grid_codes(rng, grid, *shape):
+    low, high, step = grid
+    return (low + step * rng.integers(0, (high - low) // step + 1, shape)).astype(np.int32)
+
+
+def run(stage, x, input_shape):
+    """The output, whose shape is the one that the step promises."""
+    y = stage.run(x)
+    shape = stage.output_shape(input_shape)
+    if y.dtype == np.uint64:
+        y = unpack(y, shape[-1], np.int32)  # also refuses a bit beyond the channels
+    assert y.dtype == np.int32
+    assert y.shape == (len(x), *shape)
+    return y
+
+
+def float_layer(layer, codes, encoding, rng=None):
+    """What the layer gives for codes; float64 holds all of them exactly."""
+    layer.build(codes.shape[1:], rng, encoding, np.float64)
+    return layer.forward(codes.astype(np.float64))
+
+
+def restored(stage):
+    """The step as a file gives it back."""
+    return stage_of(stage.describe(), stage.arrays())
+
+
+@st.composite
+def windows(draw, pool=False):
+    """Image and window that fit: (image, size, stride, padding), two numbers each.
+
+    The border of a pool is less than its window.
+    """
+    size = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    padding = tuple(draw(st.integers(0, k - 1 if pool else 2)) for k in size)
+    least = [max(1, k - 2 * p) for k, p in zip(size, padding, strict=True)]
+    image = tuple(draw(st.integers(n, max(n, LARGEST_IMAGE))) for n in least)
+    return image, size, draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), padding
+
+
+@given(windows(pool=True), CHANNELS, SEEDS)
+def test_max_pool_of_bits_is_the_layer(pool, channels, seed):
+    image, *window = pool
+    x = signs(np.random.default_rng(seed), 2, *image, channels)
+    ours = run(MaxPool(*window), pack(x), (*image, channels))
+    np.testing.assert_array_equal(ours, float_layer(MaxPool2D(*window), x, BITS))
+
+
+@given(windows(pool=True), CHANNELS, SEEDS)
+def test_max_pool_with_turned_thresholds_is_the_sign_of_the_largest_sum(pool, channels, seed):
+    """The largest sum is below a threshold only if all are: AND where the threshold is turned."""
+    image, *window = pool
+    rng = np.random.default_rng(seed)
+    sums = rng.integers(-3, 4, (2, *image, channels)).astype(np.int32)
+    at = rng.integers(-4, 5, channels).astype(np.int32)
+    threshold = Threshold(at, rng.random(channels) < 0.5)
+    pooled = restored(MaxPool(*window, threshold.flip))
+    ours = run(pooled, threshold.run(sums), (*image, channels))
+    largest = float_layer(MaxPool2D(*window), sums, None).astype(np.int32)
+    np.testing.assert_array_equal(ours, run(threshold, largest, largest.shape[1:]))
+
+
+@pytest.mark.parametrize("channels", [1, 63, 64, 65])
+@pytest.mark.parametrize("code", [-1, 1])
+@pytest.mark.parametrize("turned", [False, True])
+def test_outside_the_image_a_max_pool_sees_nothing(code, turned, channels):
+    """All -1 stays all -1, and all +1 stays all +1, in both forms."""
+    x = np.full((1, 2, 2, channels), code, np.int32)
+    for flip in (None, np.full(channels, turned)):
+        stage = MaxPool((3, 3), (1, 1), (1, 1), flip)
+        np.testing.assert_array_equal(run(stage, pack(x), x.shape[1:]), x)
+
+
+@given(windows(pool=True), CHANNELS, st.sampled_from([None, *GRIDS]), SEEDS)
+def test_sum_pool_is_the_codes_of_an_average_pool(pool, channels, grid, seed):
+    image, *window = pool
+    rng, encoding = np.random.default_rng(seed), Encoding(0.5, *(grid or (-1, 1, 2)))
+    codes = grid_codes(rng, grid or (-1, 1, 2), 2, *image, channels)
+    stage, layer = SumPool(*window, channels), AveragePool2D(*window)
+    ours = run(stage, pack(codes) if grid is None else codes, (*image, channels))
+    np.testing.assert_array_equal(ours, float_layer(layer, codes, encoding))
+    promised = layer.output_encoding(encoding)
+    assert promised.low <= ours.min()
+    assert ours.max() <= promised.high
+    assert not np.any((ours - promised.low) % promised.step)
+
+
+@given(SIDES, SIDES, CHANNELS, SEEDS)
+def test_flatten_is_the_layer(height, width, channels, seed):
+    rng = np.random.default_rng(seed)
+    x = signs(rng, 2, height, width, channels)
+    expected = float_layer(Flatten(), x, BITS)
+    ours = run(FlattenBits(channels), pack(x), x.shape[1:])
+    np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_array_equal(run(FlattenIntegers(), x, x.shape[1:]), expected)
+
+
+@given(st.lists(CHANNELS, min_size=1, max_size=4), st.booleans(), SEEDS)
+def test_repack_joins_channels_without_gaps(channels, images, seed):
+    rng = np.random.default_rng(seed)
+    shape = (2, 3, 2) if images else (2,)
+    parts = [signs(rng, *shape, n) for n in channels]
+    joined = repack([pack(part) for part in parts], channels, axis=-1)
+    np.testing.assert_array_equal(joined, pack(np.concatenate(parts, axis=-1)))
+
+
+@given(st.lists(CHANNELS, min_size=1, max_size=3), SIDES, CHANNELS, SEEDS)
+def test_join_is_the_layer(units, side, channels, seed):
+    """Of bits: the input itself, convolutions, and a max pool, in that order."""
+    rng = np.random.default_rng(seed)
+    x = signs(rng, 2, side, side, channels)
+    layers = [Conv2D(n, 3, padding=1) for n in units]
+    branches = Branches([], *([layer, Quantize()] for layer in layers), [MaxPool2D(3, 1, 1)])
+    expected = float_layer(branches, x, BITS, rng)
+    paths = [[], *([as_conv(layer, XnorConv), as_sign(layer.units)] for layer in layers)]
+    paths.append([MaxPool((3, 3), (1, 1), (1, 1))])
+    stage = restored(Join(paths, [channels, *units, channels]))
+    np.testing.assert_array_equal(run(stage, pack(x), x.shape[1:]), expected)
+
+
+def as_sign(units):
+    """Sign of a sum."""
+    return Threshold(np.zeros(units, np.int32), np.zeros(units, np.bool_))
+
+
+def as_conv(layer, kind):
+    place = pack_kernel(layer.weight.codes), layer.input_shape[-1], layer.stride, layer.padding
+    encoding = layer.encoding
+    grid = (encoding.low, encoding.high, encoding.step) if kind is IntegersConv else ()
+    return restored(kind(*place, layer.one_padding, *grid))
+
+
+@pytest.mark.parametrize("bits", [True, False])
+def test_join_of_integers_is_the_layer(bits):
+    rng = np.random.default_rng(0)
+    x = signs(rng, 3, 4, 5, 65) if bits else grid_codes(rng, (-9, 9, 2), 3, 4, 5, 65)
+    encoding = BITS if bits else Encoding(1.0, -9, 9, 2)
+    branches = Branches([AveragePool2D(3, 2, 1)], [AveragePool2D(3, (2, 2), 1)])
+    pool = SumPool((3, 3), (2, 2), (1, 1), 65)
+    stage = restored(Join([[pool], [restored(pool)]], [65, 65]))
+    ours = run(stage, pack(x) if bits else x, x.shape[1:])
+    np.testing.assert_array_equal(ours, float_layer(branches, x, encoding))
+    passed_on = run(Join([[], []], [65, 65]), x, x.shape[1:])
+    np.testing.assert_array_equal(passed_on, np.concatenate([x, x], axis=-1))
+
+
+def test_join_keeps_the_order_of_its_paths():
+    x = pack(np.array([[[[1, 1, -1]]]]))
+    # Weights of +1 on the diagonal alone: the sums are 1, 1, -3, and the threshold is turned.
+    product = XnorConv(pack_kernel(2 * np.eye(3)[None, None] - 1), 3, (1, 1), (0, 0), False)
+    turned = [product, Threshold(np.array([1, 1, 1], np.int32), np.array([True, True, True]))]
+    ours = run(Join([[], turned], [3, 3]), x, (1, 1, 3))
+    assert ours.ravel().tolist() == [1, 1, -1, -1, -1, 1]
+    swapped = run(Join([turned, []], [3, 3]), x, (1, 1, 3))
+    assert swapped.ravel().tolist() == [-1, -1, 1, 1, 1, -1]
+
+
+@given(windows(), FEW, FEW, st.booleans(), st.sampled_from(GRIDS), SEEDS)
+def test_convolutions_of_integers_are_the_layer(window, channels, units, one_padding, grid, seed):
+    """A border holds the code 0, whether the grid has it or not, or the largest code."""
+    image, kernel, stride, padding = window
+    rng, encoding = np.random.default_rng(seed), Encoding(1.0, *grid)
+    codes = grid_codes(rng, grid, 2, *image, channels)
+    layer = Conv2D(units, kernel, stride=stride, padding=padding, one_padding=one_padding)
+    expected = float_layer(layer, codes, encoding, rng)
+    ours = as_conv(layer, IntegersConv)
+    np.testing.assert_array_equal(run(ours, codes, codes.shape[1:]), expected)
+    if grid == (-1, 1, 2):
+        ours = as_conv(layer, XnorConv)
+        np.testing.assert_array_equal(run(ours, pack(codes), codes.shape[1:]), expected)
+    if grid == (-255, 255, 2):
+        ours = as_conv(layer, PixelsConv)
+        pixels = ((codes + 255) // 2).astype(np.uint8)
+        np.testing.assert_array_equal(Pixels().build(codes.shape[1:]).forward(pixels), codes)
+        np.testing.assert_array_equal(run(ours, pixels, codes.shape[1:]), expected)
+
+
+@given(st.integers(1, 200), FEW, st.sampled_from(GRIDS), SEEDS)
+def test_a_dense_product_of_integers_is_the_layer(K, units, grid, seed):
+    rng = np.random.default_rng(seed)
+    codes = grid_codes(rng, grid, 3, K)
+    layer = Dense(units)
+    expected = float_layer(layer, codes, Encoding(1.0, *grid), rng)
+    stage = restored(IntegersDense(pack(layer.weight.codes.T), K, *grid))
+    np.testing.assert_array_equal(run(stage, codes, (K,)), expected)
+
+
+def test_an_integer_off_the_grid_is_refused():
+    stage = IntegersDense(pack(np.ones((1, 3))), 3, -9, 9, 2)
+    with pytest.raises(ValueError, match=r"codes: expected one of -9, -7, \.\.\., 9; got 0"):
+        stage.run(np.array([[1, 0, 3]], np.int32))
