@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from qnn_ref.layers import Auxiliary
+from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, Parameter, Shape
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.quantizers import Quantizer
@@ -105,6 +105,12 @@ class Sequential:
     def auxiliaries(self) -> list[Auxiliary]:
         """Classifiers in the middle, each with a loss of its own in training."""
         return [layer for _, layer in self.walk() if isinstance(layer, Auxiliary)]
+
+    def relax_boundaries(self, saturation: float) -> None:
+        """Widen the bound inside which activations pass the gradient (section 4.3)."""
+        for _, layer in self.walk():
+            if isinstance(layer, Quantize):
+                layer.relax(saturation)
 
     def quantize_gradients(self, quantizer: Quantizer | None) -> None:
         """Quantize the gradient of every product's sums (section 3); None switches it off."""

@@ -273,9 +273,9 @@ def test_strange_steps_of_convolutions_are_refused_by_name(tmp_path, change, wor
         (step(3, 1, 0, channels=64), "damaged"),
         (
             step(3, 1, 0, stride=[2, 2]),
-            r"Join: expected equal sizes and channels \[65, 5, 3, 130\]",
+            r"expected equal sizes and channels \[65, 5, 3, 130\]",
         ),
-        (step(3, 3, 0, 1, 0, stride=[2, 2]), r"Join: expected equal sizes and channels \[65, 65\]"),
+        (step(3, 3, 0, 1, 0, stride=[2, 2]), r"expected equal sizes and channels \[65, 65\]"),
         (step(3, 2, 1, high=8), "damaged"),
         (step(3, channels=[65, 5, 3, 131]), "Join: expected equal sizes and channels"),
         (step(3, channels=[65, 5, 3]), "Join: expected equal sizes and channels"),

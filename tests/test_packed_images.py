@@ -124,6 +124,29 @@ def test_outside_the_image_a_max_pool_sees_nothing(code, turned, channels):
         np.testing.assert_array_equal(run(stage, pack(x), x.shape[1:]), x)
 
 
+@given(windows(pool=True), CHANNELS, st.sampled_from(GRIDS), SEEDS)
+def test_max_pool_of_integers_is_the_layer(pool, channels, grid, seed):
+    image, *window = pool
+    codes = grid_codes(np.random.default_rng(seed), grid, 2, *image, channels)
+    ours = run(restored(MaxPool(*window)), codes, (*image, channels))
+    expected = float_layer(MaxPool2D(*window), codes, Encoding(1.0, *grid))
+    np.testing.assert_array_equal(ours, expected)
+
+
+def test_turned_thresholds_belong_to_bits():
+    stage = MaxPool((1, 1), (1, 1), (0, 0), np.ones(2, np.bool_))
+    with pytest.raises(TypeError, match="MaxPool: expected uint64, got int32"):
+        stage.run(np.zeros((1, 1, 1, 2), np.int32))
+
+
+@pytest.mark.parametrize(
+    "stage", [MaxPool((1, 1), (1, 1), (0, 0)), SumPool((1, 1), (1, 1), (0, 0), 2)]
+)
+def test_pools_of_pixels_are_refused(stage):
+    with pytest.raises(TypeError, match="Pool: expected uint64 or int32, got uint8"):
+        stage.run(np.zeros((1, 1, 1, 2), np.uint8))
+
+
 @given(windows(pool=True), CHANNELS, st.sampled_from([None, *GRIDS]), SEEDS)
 def test_sum_pool_is_the_codes_of_an_average_pool(pool, channels, grid, seed):
     image, *window = pool

@@ -164,9 +164,12 @@ def draw_step(draw, shape):
         return [draw_pool(draw, shape)]
     if step == "average":
         pool = draw_average(draw, shape)
-        joined = [Branches([], [AveragePool2D(1)], [Dropout(0.1)])] if draw(st.booleans()) else []
-        between = shape_after([pool, *joined], shape)
-        return [pool, *joined, *draw_block(draw, between)]
+        whole_numbers = [pool]
+        if draw(st.booleans()):
+            whole_numbers.append(Branches([], [AveragePool2D(1)], [Dropout(0.1)]))
+        if draw(st.booleans()):
+            whole_numbers.append(draw_pool(draw, shape_after(whole_numbers, shape)))
+        return [*whole_numbers, *draw_block(draw, shape_after(whole_numbers, shape))]
     return [Dropout(0.3)] if step == "dropout" else [Auxiliary([Flatten(), Dense(2, None)])]
 
 
@@ -261,15 +264,16 @@ def conv(units, kernel=1, **geometry):
 @pytest.mark.parametrize("average", [AveragePool2D(3, 1, 1), AveragePool2D(2), AveragePool2D(1)])
 def test_sums_of_an_average_pool_may_be_pooled_joined_and_convolved(average, one_padding):
     layers = [
-        *(Pixels(), *conv(5), average, Branches([], [AveragePool2D(1)], [Branches([])])),
+        *(Pixels(), *conv(5), average, MaxPool2D(3, 1, 1)),
+        Branches([], [AveragePool2D(1)], [Branches([])]),
         *(AveragePool2D(2, 1, 1), *conv(65, 2, padding=1, one_padding=one_padding)),
         *(AveragePool2D(2), Flatten(), Dense(4)),
     ]
     packed = packs_exactly(layers, (2, 3, 1))
     kinds = [type(stage).__name__ for stage in packed.stages]
     assert kinds == [
-        *("PixelsConv", "Threshold", "SumPool", "Join", "SumPool", "IntegersConv", "Threshold"),
-        *("SumPool", "FlattenIntegers", "IntegersDense", "Scores"),
+        *("PixelsConv", "Threshold", "SumPool", "MaxPool", "Join", "SumPool", "IntegersConv"),
+        *("Threshold", "SumPool", "FlattenIntegers", "IntegersDense", "Scores"),
     ]
 
 
@@ -387,8 +391,8 @@ def test_a_network_without_pixels_or_scores_is_refused(layers, words):
         ([HardTanh(), *end()], 1, "no packed form here"),
         ([Quantize(), *end()], 1, "expected a Dense or Conv2D layer before it"),
         ([Dense(3), *end()], 1, r"expected a flat input, got \(4, 4, 2\): put Flatten before it"),
-        ([Conv2D(3, weight_quantizer=None), *end()], 1, "expected weights of one bit"),
-        ([Flatten(), Dense(3, None)], 2, "expected weights of one bit"),
+        ([Conv2D(3, weight_quantizer=None), *end()], 1, r"weight_quantizer=Sign\(\)"),
+        ([Flatten(), Dense(3, None)], 2, r"weight_quantizer=Sign\(\)"),
         ([Conv2D(3), Conv2D(3, 1), *end()], 2, "its input is not quantized: a Quantize layer must"),
         ([Conv2D(3), BatchNorm(), *end()], 3, "no packed form between a product and its sign"),
         ([Conv2D(3), AveragePool2D(2), *end()], 2, "between a product and its sign"),
@@ -399,7 +403,6 @@ def test_a_network_without_pixels_or_scores_is_refused(layers, words):
         ([*conv(2), HardTanh(), *end()], 4, "no packed form here"),
         ([*conv(2), BatchNorm(), *end()], 4, "no packed form here"),
         ([*conv(2), Quantize(), *end()], 4, "expected a Dense or Conv2D layer before it"),
-        ([*conv(2), AveragePool2D(2), MaxPool2D(2), *end()], 5, "a max pool of integers"),
         ([*conv(2), AveragePool2D(2), Quantize(), *end()], 5, "a Dense or Conv2D layer before it"),
         (
             [*conv(2), Branches([], [AveragePool2D(1)]), *end()],
@@ -442,7 +445,7 @@ def test_only_one_max_pool_at_two_places_of_a_block(layers):
         ),
         (
             [[], [Conv2D(2, 1, weight_quantizer=None), BatchNorm(), Quantize()]],
-            r"path 1: layer 0 \(Conv2D\): expected weights of one bit",
+            r"path 1: layer 0 \(Conv2D\): expected .*weight_quantizer=Sign\(\)",
         ),
         (
             [[], [Branches([], [], [MaxPool2D(1), HardTanh(), Quantize()])]],

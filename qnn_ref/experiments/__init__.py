@@ -2,6 +2,7 @@
 
 from qnn_ref.experiments.ablation_shift import ABLATION_SHIFT
 from qnn_ref.experiments.alexnet import ALEXNET_BNN
+from qnn_ref.experiments.bits_sweep import BITS_SWEEP
 from qnn_ref.experiments.cifar10 import (
     CIFAR10_SMALL,
     CIFAR10_SMALL_FLOAT,
@@ -13,6 +14,7 @@ from qnn_ref.experiments.cifar10 import (
 from qnn_ref.experiments.digits import DIGITS, DIGITS_FLOAT
 from qnn_ref.experiments.fashion_small import FASHION_SMALL, FASHION_SMALL_FLOAT
 from qnn_ref.experiments.googlenet import GOOGLENET_BNN
+from qnn_ref.experiments.gradient_bits import GRADIENT_BITS
 from qnn_ref.experiments.imagenet import NetworkRecipe
 from qnn_ref.experiments.mnist_small import MNIST_SMALL, MNIST_SMALL_FLOAT
 from qnn_ref.experiments.mnist_theano import MNIST_THEANO, MNIST_THEANO_FLOAT
@@ -23,6 +25,7 @@ from qnn_ref.experiments.mnist_torch import (
     MNIST_TORCH_SMALL_FLOAT,
 )
 from qnn_ref.experiments.recipe import Recipe
+from qnn_ref.experiments.relaxed_boundary import RELAXED_BOUNDARY
 from qnn_ref.experiments.svhn import (
     SVHN_THEANO,
     SVHN_THEANO_FLOAT,
@@ -70,7 +73,9 @@ IMAGE_SHAPES = {
 }
 """Shape of an image of each data set that a recipe uses."""
 
-SWEEPS: dict[str, Sweep] = {sweep.name: sweep for sweep in (ABLATION_SHIFT,)}
+SWEEPS: dict[str, Sweep] = {
+    sweep.name: sweep for sweep in (ABLATION_SHIFT, BITS_SWEEP, GRADIENT_BITS, RELAXED_BOUNDARY)
+}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -30,7 +30,15 @@ from qnn_ref.optimizers import (
     Optimizer,
     ShiftAdaMax,
 )
-from qnn_ref.quantizers import Sign, StochasticSign
+from qnn_ref.quantizers import (
+    DoReFaGradient,
+    LinearGradient,
+    LinearQuant,
+    LogQuant,
+    Quantizer,
+    Sign,
+    StochasticSign,
+)
 
 NORMS = ("batch", "shift-S", "shift-R", "shift-T")
 
@@ -56,6 +64,21 @@ RULES: Mapping[str, Callable[[float], Optimizer]] = MappingProxyType(
         "shift-adamax-torch-ap2": torch_shift_adamax_ap2,
     }
 )
+
+
+GRADIENTS: Mapping[str, Callable[[int], Quantizer]] = MappingProxyType(
+    {
+        "log": lambda bits: LogQuant(bits, exponent=None),
+        "log-stochastic": lambda bits: LogQuant(bits, exponent=None, stochastic=True),
+        "linear": LinearGradient,
+        "dorefa": DoReFaGradient,
+    }
+)
+
+
+def few_bits(bits: int) -> Quantizer:
+    """Sign for one bit, LinearQuant in reading L3 for more."""
+    return Sign() if bits == 1 else LinearQuant(bits)
 
 
 @dataclass(frozen=True)
@@ -102,6 +125,16 @@ class Recipe:
         Value of one unit of the integer pixels 2 p - 255.
     scale_gain_rate : bool
         Whether shift-based gains learn at the Glorot scale of their layer's width.
+    weight_bits, activation_bits : int
+        More than one bit is LinearQuant, reading L3.
+    gradient_bits : int
+        Bits of the gradient of each product's sums; 0 for real numbers.
+    gradient_rule : str
+        "log" (section 3), "log-stochastic", "linear" or "dorefa".
+    retrain_epochs : int
+        Epochs that follow with a relaxed boundary; the learning rate starts again.
+    retrain_saturation : float
+        Bound of the activations' surrogate in these epochs (section 4.3).
     limit : int
         Train on the first so many training images only, and choose by as many validation images:
         to try a long recipe for a few steps. 0 for all, as in the paper.
@@ -129,9 +162,20 @@ class Recipe:
     halve_every: int = 0
     pixel_scale: float = 1 / 255
     scale_gain_rate: bool = False
+    weight_bits: int = 1
+    activation_bits: int = 1
+    gradient_bits: int = 0
+    gradient_rule: str = "log"
+    retrain_epochs: int = 0
+    retrain_saturation: float = 1.0
     limit: int = 0
 
     def __post_init__(self) -> None:
+        if self.gradient_rule not in GRADIENTS:
+            known = ", ".join(GRADIENTS)
+            raise ValueError(f"gradient_rule: expected one of {known}, got {self.gradient_rule!r}")
+        if self.stochastic and self.activation_bits > 1:
+            raise ValueError("stochastic: only activations of one bit are drawn")
         if self.norm not in NORMS:
             raise ValueError(f"norm: expected one of {', '.join(NORMS)}, got {self.norm!r}")
         if self.rule not in RULES:
@@ -147,7 +191,7 @@ class Recipe:
 
     def layers(self, classes: int) -> list[Layer]:
         """Product, max pool, batch norm, sign, dropout; at the end dense and batch norm."""
-        weights = Sign() if self.binary else None
+        weights = few_bits(self.weight_bits) if self.binary else None
         layers: list[Layer] = [Pixels(self.pixel_scale)]
         for channels, pool in self.convolutions:
             layers.append(Conv2D(channels, 3, padding=1, weight_quantizer=weights))
@@ -166,7 +210,7 @@ class Recipe:
         """Sign of a hidden layer, or hard tanh in a float network."""
         if not self.binary:
             return HardTanh()
-        return Quantize(StochasticSign() if self.stochastic else Sign())
+        return Quantize(StochasticSign() if self.stochastic else few_bits(self.activation_bits))
 
     def hidden_norm(self) -> BatchNorm:
         """Batch norm of a hidden layer."""
@@ -178,7 +222,10 @@ class Recipe:
         self, input_shape: tuple[int, ...], classes: int, rng: np.random.Generator
     ) -> Sequential:
         """The network, built and started."""
-        return Sequential(self.layers(classes), input_shape, rng)
+        network = Sequential(self.layers(classes), input_shape, rng)
+        if self.gradient_bits:
+            network.quantize_gradients(GRADIENTS[self.gradient_rule](self.gradient_bits))
+        return network
 
     def optimizer(self) -> Optimizer:
         """A fresh optimizer; the schedule sets its rate."""

@@ -105,18 +105,27 @@ def train_recipe(
         if (folder / "checkpoint.npz").exists():
             load_checkpoint(folder / "checkpoint.npz", run)
         after_epoch = _Keeper(folder)
-    return train(
-        run,
-        training.images,
-        training.labels,
-        (validation.images, validation.labels),
-        loss=squared_hinge,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        schedule=recipe.schedule(),
-        after_epoch=after_epoch,
-        progress=progress,
-    )
+    schedule = recipe.schedule()
+
+    def go_on(last: int, first: int) -> Run:
+        return train(
+            run,
+            training.images,
+            training.labels,
+            (validation.images, validation.labels),
+            loss=squared_hinge,
+            epochs=last,
+            batch_size=recipe.batch_size,
+            schedule=lambda epoch: schedule(epoch - first),
+            after_epoch=after_epoch,
+            progress=progress,
+        )
+
+    go_on(recipe.epochs, 0)
+    if recipe.retrain_epochs:
+        run.network.relax_boundaries(recipe.retrain_saturation)
+        go_on(recipe.epochs + recipe.retrain_epochs, recipe.epochs)
+    return run
 
 
 def load_run(folder: str | os.PathLike[str]) -> tuple[Recipe, Run]:

@@ -89,7 +89,10 @@ def run_sweep(
     todo = {}
     for seed in sweep.seeds:
         for labels, recipe in sweep.cases:
-            row = dict(labels) | {"seed": str(seed), "epochs": str(recipe.epochs)}
+            row = dict(labels) | {
+                "seed": str(seed),
+                "epochs": str(recipe.epochs + recipe.retrain_epochs),
+            }
             todo[_key(row, sweep)] = row, replace(recipe, seed=seed)
     if foreign := done.keys() - todo.keys():
         raise FileError(f"{path}: row {', '.join(min(foreign))} is no run of {sweep.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -84,6 +85,10 @@ class Quantize(Layer):
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding:
         return self.quantizer.encoding
+
+    def relax(self, saturation: float) -> None:
+        """Widen the bound of the surrogate (section 4.3); the forward pass does not change."""
+        self.quantizer = replace(self.quantizer, saturation=saturation)  # type: ignore[type-var]
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
