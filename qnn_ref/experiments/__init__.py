@@ -1,7 +1,7 @@
 """Section 4: the paper's experiments and small versions of them, one recipe a file."""
 
 from qnn_ref.experiments.ablation_shift import ABLATION_SHIFT
-from qnn_ref.experiments.alexnet import ALEXNET_BNN
+from qnn_ref.experiments.alexnet import ALEXNET_BNN, ALEXNET_QNN_1_2, ALEXNET_QNN_1_2_6
 from qnn_ref.experiments.bits_sweep import BITS_SWEEP
 from qnn_ref.experiments.cifar10 import (
     CIFAR10_SMALL,
@@ -13,7 +13,7 @@ from qnn_ref.experiments.cifar10 import (
 )
 from qnn_ref.experiments.digits import DIGITS, DIGITS_FLOAT
 from qnn_ref.experiments.fashion_small import FASHION_SMALL, FASHION_SMALL_FLOAT
-from qnn_ref.experiments.googlenet import GOOGLENET_BNN
+from qnn_ref.experiments.googlenet import GOOGLENET_BNN, GOOGLENET_QNN_4_4, GOOGLENET_QNN_6_6_6
 from qnn_ref.experiments.gradient_bits import GRADIENT_BITS
 from qnn_ref.experiments.imagenet import NetworkRecipe
 from qnn_ref.experiments.mnist_small import MNIST_SMALL, MNIST_SMALL_FLOAT
@@ -62,7 +62,17 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-NETWORKS: dict[str, NetworkRecipe] = {n.name: n for n in (ALEXNET_BNN, GOOGLENET_BNN)}
+NETWORKS: dict[str, NetworkRecipe] = {
+    network.name: network
+    for network in (
+        ALEXNET_BNN,
+        ALEXNET_QNN_1_2,
+        ALEXNET_QNN_1_2_6,
+        GOOGLENET_BNN,
+        GOOGLENET_QNN_4_4,
+        GOOGLENET_QNN_6_6_6,
+    )
+}
 
 IMAGE_SHAPES = {
     "mnist": (28, 28, 1),

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from qnn_ref.layers import Layer
 from qnn_ref.network import Sequential
+from qnn_ref.quantizers import Quantizer, Sign
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,17 @@ class NetworkRecipe:
     about : str
         One line for the list.
     layers : function
-        Gives the layers, from pixels to scores; its first argument is the number of classes.
+        Gives the layers, from pixels to scores, for a number of classes, a weight quantizer and an
+        activation quantizer.
     input_shape : tuple of int
         (height, width, channels) of the images.
     batch_size : int
     drop_every : int
         The learning rate is multiplied by 0.1 after so many epochs.
+    weights, activations : Quantizer
+        One bit by default.
+    gradients : Quantizer, optional
+        Of the gradients of all products' sums; real without it.
     """
 
     name: str
@@ -41,6 +47,9 @@ class NetworkRecipe:
     input_shape: tuple[int, int, int]
     batch_size: int
     drop_every: int
+    weights: Quantizer = Sign()
+    activations: Quantizer = Sign()
+    gradients: Quantizer | None = None
 
     def network(
         self,
@@ -50,7 +59,10 @@ class NetworkRecipe:
         dtype: DTypeLike = np.float32,
     ) -> Sequential:
         """The network, built and started, also for images of another size."""
-        return Sequential(self.layers(classes), input_shape or self.input_shape, rng, dtype)
+        layers = self.layers(classes, self.weights, self.activations)
+        network = Sequential(layers, input_shape or self.input_shape, rng, dtype)
+        network.quantize_gradients(self.gradients)
+        return network
 
     def schedule(self, initial_rate: float) -> Callable[[int], float]:
         """Learning rate by epoch: tenfold less after each `drop_every` epochs."""

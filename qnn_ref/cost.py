@@ -1,0 +1,135 @@
+"""Repeated filters: how many of a binary layer's filters are different (section 5.3).
+
+A binary filter of one input map has kh * kw taps of +-1, so at most 2^(kh kw) forms. A form and its
+negative give the same sums up to the sign.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class UniqueFilters(NamedTuple):
+    """Share of different forms among the 2D filters of a layer, from 0 to 1, counted in three ways.
+
+    Parameters
+    ----------
+    per_layer : float
+        Among all C * N filters.
+    per_map : float
+        Among the N filters of an input map, in the mean over the maps: they see the same windows.
+    per_map_up_to_sign : float
+        The same, with a form and its negative counted as one.
+
+    Source
+    ------
+    Section 5.3; which of the three the paper counts is not certain.
+    """
+
+    per_layer: float
+    per_map: float
+    per_map_up_to_sign: float
+
+
+def filter_forms(codes: Array) -> Array:
+    r"""Number the form of each 2D filter: :math:`\sum_t 2^t\,[\mathrm{codes}_t = +1]`.
+
+    Tap t counts in the order of reading, so form 0 is all -1, and the negative of form f is
+    2^(kh kw) - 1 - f.
+
+    Parameters
+    ----------
+    codes : array (kh, kw, C, N) of +-1
+        Binary weights of N filters on C maps.
+
+    Returns
+    -------
+    array (C, N) of int64
+
+    Raises
+    ------
+    ValueError
+        If there are not four axes, more than 62 taps, or other numbers than +-1.
+
+    Source
+    ------
+    Section 5.3.
+    """
+    codes = np.asarray(codes)
+    if codes.ndim != 4 or codes.shape[0] * codes.shape[1] > 62:
+        raise ValueError(
+            f"codes: expected shape (kh, kw, C, N) with at most 62 taps, got {codes.shape}"
+        )
+    if not np.isin(codes, (-1, 1)).all():
+        raise ValueError("codes: expected +1 and -1 only; latent weights are not binary")
+    kh, kw, *layer = codes.shape
+    taps = codes.reshape(kh * kw, *layer) > 0
+    return np.tensordot(2 ** np.arange(kh * kw), taps, 1)
+
+
+def unique_filters(codes: Array) -> UniqueFilters:
+    """Count the different 2D filters of a layer in three ways.
+
+    Parameters
+    ----------
+    codes : array (kh, kw, C, N) of +-1
+        Binary weights of N filters on C maps; none of the axes is empty.
+
+    Returns
+    -------
+    UniqueFilters
+
+    Raises
+    ------
+    ValueError
+        As `filter_forms`, or if there are no filters.
+
+    Source
+    ------
+    Section 5.3.
+    """
+    forms = filter_forms(codes)
+    if forms.size == 0:
+        raise ValueError(f"codes: expected at least one filter, got shape {np.shape(codes)}")
+    kh, kw = np.shape(codes)[:2]
+    negatives = 2 ** (kh * kw) - 1 - forms
+    up_to_sign = np.minimum(forms, negatives)
+
+    def share(rows: Array) -> float:
+        return float(np.mean([len(np.unique(row)) / len(row) for row in rows]))
+
+    return UniqueFilters(share(forms.reshape(1, -1)), share(forms), share(up_to_sign))
+
+
+def expected_unique_share(filters: int, forms: int) -> float:
+    r"""Share of different forms among random filters: :math:`\frac FN (1 - (1 - \frac1F)^N)`.
+
+    Parameters
+    ----------
+    filters : int
+        Number N of filters, at least 1.
+    forms : int
+        Number F of equally probable forms, at least 1: 512 for 3 x 3, or 256 up to the sign.
+
+    Returns
+    -------
+    float
+        The expectation, a scalar from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If one of them is below 1.
+
+    Source
+    ------
+    Not in the paper: what its shares have to be compared with.
+    """
+    if filters < 1 or forms < 1:
+        raise ValueError(f"filters, forms: expected at least 1 of each, got {filters}, {forms}")
+    return forms / filters * (1 - (1 - 1 / forms) ** filters)
