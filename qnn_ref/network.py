@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, Parameter, Shape
 from qnn_ref.layers.weighted import Weighted
+from qnn_ref.products import PlainProducts
 from qnn_ref.quantizers import Quantizer
 
 Array = NDArray[Any]
@@ -105,6 +106,12 @@ class Sequential:
     def auxiliaries(self) -> list[Auxiliary]:
         """Classifiers in the middle, each with a loss of its own in training."""
         return [layer for _, layer in self.walk() if isinstance(layer, Auxiliary)]
+
+    def use_products(self, products: PlainProducts) -> None:
+        """Let every product of the network be formed by this object; results stay equal."""
+        for _, layer in self.walk():
+            if isinstance(layer, Weighted):
+                layer.products = products
 
     def relax_boundaries(self, saturation: float) -> None:
         """Widen the bound inside which activations pass the gradient (section 4.3)."""

@@ -28,6 +28,7 @@ from qnn_ref.bits.levels import (
 )
 from qnn_ref.bits.lookup import pixels_matmul, pixels_matmul_reference
 from qnn_ref.bits.planes import pack_levels, pixel_planes, planes_matmul, to_planes
+from qnn_ref.bits.powers import powers_matmul, powers_matmul_reference, to_powers
 from qnn_ref.bits.words import pack, pack_bits, pack_thresholds, unpack, words_for
 
 __all__ = [
@@ -53,10 +54,13 @@ __all__ = [
     "planes_conv",
     "planes_conv_reference",
     "planes_matmul",
+    "powers_matmul",
+    "powers_matmul_reference",
     "to_fixed_planes",
     "to_kernel_panels",
     "to_panels",
     "to_planes",
+    "to_powers",
     "unpack",
     "words_for",
     "xnor_conv",

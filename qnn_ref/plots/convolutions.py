@@ -73,14 +73,13 @@ def draw_table(
     for (i, j), number in np.ndenumerate(numbers):
         hatched = outside is not None and bool(outside[i, j])
         black = ink and number == 1 and not hatched
-        face = "black" if black else "white"
-        if marked is not None and marked[i, j]:
+        face = "black" if black else OUTSIDE if hatched else "white"
+        if marked is not None and marked[i, j] and not hatched:
             face = MARK
-        look = {"facecolor": face, "edgecolor": GREY, "linewidth": 0.8}
-        if hatched:
-            look |= {"facecolor": OUTSIDE, "hatch": "//"}
         place = corner[0] + j, corner[1] + i
-        axes.add_patch(Rectangle(place, 1, 1, **look))
+        cell = Rectangle(place, 1, 1, facecolor=face, edgecolor=GREY, linewidth=0.8)
+        cell.set_hatch("//" if hatched else None)
+        axes.add_patch(cell)
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if hatched else None
         text = f"{number:+d}" if ink and number else f"{number:d}"
         colour = "white" if black else "black"

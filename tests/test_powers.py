@@ -1,0 +1,113 @@
+"""Products of powers of two with +-1 by shifts: exact, their twin's, and used in backward."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qnn_ref import products as products_module
+from qnn_ref.bits import pack, powers_matmul, powers_matmul_reference, to_powers
+from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
+from qnn_ref.losses import squared_hinge
+from qnn_ref.network import Sequential
+from qnn_ref.products import PLAIN, ShiftProducts, shift_product
+from qnn_ref.quantizers import LogQuant
+
+
+def powers(rng, shape, octaves):
+    """Zeros and signed powers of two, as Python integers in an object-free int64 array."""
+    codes = 2 ** rng.integers(0, octaves + 1, shape) * rng.choice([-1, 1], shape)
+    return codes * (rng.random(shape) < 0.8)
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(0, 4),
+    st.integers(0, 4),
+    st.integers(0, 40),
+    st.integers(0, 99),
+)
+def test_product_is_its_twin_and_the_integer_product(K, M, N, octaves, seed):
+    rng = np.random.default_rng(seed)
+    codes, signs = powers(rng, (M, K), octaves), rng.choice([-1, 1], (N, K))
+    planes, b = to_powers(codes), pack(signs)
+    out = powers_matmul(*planes, b, K)
+    assert out.dtype == np.int64
+    assert (out == codes @ signs.T).all()
+    assert (out == powers_matmul_reference(*planes, b)).all()
+
+
+def test_largest_powers_of_one_sign_do_not_overflow():
+    codes = np.full((1, 3000), -(2**40))
+    out = powers_matmul(*to_powers(codes), pack(np.ones((1, 3000))), 3000)
+    assert out.item() == -3000 * 2**40
+
+
+@pytest.mark.parametrize("wrong", [3, -6, 0.5, 2.0**41, np.inf])
+def test_what_is_no_power_is_refused(wrong):
+    with pytest.raises(ValueError, match="codes: expected 0 or"):
+        to_powers(np.array([[1.0, wrong]]))
+
+
+def test_operands_that_do_not_fit_are_refused():
+    signs, planes = to_powers(np.array([[1, -2, 0]]))
+    with pytest.raises(ValueError, match="powers: expected shape"):
+        powers_matmul(signs, np.concatenate([planes, planes], axis=1), pack(np.ones((2, 3))), 3)
+    with pytest.raises(ValueError, match="b: "):
+        powers_matmul(signs, planes, pack(np.ones((2, 70))), 3)
+    with pytest.raises(TypeError, match="signs: "):
+        powers_matmul(signs.astype(np.int64), planes, pack(np.ones((2, 3))), 3)
+
+
+@given(st.integers(1, 9), st.integers(1, 130), st.integers(0, 99), st.booleans())
+def test_shift_product_equals_the_float_product_of_the_quantized_operands(M, K, seed, single):
+    rng = np.random.default_rng(seed)
+    g = rng.normal(size=(M, K)) * np.exp(rng.normal(scale=3, size=(M, K)))
+    q = LogQuant(6, exponent=None).quantize(g.astype(np.float32) if single else g)
+    signs = rng.choice([-1, 1], (5, K)).astype(q.dtype)
+    product = shift_product(q, signs)
+    exact = q.astype(np.float64) @ signs.T.astype(np.float64)
+    assert product.dtype == q.dtype
+    assert (product == exact.astype(q.dtype)).all()
+
+
+def test_other_factors_go_the_plain_way():
+    rng = np.random.default_rng(0)
+    g = LogQuant(4, exponent=None).quantize(rng.normal(size=(3, 8)))
+    assert shift_product(g, rng.normal(size=(2, 8))) is None
+    assert shift_product(rng.normal(size=(3, 8)), np.ones((2, 8))) is None
+    assert shift_product(np.array([[2.0**-30, 2.0**30]]), np.ones((2, 2))) is None
+    assert (shift_product(np.zeros((3, 8)), np.ones((2, 8))) == 0).all()
+    x, w = rng.normal(size=(3, 4)), rng.normal(size=(4, 8))
+    assert (ShiftProducts().input_gradient(g, w) == PLAIN.input_gradient(g, w)).all()
+    assert (ShiftProducts().weight_gradient(x, g) == PLAIN.weight_gradient(x, g)).all()
+
+
+def test_a_network_with_six_bit_gradients_gets_the_same_gradients_by_shifts(monkeypatch):
+    rng = np.random.default_rng(1)
+    layers = [
+        *(Pixels(), Conv2D(6, 3, padding=1), MaxPool2D(), BatchNorm(), Quantize()),
+        *(Conv2D(5, 3), BatchNorm(), Quantize(), Flatten()),
+        *(Dense(7), BatchNorm(), Quantize(), Dense(4), BatchNorm()),
+    ]
+    network = Sequential(layers, (8, 8, 2), rng, np.float64)
+    network.quantize_gradients(LogQuant(6, exponent=None))
+    images, labels = rng.integers(0, 256, (9, 8, 8, 2), dtype=np.uint8), rng.integers(0, 4, 9)
+    gradients, by_shifts = [], []
+
+    def watched(g, signs):
+        by_shifts.append(honest(g, signs))
+        return by_shifts[-1]
+
+    honest = products_module.shift_product
+    monkeypatch.setattr(products_module, "shift_product", watched)
+    for products in (PLAIN, ShiftProducts()):
+        network.use_products(products)
+        _, dscores = squared_hinge(network.forward(images, training=True), labels)
+        network.backward(dscores)
+        gradients.append({n: p.grad.copy() for n, p in network.parameters().items()})
+    # dx and dW of three layers; the first layer's pixels are no signs, and it has no dx.
+    assert [product is not None for product in by_shifts].count(True) == 6
+    plain, shifted = gradients
+    for name, gradient in plain.items():
+        assert np.abs(gradient - shifted[name]).max() <= 1e-13 * np.abs(gradient).max(), name
