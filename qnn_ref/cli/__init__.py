@@ -12,7 +12,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     choose_threads(argv)
-    from qnn_ref.cli import check, data, demo, doctor, evaluate, pack, predict, recipes, train
+    from qnn_ref.cli import (
+        check,
+        data,
+        demo,
+        doctor,
+        equations,
+        evaluate,
+        pack,
+        predict,
+        recipes,
+        train,
+    )
 
     parser = argparse.ArgumentParser(
         prog="qnn-ref",
@@ -21,11 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         "2 wrong use or bad input.",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, recipes, train, evaluate, pack, predict, check, data, doctor):
+    commands = demo, recipes, train, evaluate, pack, predict, check, equations, data, doctor
+    for command in commands:
         command.add(subparsers)
     args = parser.parse_args(argv)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # as in `qnn-ref recipes | head`: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         sys.stderr.write(f"qnn-ref {args.command}: error: {error}\n")
         return 2

@@ -60,7 +60,7 @@ def draw_table(
     Parameters
     ----------
     axes : Axes
-    numbers : array (rows, columns) of int
+    numbers : array (rows, columns) of whole numbers
     corner : tuple of float
         Its left and upper end.
     title : str
@@ -78,10 +78,11 @@ def draw_table(
             face = MARK
         place = corner[0] + j, corner[1] + i
         cell = Rectangle(place, 1, 1, facecolor=face, edgecolor=GREY, linewidth=0.8)
-        cell.set_hatch("//" if hatched else None)
+        if hatched:
+            cell.set_hatch("//")
         axes.add_patch(cell)
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if hatched else None
-        text = f"{number:+d}" if ink and number else f"{number:d}"
+        text = f"{int(number):+d}" if ink and number else f"{int(number)}"
         colour = "white" if black else "black"
         middle = place[0] + 0.5, place[1] + 0.5
         axes.text(*middle, text, ha="center", va="center", fontsize=TEXT, color=colour, bbox=box)
