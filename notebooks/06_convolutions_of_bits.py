@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 
 import qnn_ref
 from qnn_ref import bits, datasets, plots
-from qnn_ref.cost import expected_unique_share, filter_forms, unique_filters
+from qnn_ref.cost import expected_unique_share, filter_forms, form_filters, unique_filters
 from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
 from qnn_ref.layers.conv import add_windows, output_size, pad_images, windows
 from qnn_ref.losses import squared_hinge
@@ -167,11 +167,15 @@ plots.arrays_figure(
 # **Answer.** In a corner only 4 of the 9 taps lie in the image, at an edge 6. So the sums are 4, 6
 # and 9. A border of +1 makes all of them 9; one of -1 gives $4 - 5 = -1$ and $6 - 3 = 3$.
 #
-# Whoever packs the padded image and forgets this gets one of the wrong ones without a warning:
-# Sign(0) is +1, so `pack` makes +1 of the zeros. It is no rarity either. The share of sums that a
-# border changes, for kernel 3, padding 1 and the sizes of the CIFAR-10 network:
+# Whoever packs the image with its zeros gets wrong sums without a warning: Sign(0) is +1, so
+# `pack` makes +1 of them. It is no rarity either. Below, the share of sums that a border changes,
+# for kernel 3, padding 1 and the sizes of the CIFAR-10 network.
 
 # %%
+by_mistake = bits.xnor_conv(
+    bits.pack(padded["border 0"]), bits.pack_kernel(np.ones((3, 3, 1, 1))), 1
+)
+print("zeros packed by mistake, sums:", *np.unique(by_mistake))
 for n in (32, 16, 8):
     inside = windows(pad_images(np.ones((1, n, n, 1)), (1, 1), 0), (3, 3), (1, 1)).min(axis=(3, 4))
     print(f"{n:>2} x {n:<2} pixels: {100 * (inside == 0).mean():.0f} % of the sums")
@@ -189,19 +193,20 @@ for n in (32, 16, 8):
 # The picture shows the kernel at each of the nine places of an image of $3 \times 3$. Hatched taps
 # are outside.
 #
-# **Question.** Work out the two sums in the first row that are still missing from your head: left
-# and middle. What is the sum in the centre, for any kernel?
+# **Question.** What is the sum in the centre, for any kernel? Which other numbers would an image of
+# $32 \times 32$ need?
 
 # %%
 rng = np.random.default_rng(3)
-w = rng.choice([-1, 1], (3, 3, 1, 1))
+w = np.array([[1, -1, -1], [1, 1, -1], [1, 1, -1]]).reshape(3, 3, 1, 1)
 kernel = bits.pack_kernel(w)
 table = bits.outside_sums(kernel, 1, (3, 3), stride=1, padding=1)
 inside = windows(pad_images(np.ones((1, 3, 3, 1)), (1, 1), 0), (3, 3), (1, 1))[0, ..., 0] > 0
 plots.outside_figure(w[..., 0, 0], inside, table[..., 0])
 
 # %% [markdown]
-# **Answer.** Add the hatched numbers. In the centre nothing is outside: 0.
+# **Answer.** 0: nothing is outside. A larger image has the same nine numbers, four for its corners,
+# four for its edges, and 0 for all the rest.
 #
 # Now an image. We convolve its bits with +1 outside, take the table away, and compare with the
 # float layer, which pads with zeros. **Expect** 0.
@@ -216,7 +221,7 @@ print("largest difference:", np.abs(all_taps - table - float_sums).max(), "  (ex
 plots.arrays_figure(
     {
         "all taps": all_taps[0, ..., 0],
-        "- taps outside": table[..., 0],
+        "− taps outside": table[..., 0],
         "= taps inside": float_sums[0, ..., 0],
     }
 )
@@ -233,7 +238,8 @@ plots.arrays_figure(
 # ## 6.4 Bits along the channels
 #
 # One bit a pixel would be a poor use of words. But inside a network a pixel has many channels, and
-# *their* bits go into words. A pixel with 70 channels:
+# *their* bits go into words. Here is a pixel with 70 channels: the thick line ends the first word,
+# the padding bits are hatched.
 
 # %%
 pixel = rng.choice([-1, 1], 70)
@@ -282,14 +288,13 @@ for channels in (1, 3, 63, 64, 65, 128, 200):
 
 # %%
 photo = rng.integers(0, 256, (2, 9, 8, 3), dtype=np.uint8)
-layer = Conv2D(10, 3, padding=1).build((9, 8, 3), rng, Pixels().output_encoding(None))
+layer = Conv2D(10, 3, padding=1).build((9, 8, 3), rng, Pixels(scale=1).output_encoding(None))
 kernel = bits.pack_kernel(layer.weight.codes)
 by_floats = layer.forward(2 * photo.astype(np.float32) - 255)
 by_bytes = bits.pixels_conv(photo, kernel, padding=1)
 by_planes = bits.planes_conv(bits.pixel_planes(photo), kernel, 3, -255, 255, 2, padding=1)
 for name, sums in (("by bytes", by_bytes), ("by planes", by_planes)):
-    error = np.abs(sums * layer.output_scale - by_floats).max()
-    print(f"{name}: largest difference {error}   (expect 0)")
+    print(f"{name}: largest difference {np.abs(sums - by_floats).max()}   (expect 0)")
 
 # %% [markdown]
 # **Answer.** 255, the largest, because its bits are all 1. Taken away is 255 times the table of
@@ -309,7 +314,7 @@ sums = rng.choice([-1.0, 1.0], (1000, 4, 4, 144)).sum(axis=3, keepdims=True)
 pool = MaxPool2D(2).build((4, 4, 1), dtype=np.float64)
 pooled = pool.forward(sums)
 after, before = pool.forward(Sign().quantize(sums)), Sign().quantize(pooled - pooled.mean())
-print(f"share of +1, pool after Sign:  {100 * (after > 0).mean():.0f} %   (expect about 94)")
+print(f"share of +1, pool after Sign:  {100 * (after > 0).mean():.0f} %   (expect 93 to 96)")
 print(f"share of +1, pool before both: {100 * (before > 0).mean():.0f} %   (expect 40 to 60)")
 
 # %% [markdown]
@@ -329,13 +334,15 @@ for name, x in (("sums", sums), ("signs", Sign().quantize(sums))):
     print(f"{name}: {share:.0f} % of the windows have several winners")
 
 # %% [markdown]
-# **Answer.** In a window of four, about one in ten; of signs, in three of four.
+# **Answer.** Of sums, in about one of twelve; of signs, in three of four.
 #
 # Now the packed form. There batch norm and Sign are one comparison (notebook 4), which gives bits
 # at once. Can the pool come after it?
 #
-# **Question.** For a positive gain: the sign of the largest sum, in terms of the signs of all four
-# sums? For a negative gain?
+# Below, the threshold lies between 1 and 3, and the frames are windows.
+#
+# **Question.** For a positive gain: what is the sign of the largest sum, in terms of the signs of
+# all four sums? For a negative gain?
 
 # %%
 norm = BatchNorm().build((2,), dtype=np.float64)
@@ -359,7 +366,7 @@ plots.pool_figure(
             "sums": s,
             "their max": largest[0, ..., c],
             "BN, Sign": sign_of(largest)[0, ..., c],
-            "or: BN, Sign first": signs[0, ..., c],
+            "BN, Sign of all": signs[0, ..., c],
             name: word[c][0, ..., c],
         }
         for c, (sign, name) in enumerate(((">", "OR"), ("<", "AND")))
@@ -394,7 +401,7 @@ print(f"words that differ: {differ} of {packed_pool.size}   (expect 0)")
 # %% [markdown]
 # ## 6.6 A small network
 #
-# Two convolutions and a dense layer, on the first 8,000 images of MNIST, a few seconds long. The
+# Two convolutions and a dense layer, on the first 6,000 images of MNIST, a few seconds long. The
 # first one has a kernel of $5 \times 5$ and stride 2.
 #
 # **Question.** What is the size of the image behind each step? Each bit of the second convolution
@@ -413,8 +420,8 @@ print(network.summary())
 # %%
 run = train(
     Run(network, Adam(1e-2), np.random.default_rng(1)),
-    mnist.train_images[:8_000],
-    mnist.train_labels[:8_000],
+    mnist.train_images[:6_000],
+    mnist.train_labels[:6_000],
     (mnist.train_images[-1_000:], mnist.train_labels[-1_000:]),
     loss=squared_hinge,
     epochs=3,
@@ -442,7 +449,7 @@ print(f"test error {wrong:.1f} %, untrained 90 %")
 # Each map of bits is a picture in black and white. We stop the packed network after its first
 # threshold, in front of the pool, and draw ten of the 32 maps, each under its filter.
 #
-# **Question.** Where is a map black if its filter is black below and white above? What does the map
+# **Question.** A filter is black above and white below. Where is its map black? What does a map
 # show where the image is blank, and what decides that?
 
 # %%
@@ -454,10 +461,11 @@ filters = np.moveaxis(network.layers[1].weight.codes[:, :, 0], -1, 0)
 plots.maps_figure(images[..., 0], filters[:10], maps[..., :10])
 
 # %% [markdown]
-# **Answer.** At edges with ink below and none above, so along the upper side of a stroke. A blank
-# window gives the same sum everywhere, $-255 \sum w$, so the background is one colour, and the
-# threshold decides which. Along the border of the image it can be the other one: there some taps
-# see nothing.
+# **Answer.** Where there is ink above and none below: along the lower side of a stroke. A blank
+# window gives the same sum everywhere, $-255 \sum w$, so the background is of one colour, and the
+# threshold decides which. At the rim of some maps it is the other one: there taps see zeros
+# instead of -255. It is zero padding that you see there, and the packed network draws it
+# correctly.
 
 # %% [markdown]
 # ## 6.7 Repeated filters
@@ -467,7 +475,7 @@ plots.maps_figure(images[..., 0], filters[:10], maps[..., :10])
 # each on average, and equal filters on one map give equal sums: they could be computed once
 # (section 5.3).
 #
-# **Question.** Were the filters random, how often would the most frequent form occur: about 5, 12
+# **Question.** Were the filters random, how often would the most frequent form occur: about 5, 11
 # or 40 times? Which forms do you expect to be frequent in a trained layer?
 
 # %%
@@ -480,21 +488,15 @@ print(f"forms that occur: trained {np.count_nonzero(counts)}, ", end="")
 print(f"random {np.count_nonzero(random_counts)} of 512")
 plots.forms_figure({"trained": counts, "random": random_counts}, forms.size / 512)
 
-
 # %%
-def draw_form(form: np.ndarray) -> np.ndarray:
-    """The 3 x 3 filter with this number."""
-    return np.where(np.asarray(form)[..., None] >> np.arange(9) & 1, 1, -1).reshape(-1, 3, 3)
-
-
 order = np.argsort(-counts, kind="stable")[:32]
-plots.filters_figure(draw_form(order), [str(n) for n in counts[order]])
+plots.filters_figure(form_filters(order, (3, 3)), [str(n) for n in counts[order]])
 
 # %% [markdown]
-# **Answer.** About 12: random counts scatter around 4. The trained layer is a little less even, and
-# the forms that lead are simple ones: all white, all black, one half against the other, a single
-# line. They are blobs and edges. After three epochs this is a mild preference; the figure of the
-# paper shows the filters of a network that was trained for hundreds of epochs.
+# **Answer.** About 11 times: random counts scatter around 4. The trained layer is less even, and
+# the forms that lead are simple ones: all white, all black, one side against the other, and those
+# with a single tap turned. So they look for blobs and edges. After three epochs this is a mild
+# preference.
 #
 # **Three ways to count.** The paper says that in its CIFAR-10 network 42 % of the filters are
 # unique, on average over the layers, where a filter and its negative count as one. Among *which*
@@ -515,21 +517,22 @@ for name, share, chance in zip(names, shares, by_chance, strict=True):
     print(f"{name:<20} trained {100 * share:5.1f} %   random {100 * chance:5.1f} %")
 
 # %%
-print("random filters        per layer    per map    per map, up to sign")
+print(f"{'random filters':<16}" + "".join(f"{name:>21}" for name in names))
 for c, n in ((128, 128), (128, 256), (256, 256), (256, 512), (512, 512)):
     chance = [expected_unique_share(*pair) for pair in ((c * n, 512), (n, 512), (n, 256))]
-    print(f"{c} x {n} filters     " + "".join(f"{100 * share:8.1f} % " for share in chance))
+    print(f"{f'{c} x {n}':<16}" + "".join(f"{100 * share:>19.1f} %" for share in chance))
 
 # %% [markdown]
-# **Answer.** Per map: only filters on one map share their sums. And *per layer* 42 % is
-# impossible: of 16,384 filters at most 512 are different, 3 %, and in the larger layers fewer
-# still. So the paper must count per map. There random filters would have 63 to 89 %, and up to
-# sign 43 to 79 %, less the more filters a map has. 42 % on average is then below chance in most
-# layers, which a preference for some forms explains. In our layer we see a small one. Which of the
-# two counts it was we do not know; who quotes the number should say which one is meant.
+# **Answer.** Per map, with or without the sign: only filters on one map share their sums. And *per
+# layer* 42 % is impossible: of 16,384 filters at most 512 are different, 3 %, and in the larger
+# layers it is less still. So the number can only count per map. There random filters have 63 to 89
+# %, and 43 to 79 % up to the sign, 58 % on average over these five layers. 42 % is below all of
+# them, so the filters of the paper repeat more often than chance has it. In our small layer we see
+# the beginning of that. Which of the two counts it was, we do not know; who quotes the number
+# should say.
 #
 # Does it work? We compute each form, up to sign, once for each map, and put the second convolution
-# together from these sums. **Expect** 0 differences.
+# together from these sums. **Expect** 0 differences, and the third share from above.
 
 # %%
 packed_maps = pool.run(threshold.run(convolution.run(mnist.test_images[:200])))
@@ -539,12 +542,16 @@ sums, products = np.zeros((200, 7, 7, 64), np.int32), 0
 for c in range(32):
     small = np.minimum(forms[c], 511 - forms[c])  # a form or its negative
     unique, index = np.unique(small, return_inverse=True)
-    once = view[..., c] @ draw_form(unique).reshape(-1, 9).T
+    once = view[..., c] @ form_filters(unique, (3, 3)).reshape(-1, 9).T
     sums += np.where(small == forms[c], 1, -1) * once[..., index]
     products += len(unique)
 differ = np.count_nonzero(sums != second.run(packed_maps))
 print(f"{differ} of {sums.size:,} sums differ   (expect 0)")
 print(f"2D filters computed: {products} instead of {forms.size}, {100 * products / 2048:.0f} %")
+
+# %% [markdown]
+# What remains is an addition for each filter and place. So this pays for hardware that computes 2D
+# filters one by one. It does not for our words, where 64 maps share one XOR.
 
 # %% [markdown]
 # ## Summary
@@ -560,17 +567,16 @@ print(f"2D filters computed: {products} instead of {forms.size}, {100 * products
 #
 # ## Exercises
 #
-# 1. For an image of $5 \times 5$, kernel 3, padding 1, the table of 6.3 has 25 places but only nine
-#    different values. Which places share one? How many different values has it with kernel 5 and
-#    padding 2?
+# 1. The table of 6.3 holds nine numbers, however large the image. How many are there with kernel 5
+#    and padding 2? And with kernel 3, padding 1 and stride 2, for images of 32 and of 33 pixels?
 # 2. Put -1 outside instead of +1. How does the formula of 6.3 change? Check it with `bits.pack` of
 #    an image that you padded yourself.
 # 3. Train the network of 6.6 with `one_padding=True` in both convolutions. Does the error change?
-#    And what is the error if you run a network that was trained with zeros as if it had been padded
-#    with ones? (Set `one_padding` of its layers, and compare the scores again.)
+#    And what is the error if you run a network that was trained with zeros as if it had been
+#    padded with ones? (Set `one_padding` of its layers, and compare the scores again.)
 # 4. Turn the order of 6.5 round: put `MaxPool2D` behind `Quantize` and train. What happens to the
 #    error, and to the share of +1 in the maps?
-# 5. Train for 20 epochs (a few minutes). Do the three shares of 6.7 go down?
+# 5. Train for 20 epochs (a minute or two). Do the three shares of 6.7 go down?
 #
 # ## Reading on
 #

@@ -72,6 +72,30 @@ def filter_forms(codes: Array) -> Array:
     return np.tensordot(2 ** np.arange(kh * kw), taps, 1)
 
 
+def form_filters(forms: Array, kernel: tuple[int, int]) -> Array:
+    r"""Give the filters with these numbers: the inverse of `filter_forms`.
+
+    Parameters
+    ----------
+    forms : array (...) of integers
+        From 0 to 2^(kh kw) - 1.
+    kernel : pair of int
+        Height and width.
+
+    Returns
+    -------
+    array (..., kh, kw) of int8
+        +1 and -1.
+
+    Source
+    ------
+    Section 5.3.
+    """
+    kh, kw = kernel
+    taps = np.asarray(forms)[..., None] >> np.arange(kh * kw) & 1
+    return (2 * taps - 1).astype(np.int8).reshape(*np.shape(forms), kh, kw)
+
+
 def unique_filters(codes: Array) -> UniqueFilters:
     """Count the different 2D filters of a layer in three ways.
 

@@ -18,7 +18,10 @@ from qnn_ref.packed import PackedNetwork
 pytestmark = pytest.mark.slow_without_jit
 
 DIGITS = datasets.load("digits")
-COMMANDS = ["demo", "recipes", "train", "evaluate", "pack", "predict", "check", "data", "doctor"]
+COMMANDS = [
+    *("demo", "recipes", "train", "evaluate", "pack", "predict"),
+    *("check", "equations", "data", "doctor"),
+]
 
 
 def call(capsys, *arguments):
@@ -233,3 +236,40 @@ def test_threads_are_chosen_before_numpy_is_loaded_and_never_after(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     cli.choose_threads(["demo"])
     assert not any(name in os.environ for name in names)
+
+
+def test_check_takes_recipes_beside_layers(capsys):
+    code, answer, _ = call(capsys, "check", "Dense", "digits", "--divide", "64")
+    assert code == 0
+    assert answer["passed"]
+    layers = {entry["layer"] for entry in answer["entries"]}
+    assert "Dense (binary)" in layers
+    assert "digits/64: 2.Dense" in layers
+    code, _, error = call(capsys, "check", "digts")
+    assert code == 2
+    assert "unknown digts" in error
+
+
+def test_equations_lists_a_section(capsys):
+    code, answer, _ = call(capsys, "equations", "2.4")
+    assert code == 0
+    assert {"id", "title", "function", "test", "notebook"} <= answer["entries"][0].keys()
+    assert "2.4 Algorithm 2" in [entry["id"] for entry in answer["entries"]]
+    assert answer["missing"] == []
+    assert call(capsys, "equations", "9.9")[0] == 2
+
+
+def test_limit_tries_a_recipe_for_a_few_steps(capsys, tmp_path):
+    run = tmp_path / "run"
+    code, answer, _ = call(
+        capsys, "train", "digits", "--out", run, "--epochs", 1, "--limit", 100, "--seed", 3
+    )
+    assert code == 0
+    assert answer["epochs"] == 1
+    code, evaluated, _ = call(capsys, "evaluate", run)
+    assert code == 0
+    assert evaluated["validation_error"] == answer["validation_error"]
+    assert call(capsys, "train", "digits", "--out", tmp_path / "b", "--limit", 3)[0] == 2
+    code, _, error = call(capsys, "train", "alexnet-bnn", "--out", tmp_path / "c")
+    assert code == 2
+    assert "ImageNet may not be passed on" in error

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from qnn_ref.cost import expected_unique_share, filter_forms, unique_filters
+from qnn_ref.cost import expected_unique_share, filter_forms, form_filters, unique_filters
 
 
 def random_codes(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -31,6 +31,14 @@ def test_taps_are_numbered_in_the_order_of_reading():
 def test_the_negative_form_is_the_complement():
     codes = random_codes((3, 3, 4, 5))
     np.testing.assert_array_equal(filter_forms(codes) + filter_forms(-codes), 511)
+
+
+def test_a_number_gives_its_form_back():
+    codes = random_codes((3, 2, 4, 5))
+    filters = form_filters(filter_forms(codes), (3, 2))
+    assert filters.shape == (4, 5, 3, 2)
+    np.testing.assert_array_equal(np.moveaxis(filters, (2, 3), (0, 1)), codes)
+    assert form_filters(np.int64(5), (2, 2)).tolist() == [[1, -1], [1, -1]]
 
 
 def test_shares_by_hand():

@@ -29,7 +29,7 @@ from qnn_ref.losses import softmax_cross_entropy
 from qnn_ref.network import Sequential
 from qnn_ref.optimizers import Adam, ShiftAdaMax
 from qnn_ref.packed import identical_scores, pack
-from qnn_ref.quantizers import StochasticSign
+from qnn_ref.quantizers import LinearQuant, LogQuant, Sign, StochasticSign
 from qnn_ref.shifts import ap2
 
 TINY = replace(RECIPES["digits"], hidden=(9, 5), epochs=3, validation=50, batch_size=64)
@@ -345,3 +345,73 @@ def test_a_folder_that_cannot_be_made(tmp_path, digits):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot be made"):
         train_recipe(TINY, digits, tmp_path / "file" / "run")
+
+
+def test_bits_of_a_recipe_reach_the_layers(digits):
+    recipe = replace(TINY, weight_bits=2, activation_bits=3, gradient_bits=6, epochs=1, limit=64)
+    run = train_recipe(recipe, digits)
+    dense = [layer for layer in run.network.layers if isinstance(layer, Dense)]
+    assert {layer.weight_quantizer for layer in dense} == {LinearQuant(2)}
+    assert {layer.gradient_quantizer for layer in dense} == {LogQuant(6, exponent=None)}
+    quantize = [layer for layer in run.network.layers if isinstance(layer, Quantize)]
+    assert {layer.quantizer for layer in quantize} == {LinearQuant(3)}
+    network = run.best_network()
+    assert identical_scores(network, pack(network), digits.test_images) == len(digits.test_labels)
+    for wrong in ({"gradient_rule": "exp"}, {"stochastic": True}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            replace(recipe, **wrong)
+
+
+def test_retraining_widens_the_boundary_and_starts_the_rate_again(tmp_path, digits):
+    recipe = replace(TINY, epochs=2, retrain_epochs=2, retrain_saturation=3.0)
+    run = train_recipe(recipe, digits, tmp_path / "run")
+    rates = [entry["learning_rate"] for entry in run.history]
+    assert rates[2:] == rates[:2]
+    assert run.network.layers[4].quantizer.saturation == 3.0
+    plain = train_recipe(replace(recipe, retrain_saturation=1.0), digits)
+    assert [e["loss"] for e in plain.history[:2]] == [e["loss"] for e in run.history[:2]]
+    assert [e["loss"] for e in plain.history[2:]] != [e["loss"] for e in run.history[2:]]
+
+
+def test_a_run_interrupted_while_it_retrains_ends_in_the_same_arrays(tmp_path, digits, monkeypatch):
+    recipe = replace(TINY, epochs=1, retrain_epochs=3, retrain_saturation=3.0)
+    whole = train_recipe(recipe, digits).network.arrays()
+
+    class Stop(Exception):
+        pass
+
+    keeper = runs_module._Keeper.__call__
+
+    def stop(self, run):
+        keeper(self, run)
+        if len(run.history) == 2:
+            raise Stop
+
+    monkeypatch.setattr(runs_module._Keeper, "__call__", stop)
+    with pytest.raises(Stop):
+        train_recipe(recipe, digits, tmp_path / "run")
+    monkeypatch.undo()
+    resumed = train_recipe(recipe, digits, tmp_path / "run", resume=True).network.arrays()
+    assert all((resumed[name] == array).all() for name, array in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "activations", "gradients"),
+    [
+        ("alexnet-bnn", Sign(), Sign(), None),
+        ("alexnet-qnn-1-2", Sign(), LinearQuant(2), None),
+        ("alexnet-qnn-1-2-6", Sign(), LinearQuant(2), LogQuant(6, exponent=None)),
+        ("googlenet-bnn", Sign(), Sign(), None),
+        ("googlenet-qnn-4-4", LinearQuant(4), LinearQuant(4), None),
+        ("googlenet-qnn-6-6-6", LinearQuant(6), LinearQuant(6), LogQuant(6, exponent=None)),
+    ],
+)
+def test_imagenet_recipes_have_the_papers_bits(name, weights, activations, gradients):
+    recipe = NETWORKS[name]
+    assert (recipe.weights, recipe.activations, recipe.gradients) == (
+        weights,
+        activations,
+        gradients,
+    )
+    expected = {"a": (512, 20), "g": (64, 10)}[name[0]]
+    assert (recipe.batch_size, recipe.drop_every) == expected

@@ -166,7 +166,7 @@ def draw_step(draw, shape):
         pool = draw_average(draw, shape)
         whole_numbers = [pool]
         if draw(st.booleans()):
-            whole_numbers.append(Branches([], [AveragePool2D(1)], [Dropout(0.1)]))
+            whole_numbers.append(Branches([AveragePool2D(1)], [MaxPool2D(3, 1, 1)], [Dropout(0.1)]))
         if draw(st.booleans()):
             whole_numbers.append(draw_pool(draw, shape_after(whole_numbers, shape)))
         return [*whole_numbers, *draw_block(draw, shape_after(whole_numbers, shape))]
@@ -265,7 +265,7 @@ def conv(units, kernel=1, **geometry):
 def test_sums_of_an_average_pool_may_be_pooled_joined_and_convolved(average, one_padding):
     layers = [
         *(Pixels(), *conv(5), average, MaxPool2D(3, 1, 1)),
-        Branches([], [AveragePool2D(1)], [Branches([])]),
+        Branches([], [AveragePool2D(1), MaxPool2D(3, 1, 1)], [Branches([])]),
         *(AveragePool2D(2, 1, 1), *conv(65, 2, padding=1, one_padding=one_padding)),
         *(AveragePool2D(2), Flatten(), Dense(4)),
     ]

@@ -130,10 +130,15 @@ def labels(figure: Figure) -> set[str]:
     }
 
 
-def test_every_figure_function_is_drawn_here_or_with_the_shifts():
+def test_every_figure_function_is_drawn_here_or_with_its_subject():
     names = {n.removesuffix("_figure") for n in plots.__all__ if n.endswith("_figure")} - {"new"}
-    shifts = {n.removesuffix("_figure") for n in vars(plots.shifts) if n.endswith("_figure")}
-    assert names - shifts == FIGURES.keys()
+    elsewhere = {
+        n.removesuffix("_figure")
+        for module in (plots.convolutions, plots.shifts)
+        for n in vars(module)
+        if n.endswith("_figure")
+    }
+    assert names - elsewhere == FIGURES.keys()
 
 
 @every_figure

@@ -83,8 +83,8 @@ def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArr
     ------
     Section 3: k-bit by l-bit products take k l runs of the binary kernel (reading L3).
     """
-    _check_planes(a, b, K)
     highest = 2 ** len(a) - 1
+    _check_planes(a, b, K, highest, 2 ** len(b) - 1)
     total = np.zeros((a.shape[1], b.shape[1]), np.int32)
     for j, right in enumerate(b):
         # One call takes all k planes of the left side.
@@ -177,7 +177,7 @@ def fixed_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArra
     ------
     Section 3: products of fixed-point numbers by bit planes (reading L1).
     """
-    _check_planes(a, b, K)
+    _check_planes(a, b, K, 2**len(a) // 2, 2**len(b) // 2)
     out = np.empty((a.shape[1], b.shape[1]), np.int32)
     _fixed_kernel(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
     return out
@@ -218,13 +218,17 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> NDArray[np.uint64]:
     return planes
 
 
-def _check_planes(a: Any, b: Any, K: int) -> None:
+def _check_planes(a: Any, b: Any, K: int, largest_a: int, largest_b: int) -> None:
+    """Refuse words that do not fit K, and sums of K products of the largest integers beyond 2^31."""
     check_words("a", a, K, ndim=3)
     check_words("b", b, K, ndim=3)
-    largest = K * (2 ** len(a) - 1) * (2 ** len(b) - 1)
-    if largest >= INT32_END:
+    for name, planes in (("a", a), ("b", b)):
+        if len(planes) == 0:
+            raise ValueError(f"{name}: expected one bit plane at least, got shape {planes.shape}")
+    if K * largest_a * largest_b >= INT32_END:
         raise ValueError(
-            f"K: sums up to K (2^{len(a)} - 1) (2^{len(b)} - 1) = {largest} do not fit in int32"
+            f"K: sums up to {K} {largest_a} {largest_b} = {K * largest_a * largest_b} do not fit "
+            "in int32"
         )
 
 

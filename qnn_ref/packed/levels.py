@@ -101,7 +101,7 @@ class GridDense(GridProduct):
         self.panels = [to_panels(plane, self.size) for plane in self.planes]
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        fit(self, self.size, input_shape)
+        fit(self, self.size, (int(np.prod(input_shape)),))
         return (self.words.shape[1],)
 
     def run(self, x: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from qnn_ref.plots.style import (
     COLOURS,
@@ -39,6 +40,7 @@ OUTSIDE = "#DDDDDD"
 def new_canvas(columns: float, rows: float, cell: float) -> tuple[Figure, Axes]:
     """Return a figure whose only axes count cells of this size in inches, from the top left."""
     figure = new_figure(cell * columns, cell * rows)
+    figure.set_layout_engine("none")  # the axes fill the figure
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     axes.set_axis_off()
@@ -131,7 +133,7 @@ def windows_figure(
     i, j = divmod(place, wide)
     places = np.arange(count).reshape(-1, wide)
     tall = max(height, count, len(places))
-    figure, axes = new_canvas(width + taps + max(wide, 3) + 5, tall + 1.6, 0.5)
+    figure, axes = new_canvas(width + taps + max(wide, 3) + 5.2, tall + 1.6, 0.5)
     corner = 0.5, 1.2
     inside = np.zeros(padded.shape, bool)
     inside[i * stride[0] : i * stride[0] + kernel[0], j * stride[1] : j * stride[1] + kernel[1]] = 1
@@ -143,14 +145,17 @@ def windows_figure(
     corner = width + 2.5, 1.2
     marked = np.zeros(rows.shape, bool)
     marked[place] = True
-    draw_table(axes, rows, corner, f"all windows as rows: {count} × {taps}", marked=marked)
+    title = f"all windows as rows: {count} × {taps}"
+    every = np.lib.stride_tricks.sliding_window_view(outside, kernel)
+    hatched = every[:: stride[0], :: stride[1]].reshape(rows.shape)
+    draw_table(axes, rows, corner, title, marked=marked, outside=hatched)
     draw_frame(axes, (corner[0], corner[1] + place), taps, 1)
     for row in range(count):
         y = corner[1] + row + 0.5
         axes.text(corner[0] - 0.3, y, str(row), ha="right", va="center", fontsize=TEXT, color=GREY)
 
-    corner = width + taps + 4.2, 1.2
-    draw_table(axes, places, corner, "output", marked=places == place)
+    corner = width + taps + 4.5, 1.2
+    draw_table(axes, places, corner, "place in the output", marked=places == place)
     draw_frame(axes, (corner[0] + j, corner[1] + i), 1, 1)
     return figure
 
@@ -382,5 +387,6 @@ def forms_figure(counts: Mapping[str, Array], mean: float) -> Figure:
     style(axes, "", "form, the most frequent first", "filters of this form")
     axes.set_xlim(0, max(map(len, counts.values())) + 1)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     legend(axes)
     return figure

@@ -30,7 +30,7 @@ class LinearGradient(Quantizer):
     r"""Equal steps up to the largest gradient of the tensor, with a zero.
 
     With n = 2^(k-1) - 1 and M = max abs(x): codes round(n x / M), from -n to n; scale M / n. An
-    all-zero tensor stays zero.
+    all-zero tensor stays zero, and so does one whose scale is below the normal numbers.
 
     Parameters
     ----------
@@ -52,11 +52,13 @@ class LinearGradient(Quantizer):
         largest = float(np.abs(x).max(initial=0))
         if not np.isfinite(largest):
             raise ValueError("x: expected finite numbers, since the range is taken from them")
-        n = 2 ** (self.bits - 1) - 1
+        n = 2 ** (int(self.bits) - 1) - 1  # of a NumPy integer it may wrap
         scale = largest / n
-        if x.dtype.type(scale) == 0:
+        # No step below the normal numbers: the scale would be rounded, to 0 at last.
+        if scale < np.finfo(x.dtype).smallest_normal:
             return np.zeros_like(x), 1.0
-        return round_half_up(x, scale, 0.5, -n, n), scale
+        mantissa, exponent = np.frexp(largest)  # n x might overflow
+        return round_half_up(np.ldexp(x, -exponent), n, mantissa, 0.5, -n, n), scale
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,19 @@ class DoReFaGradient(Quantizer):
     def encode_rows(self, x: Array, noise: Array | None = None) -> tuple[Array, Array]:
         """Codes, and a scale (batch, 1, ...) for each example; without noise it rounds."""
         x = as_real(x)
-        n = 2**self.bits - 1
+        n = 2 ** int(self.bits) - 1
         axes = tuple(range(1, x.ndim))
         largest = np.abs(x).max(axis=axes, keepdims=True, initial=0)
         if not np.isfinite(largest).all():
             raise ValueError("x: expected finite numbers, since the range is taken from them")
-        safe = np.where(largest > 0, largest, 1)
-        levels = n * (x / (2 * safe) + x.dtype.type(0.5))
+        safe = np.where(largest > 0, largest, 1).astype(x.dtype)
+        half = x.dtype.type(0.5)
+        levels = n * (half * (x / safe) + half)
         if noise is not None:
+            if noise.shape != x.shape:
+                raise ValueError(f"noise: expected shape {x.shape}, as x, got {noise.shape}")
             levels = levels + noise.astype(x.dtype)
-        codes = 2 * np.clip(np.floor(levels + x.dtype.type(0.5)), 0, n) - n
+        codes = 2 * np.clip(np.floor(levels + half), 0, n) - n
         return np.where(largest > 0, codes, 0).astype(x.dtype), (safe / n).astype(x.dtype)
 
     def quantize(self, x: Array, noise: Array | None = None) -> Array:

@@ -30,15 +30,22 @@ Array = NDArray[Any]
 READINGS = ("L1", "L3", "L5")
 LARGEST_BITS = 16
 """Codes of more bits would be no whole numbers in float32 after a product."""
+LARGEST_CODE = 2**24
+"""Whole numbers up to it are exact in float32; a range far from 0 has larger codes."""
+FARTHEST = 2.0**60
+"""Ends of a range beyond it, or closer than its inverse, have no scale in float32."""
 
 
-def round_half_up_reference(x: Array, step: float, offset: float, low: float, high: float) -> Array:
+def round_half_up_reference(
+    x: Array, count: int, width: float, offset: float, low: float, high: float
+) -> Array:
     r"""Nearest whole multiple of a step, in NumPy: the twin of `round_half_up`.
 
     Parameters
     ----------
     x : array, any shape
-    step, offset : float
+    count : int
+    width, offset : float
     low, high : float
         The smallest and the largest result.
 
@@ -50,35 +57,45 @@ def round_half_up_reference(x: Array, step: float, offset: float, low: float, hi
     ------
     Section 3, the rounding of LinearQuant.
     """
-    kind = x.dtype.type
-    whole = np.floor_divide(x, kind(step))
+    wide = x.astype(np.float64) * count
+    whole = np.floor_divide(wide, width)
     if offset:
-        rest = x - whole * kind(step)
-        whole += rest >= kind(step) * kind(offset)
-    return np.clip(whole, kind(low), kind(high)) + kind(0)  # no -0.0 among the codes
+        whole = whole + (np.remainder(wide, width) >= width * offset)
+    codes = np.clip(whole, low, high) + 0.0  # no -0.0 among the codes
+    return np.asarray(codes, x.dtype)
 
 
 @njit(cache=True)
-def _round_half_up(x, step, offset, low, high, out):  # type: ignore[no-untyped-def]
+def _round_half_up(x, count, width, offset, low, high, out):  # type: ignore[no-untyped-def]
     for i in range(x.size):
-        whole = x[i] // step
-        if offset > 0 and x[i] - whole * step >= step * offset:
-            whole += x.dtype.type(1)
-        out[i] = min(max(whole, low), high) + x.dtype.type(0)
+        wide = np.float64(x[i]) * count
+        whole = wide // width
+        if offset > 0 and wide % width >= width * offset:
+            whole += 1.0
+        out[i] = min(max(whole, low), high) + 0.0
 
 
-def round_half_up(x: Array, step: float, offset: float, low: float, high: float) -> Array:
-    r"""Whole multiples of a step: :math:`\mathrm{clip}(\lfloor x / \mathrm{step} + o' \rfloor)`.
+def round_half_up(
+    x: Array, count: int, width: float, offset: float, low: float, high: float
+) -> Array:
+    r"""Whole numbers of steps: clip(:math:`\lfloor x\,\mathrm{count} / \mathrm{width} + o' \rfloor`).
 
-    The offset is the fraction of a step from which on a number is rounded up: 1/2 for the nearest
-    multiple with ties up, 0 for the multiple below. The division is the exact floor division, and
-    the remainder is compared, so that no sum like 0.49999997 + 0.5 is rounded to 1 on the way.
+    A `width` holds `count` steps. They are given as two numbers because a step such as 1/3 is no
+    float: with a rounded one the tie at 1/2 would fall to either side. The offset is the fraction
+    of a step from which on a number is rounded up: 1/2 for the nearest multiple with ties up, 0 for
+    the multiple below.
+
+    In float64, x count is exact for float32 numbers; quotient and remainder are those of the exact
+    floor division, and the remainder is compared, so that no sum like 0.49999997 + 0.5 is rounded
+    to 1 on the way.
 
     Parameters
     ----------
     x : array, any shape
-        float32 or float64, without NaN.
-    step, offset : float
+        float32 or float64, finite.
+    count : int
+        Number of steps in a width, up to 2^16.
+    width, offset : float
     low, high : float
         The smallest and the largest result.
 
@@ -91,9 +108,8 @@ def round_half_up(x: Array, step: float, offset: float, low: float, high: float)
     ------
     Section 3, the rounding of LinearQuant.
     """
-    kind = x.dtype.type
     out = np.empty(x.shape, x.dtype)
-    numbers = kind(step), kind(offset), kind(low), kind(high)
+    numbers = map(float, (count, width, offset, low, high))
     _round_half_up(np.ascontiguousarray(x).reshape(-1), *numbers, out.reshape(-1))
     return out
 
@@ -187,8 +203,14 @@ class LinearQuant(Quantizer):
             )
         if self.low is None:
             object.__setattr__(self, "low", 0.0 if self.reading == "L5" else -self.high)
+        object.__setattr__(self, "bits", int(self.bits))  # 2**bits of a NumPy integer may wrap
         if not (math.isfinite(self._low) and math.isfinite(self.high) and self._low < self.high):
             raise ValueError(f"low: expected less than high = {self.high}, got {self.low}")
+        if max(-self._low, self.high) > FARTHEST or self.high - self._low < 1 / FARTHEST:
+            raise ValueError(
+                f"high: expected ends within +-2^60 and 2^-60 apart, got {self._low:g} and "
+                f"{self.high:g}"
+            )
         fixed = {"L3": -self.high, "L5": 0.0}.get(self.reading, self._low)
         if self._low != fixed:
             raise ValueError(
@@ -197,6 +219,11 @@ class LinearQuant(Quantizer):
             )
         if self.step is not None:
             self._check_step(self.step)
+        if self.encoding.largest > LARGEST_CODE:
+            raise ValueError(
+                f"low: codes up to {self.encoding.largest:g} from {self._low:g} to {self.high:g} "
+                "are no whole numbers in float32"
+            )
 
     @property
     def _low(self) -> float:
@@ -209,6 +236,11 @@ class LinearQuant(Quantizer):
         if not 0 < step < math.inf:
             raise ValueError(f"step: expected a finite number above 0, got {step}")
         levels = math.floor(self.high / step) - math.ceil(self._low / step) + 1
+        if levels < 2:
+            raise ValueError(
+                f"step: expected two levels from {self.low:g} to {self.high:g} at least, got "
+                f"{levels} in steps of {step:g}"
+            )
         if levels > 2**self.bits:
             raise ValueError(
                 f"step: {levels} levels from {self.low:g} to {self.high:g} in steps of {step:g} "
@@ -230,15 +262,23 @@ class LinearQuant(Quantizer):
         x = as_real(x)
         grid = self.encoding
         inside = np.clip(x, x.dtype.type(self._low), x.dtype.type(self.high))
-        if self.reading != "L3":
-            return round_half_up(inside, grid.scale, 0.5, grid.low, grid.high), grid.scale
+        n = 2**self.bits - 1
+        if self.reading == "L1":
+            return round_half_up(inside, 1, grid.scale, 0.5, grid.low, grid.high), grid.scale
+        if self.reading == "L5":
+            return round_half_up(inside, n, self.high, 0.5, 0, n), grid.scale
         # The code between 2 j scale and 2 (j + 1) scale is 2 j + 1: a floor, exact at 0.
-        n = grid.high
-        below = round_half_up(inside, 2 * grid.scale, 0, -(n + 1) / 2, (n - 1) / 2)
+        below = round_half_up(inside, n, 2 * self.high, 0, -(n + 1) / 2, (n - 1) / 2)
         return 2 * below + 1, grid.scale
 
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        """Ends of the surrogate; 0 stays 0 for an infinite saturation too."""
+        low = self.saturation * self._low if self._low else 0.0
+        return low, self.saturation * self.high if self.high else 0.0
+
     def surrogate(self, x: Array) -> Array:
-        return np.clip(x, self.saturation * self._low, self.saturation * self.high)
+        return np.clip(x, *self._bounds)
 
     def backward(self, dy: Array, x: Array) -> Array:
-        return clip_backward(dy, x, self.saturation * self._low, self.saturation * self.high)
+        return clip_backward(dy, x, *self._bounds)

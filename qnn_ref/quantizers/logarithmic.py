@@ -63,8 +63,7 @@ def log_codes(x: Array, lowest: int, highest: int) -> Array:
     Section 3, LogQuant with finite exponents.
     """
     end = x.dtype.type(2.0**highest)
-    codes = np.clip(x, -end, end)
-    ap2(codes, out=codes)
+    codes = ap2(np.clip(x, -end, end))
     codes *= codes.dtype.type(2.0**-lowest)
     codes[np.abs(codes) < 1] = 0
     return codes
@@ -125,7 +124,8 @@ class LogQuant(Quantizer):
     exponent : int or None
         The largest exponent E; 0 for values in [-1, 1]. None takes it from the data, as for
         gradients: that of AP2(max abs(x)), or for the stochastic form the next power above, since
-        saturation would bias it. Such a quantizer has no encoding in advance.
+        saturation would bias it; at most the float type's largest. Such a quantizer has no encoding
+        in advance.
     stochastic : bool
         Whether `draw` draws.
     saturation : float
@@ -154,13 +154,23 @@ class LogQuant(Quantizer):
                 f"bits: expected a whole number from 2 to 8, got {self.bits!r}: one bit has no "
                 "room for a sign and a zero"
             )
-        if self.exponent is not None and not -60 <= self.exponent <= 60:
-            raise ValueError(f"exponent: expected -60 to 60, got {self.exponent}")
+        object.__setattr__(self, "bits", int(self.bits))  # 2**bits of a NumPy integer may wrap
+        if self.exponent is None:
+            return
+        # Below 2^-126 the scale would be no normal number of float32.
+        least = max(-60, self.octaves - 126)
+        whole = isinstance(self.exponent, int | np.integer)
+        if not whole or not least <= self.exponent <= 60:
+            raise ValueError(
+                f"exponent: expected a whole number from {least} to 60 for {self.bits} bits, "
+                f"got {self.exponent}"
+            )
+        object.__setattr__(self, "exponent", int(self.exponent))
 
     @property
     def octaves(self) -> int:
         """Exponents below the largest one, R."""
-        return int(2 ** (self.bits - 1)) - 2
+        return 2 ** (self.bits - 1) - 2
 
     @property
     def encoding(self) -> Encoding:
@@ -186,9 +196,8 @@ class LogQuant(Quantizer):
         if not np.isfinite(largest):
             raise ValueError("x: expected finite numbers, since the range is taken from them")
         mantissa, exponent = np.frexp(largest)
-        if self.stochastic:
-            return int(exponent - (mantissa == 0.5))
-        return int(exponent - (mantissa < np.sqrt(0.5)))
+        below = mantissa == 0.5 if self.stochastic else mantissa < np.sqrt(0.5)
+        return min(int(exponent - below), int(np.finfo(x.dtype).maxexp) - 1)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array | None:
         if not self.stochastic:
