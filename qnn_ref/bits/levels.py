@@ -83,8 +83,8 @@ def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArr
     ------
     Section 3: k-bit by l-bit products take k l runs of the binary kernel (reading L3).
     """
+    _check_planes(a, b, K, signed=False)
     highest = 2 ** len(a) - 1
-    _check_planes(a, b, K, highest, 2 ** len(b) - 1)
     total = np.zeros((a.shape[1], b.shape[1]), np.int32)
     for j, right in enumerate(b):
         # One call takes all k planes of the left side.
@@ -177,7 +177,7 @@ def fixed_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArra
     ------
     Section 3: products of fixed-point numbers by bit planes (reading L1).
     """
-    _check_planes(a, b, K, 2**len(a) // 2, 2**len(b) // 2)
+    _check_planes(a, b, K, signed=True)
     out = np.empty((a.shape[1], b.shape[1]), np.int32)
     _fixed_kernel(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
     return out
@@ -205,12 +205,15 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> NDArray[np.uint64]:
     TypeError
         If `codes` holds no numbers.
     ValueError
-        If a code is no whole number of that range.
+        If a code is no whole number of that range, or `bits` is out of its own.
 
     Source
     ------
     Section 2.6 (two's complement), for any number of bits.
     """
+    if not isinstance(bits, int | np.integer) or not 2 <= bits <= 16:
+        raise ValueError(f"bits: expected a whole number from 2 to 16, got {bits!r}")
+    bits = int(bits)
     half = 2 ** (bits - 1)
     planes = to_planes(codes, -half, half - 1, 1)
     # The level of a code is the code plus 2^(bits - 1): only the top bit differs.
@@ -218,16 +221,17 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> NDArray[np.uint64]:
     return planes
 
 
-def _check_planes(a: Any, b: Any, K: int, largest_a: int, largest_b: int) -> None:
-    """Refuse words that do not fit K, and sums of K products of the largest integers beyond 2^31."""
-    check_words("a", a, K, ndim=3)
-    check_words("b", b, K, ndim=3)
+def _check_planes(a: Any, b: Any, K: int, signed: bool) -> None:
+    """Refuse words that do not fit K, and sums of K largest products that do not fit in int32."""
+    largest = int(K)
     for name, planes in (("a", a), ("b", b)):
+        check_words(name, planes, K, ndim=3)
         if len(planes) == 0:
             raise ValueError(f"{name}: expected one bit plane at least, got shape {planes.shape}")
-    if K * largest_a * largest_b >= INT32_END:
+        largest *= 2 ** (len(planes) - 1) if signed else 2 ** len(planes) - 1
+    if largest >= INT32_END:
         raise ValueError(
-            f"K: sums up to {K} {largest_a} {largest_b} = {K * largest_a * largest_b} do not fit "
+            f"K: sums of {K} products of {len(a)} by {len(b)} bits, up to {largest}, do not fit "
             "in int32"
         )
 

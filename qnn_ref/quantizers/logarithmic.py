@@ -63,7 +63,8 @@ def log_codes(x: Array, lowest: int, highest: int) -> Array:
     Section 3, LogQuant with finite exponents.
     """
     end = x.dtype.type(2.0**highest)
-    codes = ap2(np.clip(x, -end, end))
+    codes = np.asarray(np.clip(x, -end, end))  # a scalar becomes an array
+    ap2(codes, out=codes)
     codes *= codes.dtype.type(2.0**-lowest)
     codes[np.abs(codes) < 1] = 0
     return codes
