@@ -303,8 +303,8 @@ for name, sums in (("by bytes", by_bytes), ("by planes", by_planes)):
 # %% [markdown]
 # ## 6.5 Max pool, with OR and AND
 #
-# A max pool keeps the largest of each window, and windows do not overlap. In the paper it stands
-# *before* batch norm and Sign.
+# A max pool keeps the largest of each window; with size 2 and stride 2 windows do not overlap. In
+# the paper it stands *before* batch norm and Sign.
 #
 # **Question.** Why not after Sign? Think of four random signs: what is their maximum, most of the
 # time?
@@ -383,7 +383,7 @@ plots.pool_figure(
 # would win over an image of -1.
 #
 # We compare 70 channels with gains of both signs, overlapping windows of 3 and padding 1.
-# **Expect** 0 bits that differ.
+# **Expect** 0 words that differ.
 
 # %%
 norm = BatchNorm().build((70,), dtype=np.float32)

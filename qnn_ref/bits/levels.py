@@ -223,12 +223,13 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> NDArray[np.uint64]:
 
 def _check_planes(a: Any, b: Any, K: int, signed: bool) -> None:
     """Refuse words that do not fit K, and sums of K largest products that do not fit in int32."""
-    largest = int(K)
+    largest = 1
     for name, planes in (("a", a), ("b", b)):
         check_words(name, planes, K, ndim=3)
         if len(planes) == 0:
             raise ValueError(f"{name}: expected one bit plane at least, got shape {planes.shape}")
         largest *= 2 ** (len(planes) - 1) if signed else 2 ** len(planes) - 1
+    largest *= int(K)
     if largest >= INT32_END:
         raise ValueError(
             f"K: sums of {K} products of {len(a)} by {len(b)} bits, up to {largest}, do not fit "

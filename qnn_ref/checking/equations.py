@@ -137,8 +137,8 @@ recurrent networks | quantized RNN and LSTM | | |
         "5",
         """
 energy | of operations and memory accesses | | |
-5.3 repeated filters | unique 3x3 filters | | |
-""",
+5.3 repeated filters | unique 3x3 filters | cost.unique_filters | test_cost.py::test_shares_by_hand | 06
+""",  # noqa: E501
     ),
     *_section(
         "6",

@@ -34,7 +34,14 @@ from qnn_ref.layers import (
 )
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.network import Sequential
-from qnn_ref.quantizers import Encoding, Sign, StochasticSign
+from qnn_ref.quantizers import (
+    Encoding,
+    LinearQuant,
+    LogQuant,
+    Quantizer,
+    Sign,
+    StochasticSign,
+)
 
 Array = NDArray[Any]
 
@@ -129,6 +136,8 @@ def _dense(rng: np.random.Generator) -> Iterator[Sample]:
     pixels = Pixels().output_encoding(None)
     codes = 2.0 * rng.integers(0, 256, (4, 5)) - 255
     yield Sample("codes of pixels", Dense(3).build((5,), rng, pixels), codes)
+    yield Sample("3 bits", Dense(3, LinearQuant(3)).build((5,), rng), x)
+    yield Sample("logarithmic", Dense(3, LogQuant(4)).build((5,), rng), x)
 
 
 @sample("Conv2D")
@@ -223,6 +232,14 @@ def _quantize(rng: np.random.Generator) -> Iterator[Sample]:
         ("Sign", Sign()),
         ("Sign, saturation 2", Sign(2.0)),
         ("StochasticSign", StochasticSign()),
+        ("LinearQuant L3, 1 bit", LinearQuant(1)),
+        ("LinearQuant L3, 2 bits", LinearQuant(2)),
+        ("LinearQuant L3, 3 bits, saturation 2", LinearQuant(3, saturation=2.0)),
+        ("LinearQuant L1, 2 bits", LinearQuant(2, reading="L1")),
+        ("LinearQuant L1, step 1/4", LinearQuant(4, reading="L1", step=0.25)),
+        ("LinearQuant L5, 2 bits", LinearQuant(2, reading="L5")),
+        ("LogQuant, 4 bits", LogQuant(4)),
+        ("LogQuant, 4 bits, stochastic", LogQuant(4, stochastic=True)),
     ):
         x = around_bounds((4, 5), rng, quantizer.saturation)
         yield Sample(title, Quantize(quantizer).build((5,), rng), x)
@@ -264,7 +281,7 @@ def _softmax(rng: np.random.Generator) -> Iterator[Sample]:
 
 @sample("Sequential")
 def _algorithm_1(rng: np.random.Generator) -> Iterator[Sample]:
-    def network(quantizer: Sign) -> Sequential:
+    def network(quantizer: Quantizer) -> Sequential:
         hidden = [Dense(6), BatchNorm(), Quantize(quantizer), Dropout(0.2)]
         middle = [Dense(5), BatchNorm(), Quantize(quantizer)]
         layers = [Pixels(), Flatten(), *hidden, *middle, Dense(3), BatchNorm()]
@@ -274,3 +291,4 @@ def _algorithm_1(rng: np.random.Generator) -> Iterator[Sample]:
     labels = rng.integers(0, 3, 9)
     yield Sample("Algorithm 1", network(Sign()), images, labels, squared_hinge)
     yield Sample("stochastic", network(StochasticSign()), images, labels, softmax_cross_entropy)
+    yield Sample("two bits", network(LinearQuant(2)), images, labels, squared_hinge)

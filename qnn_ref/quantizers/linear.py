@@ -85,9 +85,9 @@ def round_half_up(
     of a step from which on a number is rounded up: 1/2 for the nearest multiple with ties up, 0 for
     the multiple below.
 
-    In float64, x count is exact for float32 numbers; quotient and remainder are those of the exact
-    floor division, and the remainder is compared, so that no sum like 0.49999997 + 0.5 is rounded
-    to 1 on the way.
+    In float64, x count is exact for float32 numbers (others with more than 37 digits are rounded).
+    Quotient and remainder are those of the exact floor division, and the remainder is compared, so
+    that no sum like 0.49999997 + 0.5 is rounded to 1 on the way.
 
     Parameters
     ----------
