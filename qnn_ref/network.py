@@ -63,7 +63,8 @@ class Sequential:
         """Index of the lowest layer that backward visits; it is told to make no dx."""
         if all(layer.differentiable for layer in self.layers):
             return 0
-        lowest = next((i for i, layer in enumerate(self.layers) if layer.parameters()), 0)
+        places = [place for place, layer in self.walk() if layer.parameters()]
+        lowest = int(places[0].partition(".")[0]) if places else 0
         self.layers[lowest].needs_input_gradient = False
         return lowest
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numba
 import numpy as np
 import pytest
@@ -32,6 +34,7 @@ def conv(units, kernel=1, **geometry):
     return [Conv2D(units, kernel, **geometry), BatchNorm(), Quantize()]
 
 
+@cache
 def convolutional_network():
     """Most kinds of steps; places in the file: see the comments."""
     rng = np.random.default_rng(0)
@@ -57,10 +60,19 @@ def convolutional_network():
     return network
 
 
+@cache
 def flat_network():
-    """The kinds that are left."""
+    """The kinds that are left for images."""
     layers = [Pixels(), *conv(5), Flatten(), Dense(7), BatchNorm(), Quantize(), Dense(3)]
     return Sequential(layers, IMAGE, np.random.default_rng(0))
+
+
+@cache
+def dense_network():
+    return random_network(np.random.default_rng(6))
+
+
+packed_once = cache(pack)
 
 
 def images_of(shape, count=5):
@@ -77,9 +89,8 @@ def walk(stages):
 
 def test_every_kind_of_step_comes_back_as_it_was(tmp_path):
     kinds, path = set(), tmp_path / "network.qnn"
-    networks = convolutional_network(), flat_network(), random_network(np.random.default_rng(3))
-    for network in networks:
-        packed, images = pack(network), images_of(network.input_shape)
+    for network in (convolutional_network(), flat_network(), dense_network()):
+        packed, images = packed_once(network), images_of(network.input_shape)
         packed.save(path)
         loaded = PackedNetwork.load(path)
         assert loaded.input_shape == network.input_shape
@@ -142,7 +153,7 @@ def test_every_damaged_byte_is_refused_or_harmless(tmp_path, nested):
 
 def changed_file(tmp_path, network, change):
     """A file whose checksums are right and whose content is not."""
-    packed = pack(network)
+    packed = packed_once(network)
     stages, arrays = [stage.describe() for stage in packed.stages], arrays_of(packed)
     header = {"kind": KIND, "version": VERSION, "stages": stages}
     header["input_shape"] = list(packed.input_shape)
@@ -154,7 +165,7 @@ def changed_file(tmp_path, network, change):
 
 def test_files_of_version_1_are_read(tmp_path):
     """They hold dense layers only, in the same form."""
-    network = random_network(np.random.default_rng(6))
+    network = dense_network()
     path = changed_file(tmp_path, network, lambda h, a: h.update(version=1))
     images = images_of((5, 3, 1))
     np.testing.assert_array_equal(PackedNetwork.load(path).scores(images), network.scores(images))
@@ -162,8 +173,7 @@ def test_files_of_version_1_are_read(tmp_path):
 
 def test_files_without_a_change_are_read(tmp_path):
     """So what the next tests see is the change."""
-    networks = convolutional_network(), flat_network(), random_network(np.random.default_rng(6))
-    for network in networks:
+    for network in (convolutional_network(), flat_network(), dense_network()):
         PackedNetwork.load(changed_file(tmp_path, network, lambda h, a: None))
 
 
@@ -196,7 +206,7 @@ def test_files_without_a_change_are_read(tmp_path):
     ],
 )
 def test_strange_files_are_refused_by_name(tmp_path, change, words):
-    path = changed_file(tmp_path, random_network(np.random.default_rng(6)), change)
+    path = changed_file(tmp_path, dense_network(), change)
     with pytest.raises(FileError, match=rf"strange\.qnn: .*({words})"):
         PackedNetwork.load(path)
 
@@ -315,7 +325,7 @@ def test_strange_paths_are_refused_by_name(tmp_path, change, words):
 def test_steps_that_do_not_chain_are_refused(tmp_path, make):
     """One is missing, or two stand in the wrong order."""
     path, network = tmp_path / "strange.qnn", make()
-    stages = pack(network).stages
+    stages = packed_once(network).stages
     orders = [stages[:i] + stages[i + 1 :] for i in range(len(stages))]
     orders += [
         [*stages[:i], stages[i + 1], stages[i], *stages[i + 2 :]] for i in range(len(stages) - 1)

@@ -96,18 +96,18 @@ Algorithm 4 | shift-based AdaMax | optimizers.ShiftAdaMax | test_shift_adamax.py
         """
 eq. 6 | fixed-point input | layers.Pixels.forward | test_dense.py::test_the_product_of_codes_is_an_exact_integer_before_the_scale | 04
 eq. 7 | bit planes of the input | bits.planes_matmul | test_planes.py::test_pixels_are_equation_7_with_both_operands_plus_or_minus_one | 04
-Algorithm 5 | running on bits | packed.PackedNetwork.scores | test_packed_network.py::test_scores_equal_the_trained_networks_bit_for_bit | 04
+Algorithm 5 | running on bits | packed.PackedNetwork.scores | test_packed_network.py::test_scores_equal_the_trained_network_bit_for_bit | 04
 threshold | Sign(BN) of an integer | packed.fold.find_thresholds | test_packed_fold.py::test_threshold_is_the_float_code_for_every_sum | 04
-zero padding | exact by a correction | bits.outside_sums | test_bits_conv.py::test_zero_padding | 06
+zero padding | exact by a correction | bits.outside_sums | test_bits_conv.py::test_zero_padding_counts_nothing_and_one_padding_plus_one | 06
 """,  # noqa: E501
     ),
     *_section(
         "3",
         """
-LinearQuant | readings L1, L3, L5 | quantizers.LinearQuant.encode | test_linear_quant.py::L3 | 07
+LinearQuant | readings L1, L3, L5 | quantizers.LinearQuant.encode | test_linear_quant.py::test_l3_l1_and_l5_are_their_formulas_in_rational_arithmetic | 07
 LogQuant | finite exponents and a zero | quantizers.LogQuant.encode | test_log_quant.py::levels | 07
 LogQuant, stochastic | unbiased | quantizers.logarithmic.stochastic_log_codes | test_log_quant.py::unbiased | 08
-straight-through | clip(x, minV, maxV) | quantizers.linear.clip_backward | test_linear_quant.py::surrogate | 07
+straight-through | clip(x, minV, maxV) | quantizers.linear.clip_backward | test_linear_quant.py::test_backward_is_the_gradient_of_the_surrogate | 07
 products, L3 | k l runs of XNOR | bits.levels_matmul | test_levels.py::levels_matmul | 07
 products, L1 | AND, two's complement | bits.fixed_matmul | test_levels.py::fixed_matmul | 07
 k-bit networks | codes between layers | packed.levels.Levels | test_packed_levels.py::equal | 07
@@ -121,8 +121,8 @@ recurrent networks | quantized RNN and LSTM | | |
         "4",
         """
 4.2 squared hinge | L2-SVM output | losses.squared_hinge | test_losses.py::test_squared_hinge_is_the_mean_over_batch_and_classes | 02
-4.2 convolution | 3x3 with zero padding | layers.Conv2D | test_conv.py::forward | 06
-4.2 max pool | before batch norm | layers.MaxPool2D | test_pooling_kernels.py::test_kernels_are_their_twins | 06
+4.2 convolution | 3x3 with zero padding | layers.Conv2D | test_conv.py::test_forward_is_the_definition | 06
+4.2 max pool | before batch norm | layers.MaxPool2D | test_pooling.py::test_pools_are_their_definition_forward_and_backward | 06
 4.2 MNIST | both recipes | experiments.mnist_theano.MNIST_THEANO | test_experiments.py::test_mnist_theano_is_the_papers | 03
 4.2 CIFAR-10 | both recipes | experiments.cifar10.CIFAR10_THEANO | test_experiments.py::test_convolutional_theano_recipes_are_the_papers | 06
 4.2 SVHN | both recipes | experiments.svhn.SVHN_THEANO | test_experiments.py::test_convolutional_theano_recipes_are_the_papers |
@@ -144,7 +144,7 @@ energy | of operations and memory accesses | | |
         "6",
         """
 eq. 8 | XNOR and popcount | bits.xnor_matmul | test_gemm.py::test_product_is_its_twin_and_the_integer_product | 04
-packing | signs into words | bits.pack | test_words.py::pack | 04
+packing | signs into words | bits.pack | test_words.py::test_pack_is_its_twin_and_the_convention | 04
 """,  # noqa: E501
     ),
 )

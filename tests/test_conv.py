@@ -1,0 +1,230 @@
+"""Convolution layer: the definition, its geometry, both gradients, exact integers, memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qnn_ref.layers import Conv2D, Pixels
+from qnn_ref.layers import conv as conv_module
+from qnn_ref.layers.conv import add_windows, output_size, pad_images, pair, windows
+
+
+@st.composite
+def geometries(draw):
+    """Image, kernel, stride and padding that fit; sides differ, even and odd."""
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 4)))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    image = tuple(
+        draw(st.integers(max(1, k - 2 * p), 6)) for k, p in zip(kernel, padding, strict=True)
+    )
+    return image, kernel, stride, padding
+
+
+def by_the_definition(x, w, stride, padding, border):
+    """Sums in plain loops, float64: (batch, height, width, units)."""
+    batch, high, wide, channels = x.shape
+    kh, kw, _, units = w.shape
+    padded = np.full((batch, high + 2 * padding[0], wide + 2 * padding[1], channels), float(border))
+    padded[:, padding[0] : padding[0] + high, padding[1] : padding[1] + wide] = x
+    rows = range(0, padded.shape[1] - kh + 1, stride[0])
+    columns = range(0, padded.shape[2] - kw + 1, stride[1])
+    out = np.zeros((batch, len(rows), len(columns), units))
+    for i, top in enumerate(rows):
+        for j, left in enumerate(columns):
+            patch = padded[:, top : top + kh, left : left + kw]
+            out[:, i, j] = np.einsum("buvc,uvcn->bn", patch, w)
+    return out
+
+
+def built(image, kernel, stride, padding, rng, channels=2, **options):
+    layer = Conv2D(3, kernel, stride=stride, padding=padding, **options)
+    return layer.build((*image, channels), rng, dtype=np.float64)
+
+
+@given(geometries(), st.booleans(), st.integers(0, 99))
+def test_forward_is_the_definition(geometry, one_padding, seed):
+    rng = np.random.default_rng(seed)
+    image, _, stride, padding = geometry
+    layer = built(*geometry, rng, one_padding=one_padding, bias=True)
+    layer.bias.assign(rng.normal(size=3))
+    x = rng.normal(size=(2, *image, 2))
+    expected = by_the_definition(x, layer.weight.quantized, stride, padding, int(one_padding))
+    y = layer.forward(x)
+    assert y.shape[1:] == layer.output_shape((*image, 2))
+    np.testing.assert_allclose(y, expected + layer.bias.latent, rtol=0, atol=1e-12)
+
+
+@given(geometries(), st.integers(0, 99))
+def test_backward_is_the_transpose_of_forward(geometry, seed):
+    """<dy, conv(x, w)> is linear in x and in w, so the gradients follow from the definition."""
+    rng = np.random.default_rng(seed)
+    image, _, stride, padding = geometry
+    layer = built(*geometry, rng, weight_quantizer=None)
+    x = rng.normal(size=(2, *image, 2))
+    dy = rng.normal(size=layer.forward(x, training=True).shape)
+    dx = layer.backward(dy)
+    w = layer.weight.latent
+    v, u = rng.normal(size=x.shape), rng.normal(size=w.shape)
+    along_x = np.vdot(dy, by_the_definition(v, w, stride, padding, 0))
+    along_w = np.vdot(dy, by_the_definition(x, u, stride, padding, 0))
+    assert dx.shape == x.shape
+    assert np.vdot(dx, v) == pytest.approx(along_x, rel=1e-10, abs=1e-10)
+    assert np.vdot(layer.weight.grad, u) == pytest.approx(along_w, rel=1e-10, abs=1e-10)
+
+
+@given(geometries(), st.integers(0, 99))
+def test_add_windows_is_the_transpose_of_windows(geometry, seed):
+    rng = np.random.default_rng(seed)
+    image, kernel, stride, padding = geometry
+    x = pad_images(rng.normal(size=(2, *image, 2)), padding, 0)
+    view = windows(x, kernel, stride)
+    dw = rng.normal(size=view.shape)
+    back = add_windows(dw, x.shape, stride)
+    assert np.vdot(back, x) == pytest.approx(np.vdot(dw, view), rel=1e-10, abs=1e-10)
+
+
+def test_zeros_around_an_image_of_ones():
+    """The nine sums of a 3x3 kernel of ones, and what +-1 around the image would give."""
+    layer = Conv2D(1, 3, padding=1).build((3, 3, 1), np.random.default_rng(0))
+    layer.weight.assign(np.full((3, 3, 1, 1), 0.5))
+    x = np.ones((1, 3, 3, 1), np.float32)
+    assert layer.forward(x)[0, :, :, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+    layer.one_padding = True
+    assert (layer.forward(x) == 9).all()
+
+
+def test_pixels_that_no_window_reaches_have_no_gradient():
+    layer = Conv2D(1, 3, stride=2, weight_quantizer=None)
+    layer.build((6, 6, 1), np.random.default_rng(0), dtype=np.float64)
+    layer.weight.assign(np.ones((3, 3, 1, 1)))
+    x = np.arange(36.0).reshape(1, 6, 6, 1)
+    y = layer.forward(x, training=True)
+    assert y[0, :, :, 0].tolist() == [[63, 81], [171, 189]]
+    dx = layer.backward(np.ones_like(y))[0, :, :, 0]
+    line = np.array([1, 1, 2, 1, 1, 0])
+    assert (dx == np.outer(line, line)).all()
+    assert layer.weight.grad[:, :, 0, 0].tolist() == [[28, 32, 36], [52, 56, 60], [76, 80, 84]]
+
+
+def test_height_and_width_are_not_swapped():
+    layer = Conv2D(1, (2, 3), weight_quantizer=None)
+    layer.build((5, 7, 1), np.random.default_rng(0), dtype=np.float64)
+    layer.weight.assign(np.arange(6.0).reshape(2, 3, 1, 1))
+    y = layer.forward(np.arange(35.0).reshape(1, 5, 7, 1), training=True)
+    assert y.shape == (1, 4, 5, 1)
+    assert y[0, 0, :, 0].tolist() == [103, 118, 133, 148, 163]
+    assert y[0, -1, :, 0].tolist() == [418, 433, 448, 463, 478]
+    dx = layer.backward(np.ones_like(y))
+    assert layer.weight.grad[:, :, 0, 0].tolist() == [[250, 270, 290], [390, 410, 430]]
+    assert dx[0, 1, :, 0].tolist() == [3, 8, 15, 15, 15, 12, 7]
+
+
+def test_codes_of_pixels_give_exact_integers_and_the_scale_comes_afterwards():
+    rng = np.random.default_rng(1)
+    encoding = Pixels().output_encoding(None)
+    layer = Conv2D(4, 3, padding=1).build((9, 9, 5), rng, encoding, np.float32)
+    codes = (2.0 * rng.integers(0, 256, (3, 9, 9, 5)) - 255).astype(np.float32)
+    sums = by_the_definition(codes, layer.weight.quantized, (1, 1), (1, 1), 0)
+    y = layer.forward(codes, training=True)
+    assert (y == sums.astype(np.float32) * np.float32(1 / 255)).all()
+    dy = rng.normal(size=y.shape).astype(np.float32)
+    dx = layer.backward(dy)
+    plain = Conv2D(4, 3, padding=1).build((9, 9, 5), rng, None, np.float64)
+    plain.weight.assign(layer.weight.latent)
+    plain.forward(codes.astype(np.float64), training=True)
+    dx_plain = plain.backward(dy.astype(np.float64)) / 255
+    np.testing.assert_allclose(dx, dx_plain, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.weight.grad, plain.weight.grad / 255, rtol=1e-4, atol=1e-4)
+
+
+def test_the_largest_code_stands_outside_with_one_padding():
+    encoding = Pixels().output_encoding(None)
+    layer = Conv2D(1, 3, padding=1, one_padding=True)
+    layer.build((1, 1, 1), np.random.default_rng(0), encoding)
+    layer.weight.assign(np.ones((3, 3, 1, 1)))
+    y = layer.forward(np.full((1, 1, 1, 1), -255, np.float32))
+    assert y.item() == np.float32(7 * 255) * np.float32(1 / 255)
+
+
+def test_windows_written_out_for_some_images_at_a_time_change_nothing(monkeypatch):
+    rng = np.random.default_rng(2)
+    layer = Conv2D(3, 3, padding=1).build((5, 4, 2), rng, dtype=np.float64)
+    x, dy = rng.integers(-3, 4, (7, 5, 4, 2)).astype(float), rng.integers(-3, 4, (7, 5, 4, 3))
+    results = []
+    for size in (2**25, 1, 3 * 5 * 4 * 18 * 8):
+        monkeypatch.setattr(conv_module, "WINDOW_BYTES", size)
+        y = layer.forward(x, training=True)
+        results.append((y, layer.backward(dy.astype(float)), layer.weight.grad.copy()))
+    for other in results[1:]:
+        assert all((a == b).all() for a, b in zip(results[0], other, strict=True))
+
+
+def test_torch_agrees():
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is the second oracle where it is installed"
+    )
+    rng = np.random.default_rng(3)
+    for kernel, stride, padding in (((3, 3), (1, 1), (1, 1)), ((2, 3), (2, 1), (0, 2))):
+        layer = built((7, 6), kernel, stride, padding, rng, channels=4)
+        x = rng.normal(size=(2, 7, 6, 4))
+        y = layer.forward(x, training=True)
+        dy = rng.normal(size=y.shape)
+        dx = layer.backward(dy)
+        tx = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+        tw = torch.tensor(layer.weight.quantized.transpose(3, 2, 0, 1).copy(), requires_grad=True)
+        ty = torch.nn.functional.conv2d(tx, tw, stride=stride, padding=padding)
+        ty.backward(torch.tensor(dy.transpose(0, 3, 1, 2).copy()))
+        np.testing.assert_allclose(y, ty.detach().numpy().transpose(0, 2, 3, 1), atol=1e-12)
+        np.testing.assert_allclose(dx, tx.grad.numpy().transpose(0, 2, 3, 1), atol=1e-12)
+        grad = tw.grad.numpy().transpose(2, 3, 1, 0)
+        np.testing.assert_allclose(layer.weight.grad, grad, atol=1e-12)
+
+
+def test_no_input_gradient_is_made_where_none_is_needed():
+    layer = Conv2D(2, 3).build((4, 4, 1), np.random.default_rng(0))
+    layer.needs_input_gradient = False
+    y = layer.forward(np.ones((1, 4, 4, 1), np.float32), training=True)
+    assert layer.backward(y) is None
+    assert layer.weight.grad.shape == (3, 3, 1, 2)
+
+
+def test_weights_start_in_plus_minus_one_with_the_scale_of_all_taps():
+    layer = Conv2D(128, 3).build((8, 8, 3), np.random.default_rng(0))
+    assert layer.fan_in == 27
+    assert layer.weight.learning_rate_scale == pytest.approx(np.sqrt((27 + 1152) / 1.5))
+    assert 0.99 < np.abs(layer.weight.latent).max() <= 1
+    assert layer.weight.bound == 1
+    assert set(np.unique(layer.weight.quantized)) == {-1, 1}
+    assert layer.weight.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Conv2D(0), "units: expected at least 1"),
+        (lambda: Conv2D(1, 0), "kernel: expected one or two whole numbers from 1"),
+        (lambda: Conv2D(1, (3, 3, 3)), "kernel: expected one or two"),
+        (lambda: Conv2D(1, 3, stride=0), "stride: expected one or two whole numbers from 1"),
+        (lambda: Conv2D(1, 3, padding=-1), "padding: expected one or two whole numbers from 0"),
+        (lambda: Conv2D(1, 2.5), "kernel: expected one or two"),
+        (lambda: Conv2D(1, 3).build((5,), np.random.default_rng(0)), "input: expected"),
+        (
+            lambda: Conv2D(1, 5, padding=1).build((2, 9, 1), np.random.default_rng(0)),
+            "kernel: 5 x 5 does not fit in an image of 4 x 11",
+        ),
+        (lambda: pair("size", "ab", 1), "size: expected"),
+    ],
+)
+def test_bad_arguments_are_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+@given(geometries())
+def test_output_size_counts_the_places(geometry):
+    image, kernel, stride, padding = geometry
+    padded = [n + 2 * p for n, p in zip(image, padding, strict=True)]
+    places = [len(range(0, n - k + 1, s)) for n, k, s in zip(padded, kernel, stride, strict=True)]
+    assert list(output_size(image, kernel, stride, padding)) == places
