@@ -63,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
     assert state.best_epoch is not None
     test_error = error_rate(state.best_network(), dataset.test_images, dataset.test_labels)
     best = state.history[state.best_epoch]
+    picture = Path(args.out) / "history.png"
+    with atomic_write(picture) as file:
+        figure = plots.training_figure({recipe.name: state.history})
+        figure.savefig(file, format="png", dpi=plots.DPI)
     result = {
         "recipe": recipe.name,
         "out": args.out,

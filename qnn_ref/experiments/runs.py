@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,10 @@ def _open_folder(folder: Path, description: dict[str, Any], resume: bool) -> Non
         if not resume:
             raise FileError(f"{folder}: holds a run already; add --resume, or give another folder")
         old = _read_description(folder)
+        if isinstance(old.get("recipe"), dict):  # an older version may lack newer fields
+            defaults = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+            listed = {k: list(v) if isinstance(v, tuple) else v for k, v in defaults.items()}
+            old["recipe"] = listed | old["recipe"]
         different = [key for key in description if old.get(key) != description[key]]
         if different:
             raise FileError(f"{folder}: holds another run; these differ: {', '.join(different)}")

@@ -19,8 +19,8 @@ Array = NDArray[Any]
 History = Sequence[Mapping[str, float]]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-COLOURS = (BLUE, ORANGE, GREEN, "black")
-MARKERS, LINES = "os^D", ("-", "--", "-.", ":")
+COLOURS = (BLUE, ORANGE, GREEN, "black", "#CC79A7")
+MARKERS, LINES = "os^Dv", ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 INK = "gray_r"  # 0 or -1 white, the largest value black
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#E69F00", "white", "#56B4E9"])
 DPI = 150

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    FormatStrFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
 
 from qnn_ref.plots.style import (
     BLUE,
@@ -149,12 +156,16 @@ def cases_figure(table: Sequence[Mapping[str, str]], labels: Sequence[str]) -> F
     places = list(dict.fromkeys(row[first] for row in table))
     kinds = list(dict.fromkeys(row[last] for row in table))
     room = len(places) + 0.7
-    figure = new_figure(11, 1.2 + 0.3 * len(groups) * room)
+    figure = new_figure(11, 1.4 + (0.3 if len(kinds) < 3 else 0.5) * len(groups) * room)
     axes = figure.subplots()
-    for kind, colour, marker in zip(kinds, COLOURS, MARKERS, strict=False):
+    if len(kinds) > len(COLOURS):
+        raise ValueError(f"labels: expected up to {len(COLOURS)} values of {last}, got {kinds}")
+    for number, (kind, colour, marker) in enumerate(zip(kinds, COLOURS, MARKERS, strict=False)):
         rows = [row for row in table if row[last] == kind]
+        # Side by side, so that equal means do not hide each other.
+        aside = 0.14 * (number - (len(kinds) - 1) / 2)
         heights = [
-            groups.index(" ".join(row[m] for m in middle)) * room + places.index(row[first])
+            groups.index(" ".join(row[m] for m in middle)) * room + places.index(row[first]) + aside
             for row in rows
         ]
         means = [float(row["mean"]) for row in rows]
@@ -169,6 +180,13 @@ def cases_figure(table: Sequence[Mapping[str, str]], labels: Sequence[str]) -> F
     ticks = [number * room + place for number in range(len(groups)) for place in range(len(places))]
     axes.set_yticks(ticks, places * len(groups))
     axes.invert_yaxis()
-    style(axes, "Mean over the seeds; bars: one standard deviation", "test error / %")
+    errors = [float(row["mean"]) for row in table]
+    if max(errors) > 4 * min(errors):  # or the good ones would all lie on one spot
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    title = "Mean over the seeds; bars: one standard deviation"
+    style(axes, title, "test error / %", "" if middle else first)
     figure.legend(loc="outside lower left", ncols=len(kinds), frameon=False, fontsize=TEXT)
     return figure
