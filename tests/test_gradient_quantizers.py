@@ -65,6 +65,8 @@ def assert_same(one, other):
 @given(batches(), st.integers(2, 8))
 @example(np.array([0.5, 1.0, -0.5, -1.0], np.float32), 3)
 @example(np.array([3e38, 1.5e38, -1e38], np.float32), 16)
+@example(np.array([1e-44, -5e-45], np.float32), 6)
+@example(np.array([1e-37, -5e-38], np.float32), 6)
 def test_linear_gradients_are_the_nearest_multiples_with_ties_up(x, bits):
     """round(n x / M), floor(z + 1/2) as rounding; exact for the 24 digits of float32 numbers."""
     q, n = LinearGradient(bits), 2 ** (bits - 1) - 1

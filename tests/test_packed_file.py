@@ -42,10 +42,10 @@ def convolutional_network():
     paths = (
         [],
         conv(5),  # 3/1: XnorConv, Threshold
-        [AveragePool2D(3, 1, 1), *conv(3, 2, padding=(1, 0), stride=(2, 1))],
+        # 3/2: SumPool, IntegersConv, Threshold
+        [AveragePool2D(3, 1, 1), *conv(3, 3, padding=1, one_padding=True)],
         [Branches([], [MaxPool2D(1)])],  # 3/3: Join of nothing and of a MaxPool
     )
-    paths[2][1] = Conv2D(3, 3, padding=1, one_padding=True)  # 3/2: SumPool, IntegersConv, Threshold
     layers = [
         *(Pixels(), *first),  # PixelsConv, Threshold, MaxPool
         Branches(*paths),  # 3: Join
@@ -268,6 +268,13 @@ def array(name, change):
 def test_strange_steps_of_convolutions_are_refused_by_name(tmp_path, change, words):
     path = changed_file(tmp_path, convolutional_network(), change)
     with pytest.raises(FileError, match=rf"strange\.qnn: .*({words})"):
+        PackedNetwork.load(path)
+
+
+def test_a_flattened_image_has_the_channels_it_had(tmp_path):
+    path = changed_file(tmp_path, flat_network(), step(2, channels=6))
+    words = r"FlattenBits: expected 6 channels, got \(5, 6, 5\)"
+    with pytest.raises(FileError, match=rf"strange\.qnn: damaged .*{words}"):
         PackedNetwork.load(path)
 
 

@@ -78,7 +78,7 @@ def _round_half_up(x, count, width, offset, low, high, out):  # type: ignore[no-
 def round_half_up(
     x: Array, count: int, width: float, offset: float, low: float, high: float
 ) -> Array:
-    r"""Whole numbers of steps: clip(:math:`\lfloor x\,\mathrm{count} / \mathrm{width} + o' \rfloor`).
+    r"""Whole numbers of steps: :math:`\lfloor x\,\mathrm{count} / \mathrm{width} + o' \rfloor`.
 
     A `width` holds `count` steps. They are given as two numbers because a step such as 1/3 is no
     float: with a rounded one the tie at 1/2 would fall to either side. The offset is the fraction
