@@ -178,7 +178,10 @@ class Sequential:
         for index, layer in enumerate(self.layers):
             shape = layer.output_shape(shape)
             parameters = list(layer.parameters().values())
-            bits = {1 if p.quantizer else p.dtype.itemsize * 8 for p in parameters}
+            bits = {
+                (len(p.quantizer.levels) - 1).bit_length() if p.quantizer else p.dtype.itemsize * 8
+                for p in parameters
+            }
             count = sum(p.size for p in parameters)
             row = (f"{index} {type(layer).__name__}", str(shape), f"{count:,}")
             rows.append((*row, ", ".join(map(str, sorted(bits)))))

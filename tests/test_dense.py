@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_ref.layers import Dense, glorot_scale
-from qnn_ref.quantizers import Encoding, Quantizer, Sign
+from qnn_ref.quantizers import Encoding, LogQuant, Quantizer, Sign
 from tests.numeric import central_differences, worst_error
 
 SIZES = st.integers(1, 6)
@@ -281,3 +281,14 @@ def test_bad_arguments_are_refused_with_their_name(call, error, words):
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_weights_whose_sums_are_not_exact_are_refused(bits):
+    signs = Encoding(1.0, -1, 1, 2)
+    layer = Dense(2, LogQuant(bits))
+    with pytest.raises(ValueError, match="weight_quantizer: sums of 64 products"):
+        layer.build((64,), np.random.default_rng(0), signs)
+    with pytest.raises(TypeError, match="range comes from the data"):
+        Dense(2, LogQuant(4, exponent=None)).build((64,), np.random.default_rng(0), signs)
+    Dense(2, LogQuant(6)).build((64,), np.random.default_rng(0), signs)

@@ -18,7 +18,7 @@ from qnn_ref.layers import (
 )
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.network import Sequential
-from qnn_ref.quantizers import Encoding, Sign, StochasticSign
+from qnn_ref.quantizers import Encoding, LinearQuant, LogQuant, Sign, StochasticSign
 from tests.numeric import central_differences, worst_error
 
 SEEDS = st.integers(0, 2**32)
@@ -399,6 +399,9 @@ def test_summary_lists_shapes_parameters_and_bits():
     assert lines[6].split()[2:] == ["(3,)", "21", "1"]
     wide = Sequential([Dense(2000, None)], (1000,), np.random.default_rng(0), np.float64)
     assert wide.summary().splitlines()[1].split()[2:] == ["(2000,)", "2,000,000", "64"]
+    few = [Dense(3, LinearQuant(4)), Dense(3, LogQuant(4)), Dense(3, LinearQuant(2, reading="L5"))]
+    rows = Sequential(few, (2,), np.random.default_rng(0)).summary().splitlines()[1:]
+    assert [row.split()[-1] for row in rows] == ["4", "4", "2"]
 
 
 # Errors

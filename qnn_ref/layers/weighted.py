@@ -73,6 +73,11 @@ class Weighted(Layer):
         """Start weights of this shape, (..., units), and the bias; `build` calls it."""
         self.fan_in = fan_in
         quantizer = self.weight_quantizer
+        if self.largest_product * fan_in >= 2.0**53:
+            raise ValueError(
+                f"weight_quantizer: sums of {fan_in} products of up to {self.largest_product:g} "
+                "are no exact whole numbers, not even in float64"
+            )
         # Binary layers start in [-1, 1]; float layers in Glorot's range.
         bound = np.sqrt(6 / (fan_in + fan_out)) if quantizer is None else 1.0
         start = needs_rng(self.rng, self).uniform(-bound, bound, shape).astype(self.dtype)
