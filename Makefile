@@ -25,7 +25,11 @@ help: ## this list
 demo: $(VENV)/.core ## set up, train a binarized network on MNIST, check it, pack it, compare
 	$(PY) -m qnn_ref demo $(ARGS)
 
-test: lint types test-compiled test-bounds test-plain ## set up and run everything (notebooks too)
+test: lint types ## set up and run everything (notebooks too), the tests on two cores
+	$(MAKE) --no-print-directory --jobs=2 test-compiled test-plain test-bounds
+
+# Small matrices: one BLAS thread is as fast, and two test runs do not fight for the cores.
+test-compiled test-plain test-bounds: export OPENBLAS_NUM_THREADS ?= 1
 
 lint: $(VENV)/.dev ## ruff: rules and layout
 	$(PY) -m ruff check .

@@ -188,5 +188,13 @@ def cases_figure(table: Sequence[Mapping[str, str]], labels: Sequence[str]) -> F
         axes.xaxis.set_minor_locator(NullLocator())
     title = "Mean over the seeds; bars: one standard deviation"
     style(axes, title, "test error / %", "" if middle else first)
-    figure.legend(loc="outside lower left", ncols=len(kinds), frameon=False, fontsize=TEXT)
+    figure.legend(
+        loc="outside lower left",
+        ncols=len(kinds),
+        frameon=False,
+        fontsize=TEXT,
+        title=last,
+        title_fontsize=LABEL,
+        alignment="left",
+    )
     return figure
