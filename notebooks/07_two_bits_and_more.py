@@ -535,12 +535,12 @@ for cost in sorted({k * l for k, l in means}):
         print(f"{cost:>2} products:  ", "   ".join(found))
 
 # %% [markdown]
-# **Answer.** In the weights: with a second bit for them the error falls from 4.61 to 3.67 %, with one
-# for the activations to 3.98 %, at the same cost of two products. Of the four products of 1x4, 2x2
-# and 4x1, 2x2 is the best use (3.19 %). From 3 bits each on (2.70 %) little is left: 8 bits each
-# reach 2.50 %, for 64 products instead of 9. A difference counts if it is larger than the spreads
-# beside it. (The paper gave AlexNet the second bit in the activations; nobody says that a small
-# network on MNIST must agree.)
+# **Answer.** In the weights: with a second bit for them the error falls from 4.61 to 3.67 %, with
+# one for the activations to 3.98 %, at the same cost of two products. Of the four products of 1x4,
+# 2x2 and 4x1, 2x2 is the best use (3.19 %). From 3 bits each on (2.70 %) little is left: 8 bits
+# each reach 2.50 %, for 64 products instead of 9. A difference counts if it is larger than the
+# spreads beside it. (The paper gave AlexNet the second bit in the activations; nobody says that a
+# small network on MNIST must agree.)
 
 # %% [markdown]
 # ## Summary

@@ -48,6 +48,33 @@ def build_row(
             raise type(error)(f"{type(layer).__name__}: {error}") from error
 
 
+def refuse_twins(name: str, layers: Sequence[Layer]) -> None:
+    """Refuse a layer object that stands twice, at any depth: it has one set of arrays.
+
+    Parameters
+    ----------
+    name : str
+        What the error message calls the layers.
+    layers : sequence of Layer
+
+    Raises
+    ------
+    ValueError
+        If one stands twice.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    stack, seen = list(layers), set[int]()
+    while stack:
+        layer = stack.pop()
+        if id(layer) in seen:
+            raise ValueError(f"{name}: the same layer object stands twice; make two layers")
+        seen.add(id(layer))
+        stack += layer.sublayers()
+
+
 class Branches(Layer):
     r"""Parallel paths from one input, joined along the channels (an inception block).
 
@@ -69,9 +96,7 @@ class Branches(Layer):
         if not paths:
             raise ValueError("paths: expected at least one, got none")
         self.paths = [list(path) for path in paths]
-        layers = self.sublayers()
-        if len({id(layer) for layer in layers}) < len(layers):
-            raise ValueError("paths: the same layer object stands twice; make two layers")
+        refuse_twins("paths", self.sublayers())
 
     def sublayers(self) -> list[Layer]:
         return [layer for path in self.paths for layer in path]
@@ -89,8 +114,14 @@ class Branches(Layer):
                 build_row(path, self.input_shape, rng, encoding, dtype)
             except (ValueError, TypeError) as error:
                 raise type(error)(f"path {number}: {error}") from error
+        self.output_shape(self.input_shape)
         self.output_encoding(encoding)
         return self
+
+    def _ends(self, one: int) -> tuple[str, str]:
+        """What messages call the ends of path `one` and of the next."""
+        last = [type(path[-1]).__name__ if path else "the input" for path in self.paths]
+        return f"{last[one]} of path {one}", f"{last[one + 1]} of path {one + 1}"
 
     def path_shapes(self, input_shape: Shape) -> list[Shape]:
         """Output shape of each path."""
@@ -104,8 +135,13 @@ class Branches(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         shapes = self.path_shapes(input_shape)
-        if len({shape[:-1] for shape in shapes}) > 1:
-            raise ValueError(f"paths: expected outputs of the same height and width, got {shapes}")
+        for number, (one, other) in enumerate(pairwise(shapes)):
+            if one[:-1] != other[:-1]:
+                first, second = self._ends(number)
+                raise ValueError(
+                    "paths: expected outputs of the same height and width, but "
+                    f"{first} gives {one}, {second} gives {other}"
+                )
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
@@ -115,13 +151,15 @@ class Branches(Layer):
             for layer in path:
                 of_path = layer.output_encoding(of_path, training)
             found.append(of_path)
-        for number, (one, other) in enumerate(pairwise(found), start=1):
+        if training and any(e is not None and not e.on_grid for e in found):
+            # Dropout in one path takes the joined channels off the grid, not out of their unit.
+            found = [e if e is None else e.off_grid() for e in found]
+        for number, (one, other) in enumerate(pairwise(found)):
             if one != other:
-                last = [type(path[-1]).__name__ if path else "the input" for path in self.paths]
+                first, second = self._ends(number)
                 raise ValueError(
-                    f"paths: {last[number - 1]} of path {number - 1} gives {one}, "
-                    f"{last[number]} of path {number} gives {other}; joined channels must have "
-                    "one encoding"
+                    f"paths: {first} gives {one}, {second} gives {other}; joined channels must "
+                    "have one encoding"
                 )
         return found[0]
 
@@ -172,6 +210,7 @@ class Auxiliary(Layer):
             raise ValueError("head: expected at least one layer, got none")
         if not 0 < weight < np.inf:
             raise ValueError(f"weight: expected a finite number above 0, got {weight}")
+        refuse_twins("head", head)
         self.head = list(head)
         self.weight = weight
         self._dscores: Array | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.layers.base import Layer, Shape
 from qnn_ref.layers.conv import Pair, output_size, pad_images, pair
@@ -30,7 +30,7 @@ def find_winners_reference(padded: Array, size: Pair, stride: Pair) -> Array:
     Returns
     -------
     array (batch, out_height, out_width, channels) of uint16
-        From 0 in the order of reading; of equals the first.
+        From 0 in the order of reading; of equals the first, and a NaN before all numbers.
 
     Source
     ------
@@ -58,7 +58,8 @@ def _find_winners(padded, kh, kw, down, right, winners):  # type: ignore[no-unty
                 for place in range(1, kh * kw):
                     x = padded[b, i * down + place // kw, j * right + place % kw]
                     for c in range(channels):
-                        if x[c] > best[c]:
+                        # "Not at most", and not after a NaN: the first NaN wins, as in argmax.
+                        if (not x[c] <= best[c]) & (best[c] == best[c]):
                             best[c] = x[c]
                             winner[c] = place
 
@@ -77,7 +78,7 @@ def find_winners(padded: Array, size: Pair, stride: Pair) -> Array:
     Returns
     -------
     array (batch, out_height, out_width, channels) of uint16
-        From 0 in the order of reading; of equals the first.
+        From 0 in the order of reading; of equals the first, and a NaN before all numbers.
 
     Source
     ------
@@ -237,6 +238,17 @@ class Pooling(Layer):
         if self.padding[0] >= self.size[0] or self.padding[1] >= self.size[1]:
             raise ValueError(f"padding: expected less than the size {self.size}, got {padding}")
 
+    def build(
+        self,
+        input_shape: Shape,
+        rng: np.random.Generator | None = None,
+        encoding: Encoding | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> Self:
+        super().build(input_shape, rng, encoding, dtype)
+        self.output_shape(self.input_shape)
+        return self
+
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 3:
             raise ValueError(f"input: expected (height, width, channels), got {input_shape}")
@@ -280,6 +292,13 @@ class MaxPool2D(Pooling):
     """
 
     jumps = MappingProxyType({"winners": "choice"})
+
+    def __init__(
+        self, size: int | Pair = 2, stride: int | Pair | None = None, padding: int | Pair = 0
+    ) -> None:
+        super().__init__(size, stride, padding)
+        if self.size[0] * self.size[1] > 2**16:  # a winner is kept in 16 bits
+            raise ValueError(f"size: expected at most 65,536 places in a window, got {self.size}")
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
         return encoding
