@@ -9,12 +9,26 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from qnn_ref.layers import BatchNorm, Dense, Dropout, Flatten, HardTanh, Pixels, Quantize
+from qnn_ref.layers import (
+    Auxiliary,
+    AveragePool2D,
+    BatchNorm,
+    Branches,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    HardTanh,
+    MaxPool2D,
+    Pixels,
+    Quantize,
+)
 from qnn_ref.layers.base import Layer
+from qnn_ref.layers.conv import add_windows, windows
 from qnn_ref.layers.normalization import channel_mean
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.network import Sequential
-from qnn_ref.quantizers import Quantizer, Sign, StochasticSign, hard_tanh
+from qnn_ref.quantizers import Encoding, Quantizer, Sign, StochasticSign, hard_tanh
 
 # Straight-through mask ---------------------------------------------------------------------------
 
@@ -435,6 +449,339 @@ class UndeclaredJump(Quantize):
     jumps: ClassVar[dict[str, str]] = {}
 
 
+# Convolution -------------------------------------------------------------------------------------
+
+
+class ConvInPieces(Conv2D):
+    """The backward pass in pieces, so that a mistake can replace one. Correct."""
+
+    def add(self, drows, shape):
+        return add_windows(drows, shape, self.stride)
+
+    def crop(self, dx):
+        (top, left), (high, wide, _) = self.padding, self.input_shape
+        return dx[:, top : top + high, left : left + wide]
+
+    def weight_gradient(self, rows, ds):
+        return np.tensordot(rows, ds, axes=((0, 1, 2), (0, 1, 2)))
+
+    def backward(self, dy):
+        padded = self.saved(dy)
+        rows, ds = windows(padded, self.kernel, self.stride), dy * self.input_scale
+        if self.bias is not None:
+            self.bias.grad = dy.sum(axis=(0, 1, 2))
+        self.weight.grad = self.weight_gradient(rows, ds)
+        drows = np.tensordot(ds, self.weight.quantized, axes=(3, 3))
+        return self.crop(self.add(drows, padded.shape))
+
+
+class StrideForgotten(ConvInPieces):
+    def add(self, drows, shape):
+        return add_windows(drows, shape, (1, 1))
+
+
+class AssignedWindows(ConvInPieces):
+    """= in place of +=: of the windows that share a pixel the last one wins."""
+
+    def add(self, drows, shape):
+        _, high, wide, kh, kw, _ = drows.shape
+        dx = np.zeros(shape)
+        for u in range(kh):
+            for v in range(kw):
+                rows = slice(u, u + self.stride[0] * (high - 1) + 1, self.stride[0])
+                columns = slice(v, v + self.stride[1] * (wide - 1) + 1, self.stride[1])
+                dx[:, rows, columns] = drows[:, :, :, u, v]
+        return dx
+
+
+class KernelSidesSwapped(ConvInPieces):
+    """kw x kh in place of kh x kw: as many numbers, other places."""
+
+    def add(self, drows, shape):
+        kh, kw = self.kernel
+        other = drows.reshape(*drows.shape[:3], kw, kh, drows.shape[-1])
+        return super().add(other.transpose(0, 1, 2, 4, 3, 5), shape)
+
+
+class FlippedKernel(ConvInPieces):
+    def add(self, drows, shape):
+        return super().add(drows[:, :, :, ::-1, ::-1], shape)
+
+
+class BorderOffByOne(ConvInPieces):
+    def crop(self, dx):
+        return super().crop(np.roll(dx, 1, axis=1))
+
+
+class BorderSidesSwapped(ConvInPieces):
+    """The border on the left taken for the one on top."""
+
+    def crop(self, dx):
+        (left, top), (high, wide, _) = self.padding, self.input_shape
+        whole = np.zeros((len(dx), top + high, left + wide, dx.shape[3]))
+        whole[:, : dx.shape[1], : dx.shape[2]] = dx[:, : top + high, : left + wide]
+        return whole[:, top:, left:]
+
+
+class BorderKept(ConvInPieces):
+    def crop(self, dx):
+        return dx
+
+
+class SizeFromTheOutput(ConvInPieces):
+    """The input's size counted back from the output's: rows that no window reached are missing."""
+
+    def crop(self, dx):
+        high, wide, _ = self.output_shape(self.input_shape)
+        rows = self.stride[0] * (high - 1) + self.kernel[0]
+        columns = self.stride[1] * (wide - 1) + self.kernel[1]
+        return dx[:, :rows, :columns]
+
+
+class LastPartOnly(ConvInPieces):
+    """= in place of += over the images that are written out together."""
+
+    def weight_gradient(self, rows, ds):
+        for part in (slice(0, 2), slice(2, None)):
+            grad = super().weight_gradient(rows[part], ds[part])
+        return grad
+
+
+class TapsTransposed(ConvInPieces):
+    def weight_gradient(self, rows, ds):
+        return super().weight_gradient(rows, ds).transpose(1, 0, 2, 3).copy()
+
+
+class BorderLeftOut(ConvInPieces):
+    """Ones stand in the border, and zeros in the gradient of the weights."""
+
+    def weight_gradient(self, rows, ds):
+        (top, left), shape = self.padding, self._saved.shape
+        x = np.zeros(shape)
+        inside = slice(top, shape[1] - top), slice(left, shape[2] - left)
+        x[:, *inside] = self._saved[:, *inside]
+        return super().weight_gradient(windows(x, self.kernel, self.stride), ds)
+
+
+class ConvBiasOfOnePlace(ConvInPieces):
+    """A sum over the batch, but not over height and width."""
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.bias.grad = dy.sum(axis=0)[0, 0]
+        return dx
+
+
+class ScaleMissingInWeightGradient(ConvInPieces):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.weight.grad = self.weight.grad / self.input_scale
+        return dx
+
+
+class ScaleMissingInInputGradient(ConvInPieces):
+    def backward(self, dy):
+        return super().backward(dy) / self.input_scale
+
+
+class WeightScaleForgotten(ConvInPieces):
+    """Codes of the weights taken for their values."""
+
+    def backward(self, dy):
+        return super().backward(dy) / self.weight.scale
+
+
+# Pooling -----------------------------------------------------------------------------------------
+
+
+class MaxInPieces(MaxPool2D):
+    """The gradient given out window by window, in loops. Correct."""
+
+    def give(self, place, share):
+        place += share
+
+    def at(self, winner):
+        return divmod(winner, self.size[1])
+
+    def backward(self, dy):
+        winners, shape = self.saved(dy)
+        dx = np.zeros(shape)
+        for b, i, j, c in np.ndindex(winners.shape):
+            u, v = self.at(int(winners[b, i, j, c]))
+            place = dx[b, self.stride[0] * i + u, self.stride[1] * j + v, c : c + 1]
+            self.give(place, dy[b, i, j, c])
+        return self.without_border(dx)
+
+
+class AssignedWinner(MaxInPieces):
+    """= in place of +=: a pixel that wins two windows."""
+
+    def give(self, place, share):
+        place[:] = share
+
+
+class WinnerInColumns(MaxInPieces):
+    """Places counted column by column on the way back."""
+
+    def at(self, winner):
+        return divmod(winner, self.size[0])[::-1]
+
+
+class EveryWinner(MaxPool2D):
+    """Mask x == max: ties get the gradient several times."""
+
+    def forward(self, x, training=False):
+        y = super().forward(x, training)
+        if training:
+            self.equal = [tap == y for tap in self.taps(x)]
+        return y
+
+    def backward(self, dy):
+        dx = np.zeros((len(dy), *self.input_shape))
+        for tap, equal in zip(self.taps(dx), self.equal, strict=True):
+            tap += dy * equal
+        return dx
+
+
+class LastWinner(EveryWinner):
+    """Forward takes the first of equals, backward the last."""
+
+    def backward(self, dy):
+        dx, left = np.zeros((len(dy), *self.input_shape)), np.ones(dy.shape)
+        for tap, equal in reversed(list(zip(self.taps(dx), self.equal, strict=True))):
+            tap += dy * equal * left
+            left = left * ~equal
+        return dx
+
+
+class MaxOfTheBorder(MaxPool2D):
+    """Takes the border for a part of the image on the way back."""
+
+    def without_border(self, padded):
+        return padded[:, : self.input_shape[0], : self.input_shape[1]]
+
+
+class AssignedShare(AveragePool2D):
+    """= in place of +=: of the windows that share a pixel the last one wins."""
+
+    def backward(self, dy):
+        dx = np.zeros(self.saved(dy))
+        for tap in self.taps(dx):
+            tap[:] = dy / self.area
+        return self.without_border(dx)
+
+
+class AreaForgotten(AveragePool2D):
+    def backward(self, dy):
+        return super().backward(dy) * self.area
+
+
+class AreaOfSums(AveragePool2D):
+    """Of codes the layer gives the sum; the gradient is that of the mean."""
+
+    def backward(self, dy):
+        return super().backward(dy) / self.area
+
+
+class AreaInsideOnly(AveragePool2D):
+    """Forward counts the border, backward does not."""
+
+    def backward(self, dy):
+        inside = np.zeros(self.saved(dy))
+        self.without_border(inside)[:] = 1
+        return super().backward(dy * self.area / sum(self.taps(inside)))
+
+
+# Branches, auxiliary classifiers -----------------------------------------------------------------
+
+
+class BranchesInPieces(Branches):
+    """The gradients of the paths, and how they are joined. Correct."""
+
+    def split(self, dy):
+        return np.split(dy, np.cumsum(self.saved())[:-1], axis=-1)
+
+    def gradients(self, dy):
+        for path, part in zip(self.paths, self.split(dy), strict=True):
+            for layer in reversed(path):
+                part = layer.backward(part)
+            yield part
+
+    def backward(self, dy):
+        return sum(self.gradients(dy))
+
+
+class LastPathWins(BranchesInPieces):
+    """= in place of +=."""
+
+    def backward(self, dy):
+        return list(self.gradients(dy))[-1].copy()
+
+
+class MeanOfPaths(BranchesInPieces):
+    def backward(self, dy):
+        return sum(self.gradients(dy)) / len(self.paths)
+
+
+class OtherOrderOfPaths(BranchesInPieces):
+    """The gradient's channels dealt out from the last path to the first."""
+
+    def split(self, dy):
+        ends = np.cumsum(self.saved()[::-1])
+        return np.split(dy, ends[:-1], axis=-1)[::-1]
+
+
+class InterleavedPaths(BranchesInPieces):
+    """The right number of channels for each path, but every second one."""
+
+    def split(self, dy):
+        return [dy[..., start :: len(self.paths)] for start in range(len(self.paths))]
+
+
+class EmptyPathForgotten(BranchesInPieces):
+    """A path without layers passes the input on, so it passes a gradient back."""
+
+    def backward(self, dy):
+        pairs = zip(self.paths, self.gradients(dy), strict=True)
+        return sum(gradient for path, gradient in pairs if path)
+
+
+class HeadForgotten(Auxiliary):
+    """The head learns, but the layers below do not hear of it."""
+
+    def backward(self, dy):
+        super().backward(dy)
+        return dy.copy()
+
+
+class HeadOnly(Auxiliary):
+    def backward(self, dy):
+        return super().backward(dy) - dy
+
+
+class HeadDoesNotLearn(Auxiliary):
+    """The head's backward pass is left out."""
+
+    def backward(self, dy):
+        self.saved(dy)
+        return dy.copy()
+
+
+class LossWeightForgotten(Auxiliary):
+    """The weight stands at the head's cost, but not at its gradient."""
+
+    def learn(self, loss, labels):
+        cost, gradient = loss(self.scores, labels)
+        self.receive(gradient)
+        return self.weight * cost
+
+
+class LossWeightTwice(Auxiliary):
+    def backward(self, dy):
+        self.receive(self._dscores * self.weight)
+        return super().backward(dy)
+
+
 # Losses ------------------------------------------------------------------------------------------
 
 
@@ -547,6 +894,52 @@ def _columns(cls):
     return Mistake(cls.__name__, make, "input")
 
 
+def _conv(cls, words, shape=(3, 4, 5, 2), encoding=None, scale=1.0, **options):
+    """Sides of image, kernel, stride and border differ unless the mistake needs them."""
+    chosen = {"kernel": (3, 2), "stride": (1, 2), "padding": (1, 0)} | options
+
+    def make(rng):
+        layer = cls(3, **chosen).build(shape[1:], rng, encoding)
+        return {"subject": layer, "x": scale * rng.normal(size=shape)}
+
+    return Mistake(cls.__name__, make, words)
+
+
+def _pool(cls, size=3, stride=2, padding=0, encoding=None, tied=False):
+    def make(rng):
+        layer = cls(size, stride, padding).build((5, 6, 2), rng, encoding)
+        shape = 2, 5, 6, 2
+        x = rng.choice([-1.0, 1.0], shape) if tied else rng.normal(size=shape)
+        return {"subject": layer, "x": x}
+
+    return Mistake(cls.__name__, make, "input")
+
+
+def _branches(cls):
+    """Three paths of as many channels, so that every order of them fits."""
+
+    def make(rng):
+        paths = [Conv2D(2, 1)], [Conv2D(2, (3, 1), padding=(1, 0)), BatchNorm()], []
+        return {"subject": cls(*paths).build((3, 4, 2), rng), "x": rng.normal(size=(3, 3, 4, 2))}
+
+    return Mistake(cls.__name__, make, "input")
+
+
+def _auxiliary(cls, words, weight=0.3):
+    """In a network, with a loss for both classifiers."""
+
+    def make(rng):
+        layers = [Dense(6), BatchNorm(), cls([Dense(3, bias=True)], weight), Dense(3, bias=True)]
+        return {
+            "subject": Sequential(layers, (5,), rng),
+            "x": rng.normal(size=(4, 5)),
+            "labels": rng.integers(0, 3, 4),
+            "loss": squared_hinge,
+        }
+
+    return Mistake(cls.__name__, make, words)
+
+
 def _loss(function, words="scores", signed=False):
     def make(rng):
         labels = rng.choice([-1, 1], (5, 3)) if signed else rng.integers(0, 3, 5)
@@ -576,6 +969,7 @@ def _in_a_network(layer, words):
 
 
 PIXEL_CODES = Pixels().output_encoding(None)
+SIGNS = Encoding(1.0, -1, 1, 2)
 
 MISTAKES = [
     _quantize(MissingMask()),
@@ -629,6 +1023,41 @@ MISTAKES = [
     _reshaping(ShapeOnly),
     _columns(AssignedPath),
     _columns(ForgottenStride),
+    _conv(StrideForgotten, "input"),
+    _conv(AssignedWindows, "input"),
+    _conv(AssignedWindows, "input", kernel=3, stride=2, padding=0),
+    _conv(KernelSidesSwapped, "input"),
+    _conv(FlippedKernel, "input"),
+    _conv(BorderOffByOne, "input"),
+    _conv(BorderSidesSwapped, "input"),
+    _conv(BorderKept, "tensor is float64 (3, 4, 5, 2), gradient float64 (3, 6, 5, 2)"),
+    _conv(SizeFromTheOutput, "gradient float64 (3, 3, 5, 2)", kernel=3, stride=2, padding=0),
+    _conv(LastPartOnly, "weight"),
+    _conv(TapsTransposed, "weight", kernel=3),
+    _conv(BorderLeftOut, "weight", one_padding=True),
+    _conv(ConvBiasOfOnePlace, "bias", bias=True),
+    _conv(ScaleMissingInWeightGradient, "weight", encoding=PIXEL_CODES, scale=100),
+    _conv(ScaleMissingInInputGradient, "input", encoding=PIXEL_CODES, scale=100),
+    _conv(WeightScaleForgotten, "input", weight_quantizer=TwoBits()),
+    _pool(AssignedWinner),
+    _pool(WinnerInColumns, (2, 3), (1, 2)),
+    _pool(EveryWinner, tied=True),
+    _pool(LastWinner, 2, 2, tied=True),
+    _pool(MaxOfTheBorder, padding=1),
+    _pool(AssignedShare),
+    _pool(AreaForgotten),
+    _pool(AreaOfSums, encoding=SIGNS),
+    _pool(AreaInsideOnly, padding=1),
+    _branches(LastPathWins),
+    _branches(MeanOfPaths),
+    _branches(OtherOrderOfPaths),
+    _branches(InterleavedPaths),
+    _branches(EmptyPathForgotten),
+    _auxiliary(HeadForgotten, "0.Dense.weight"),
+    _auxiliary(HeadOnly, "0.Dense.weight"),
+    _auxiliary(HeadDoesNotLearn, "backward left no gradient"),
+    _auxiliary(LossWeightForgotten, "2.0.Dense.weight"),
+    _auxiliary(LossWeightTwice, "2.0.Dense.weight"),
     _loss(hinge_without_two),
     _loss(hinge_over_batch_only),
     _loss(hinge_with_other_sign),

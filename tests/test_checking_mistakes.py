@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from qnn_ref.checking import GradientError, check_gradients
-from qnn_ref.layers import Quantize
-from tests.broken_layers import MISTAKES, EverySecond, TwoBits, TwoPaths
+from qnn_ref.layers import BatchNorm, Conv2D, Quantize
+from tests.broken_layers import (
+    MISTAKES,
+    BranchesInPieces,
+    ConvInPieces,
+    EverySecond,
+    MaxInPieces,
+    TwoBits,
+    TwoPaths,
+)
 
 CORRECT = [TwoPaths(), EverySecond(), Quantize(TwoBits())]
 
@@ -33,9 +41,37 @@ def test_the_correct_layer_behind_a_mistake_passes(layer, mode):
     check_gradients(layer, x, mode=mode, rng=rng).raise_if_failed()
 
 
+@pytest.mark.parametrize("mode", ["probe", "full"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ConvInPieces(4, (3, 2), stride=(1, 2), padding=(1, 0), bias=True),
+        ConvInPieces(4, 3, stride=2, one_padding=True, padding=1),
+        MaxInPieces((2, 3), (1, 2), (1, 0)),
+        BranchesInPieces([Conv2D(3, 1)], [Conv2D(2, 3, padding=1), BatchNorm()], []),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_the_correct_layer_behind_a_mistake_about_images_passes(layer, mode):
+    rng = np.random.default_rng(0)
+    layer.build((5, 6, 2), rng)
+    x = rng.normal(size=(3, 5, 6, 2))
+    check_gradients(layer, x, mode=mode, rng=rng).raise_if_failed()
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
-    "name", ["WrongElement", "MaskedWeightGradient", "StrictMask", "LateCache"]
+    "name",
+    [
+        "WrongElement",
+        "MaskedWeightGradient",
+        "StrictMask",
+        "LateCache",
+        "AssignedWinner",
+        "BorderLeftOut",
+        "EmptyPathForgotten",
+        "LossWeightForgotten",
+    ],
 )
 def test_a_small_mistake_is_found_from_any_seed(name, seed):
     (mistake,) = [m for m in MISTAKES if m.name == name]

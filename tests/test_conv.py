@@ -1,11 +1,14 @@
 """Convolution layer: the definition, its geometry, both gradients, exact integers, memory."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qnn_ref.layers import Conv2D, Pixels
+from qnn_ref.checking import check_gradients
+from qnn_ref.layers import Conv2D, Dense, Pixels
 from qnn_ref.layers import conv as conv_module
 from qnn_ref.layers.conv import add_windows, output_size, pad_images, pair, windows
 
@@ -43,35 +46,70 @@ def built(image, kernel, stride, padding, rng, channels=2, **options):
     return layer.build((*image, channels), rng, dtype=np.float64)
 
 
-@given(geometries(), st.booleans(), st.integers(0, 99))
-def test_forward_is_the_definition(geometry, one_padding, seed):
+@given(geometries(), st.integers(1, 4), st.booleans(), st.integers(0, 99))
+def test_forward_is_the_definition(geometry, channels, one_padding, seed):
     rng = np.random.default_rng(seed)
     image, _, stride, padding = geometry
-    layer = built(*geometry, rng, one_padding=one_padding, bias=True)
+    layer = built(*geometry, rng, channels, one_padding=one_padding, bias=True)
     layer.bias.assign(rng.normal(size=3))
-    x = rng.normal(size=(2, *image, 2))
+    x = rng.normal(size=(2, *image, channels))
     expected = by_the_definition(x, layer.weight.quantized, stride, padding, int(one_padding))
     y = layer.forward(x)
-    assert y.shape[1:] == layer.output_shape((*image, 2))
+    assert y.shape[1:] == layer.output_shape((*image, channels))
     np.testing.assert_allclose(y, expected + layer.bias.latent, rtol=0, atol=1e-12)
 
 
-@given(geometries(), st.integers(0, 99))
-def test_backward_is_the_transpose_of_forward(geometry, seed):
-    """<dy, conv(x, w)> is linear in x and in w, so the gradients follow from the definition."""
+@given(geometries(), st.booleans(), st.integers(0, 99))
+def test_backward_is_the_transpose_of_forward(geometry, one_padding, seed):
+    """<dy, conv(x, w)> is linear in w, and in x inside the border: so the gradients follow."""
     rng = np.random.default_rng(seed)
     image, _, stride, padding = geometry
-    layer = built(*geometry, rng, weight_quantizer=None)
+    layer = built(*geometry, rng, weight_quantizer=None, one_padding=one_padding, bias=True)
     x = rng.normal(size=(2, *image, 2))
     dy = rng.normal(size=layer.forward(x, training=True).shape)
     dx = layer.backward(dy)
     w = layer.weight.latent
     v, u = rng.normal(size=x.shape), rng.normal(size=w.shape)
     along_x = np.vdot(dy, by_the_definition(v, w, stride, padding, 0))
-    along_w = np.vdot(dy, by_the_definition(x, u, stride, padding, 0))
+    along_w = np.vdot(dy, by_the_definition(x, u, stride, padding, int(one_padding)))
     assert dx.shape == x.shape
     assert np.vdot(dx, v) == pytest.approx(along_x, rel=1e-10, abs=1e-10)
     assert np.vdot(layer.weight.grad, u) == pytest.approx(along_w, rel=1e-10, abs=1e-10)
+    np.testing.assert_allclose(layer.bias.grad, np.einsum("bijn->n", dy), atol=1e-12)
+
+
+@given(geometries(), st.booleans(), st.integers(0, 99))
+@settings(max_examples=10)
+def test_the_gradient_check_passes_for_any_geometry(geometry, one_padding, seed):
+    rng = np.random.default_rng(seed)
+    layer = built(*geometry, rng, one_padding=one_padding, bias=True)
+    check_gradients(layer, rng.normal(size=(2, *geometry[0], 2)), rng=rng).raise_if_failed()
+
+
+@given(geometries())
+def test_windows_are_a_read_only_view_of_the_pixels_by_their_index(geometry):
+    image, kernel, stride, padding = geometry
+    x = pad_images(np.arange(2.0 * image[0] * image[1] * 3).reshape(2, *image, 3), padding, -1)
+    view = windows(x, kernel, stride)
+    assert view.shape == (2, *output_size(image, kernel, stride, padding), *kernel, 3)
+    assert np.shares_memory(view, x)
+    assert not view.flags.writeable
+    for b, i, j, u, v, c in np.ndindex(view.shape):
+        assert view[b, i, j, u, v, c] == x[b, stride[0] * i + u, stride[1] * j + v, c]
+
+
+@given(geometries())
+def test_each_pixel_gets_as_many_shares_as_windows_hold_it(geometry):
+    image, kernel, stride, padding = geometry
+    shape = 1, image[0] + 2 * padding[0], image[1] + 2 * padding[1], 2
+    high, wide = output_size(image, kernel, stride, padding)
+    count = np.zeros(shape)
+    for i in range(high):
+        for j in range(wide):
+            top, left = stride[0] * i, stride[1] * j
+            count[:, top : top + kernel[0], left : left + kernel[1]] += 1
+    back = add_windows(np.ones((1, high, wide, *kernel, 2)), shape, stride)
+    assert (back == count).all()  # 0 where no window reached
 
 
 @given(geometries(), st.integers(0, 99))
@@ -93,6 +131,10 @@ def test_zeros_around_an_image_of_ones():
     assert layer.forward(x)[0, :, :, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
     layer.one_padding = True
     assert (layer.forward(x) == 9).all()
+    plain = Conv2D(1, 3).build((5, 5, 1), np.random.default_rng(0))
+    plain.weight.assign(layer.weight.latent)
+    y = plain.forward(pad_images(x, (1, 1), -1))
+    assert y[0, :, :, 0].tolist() == [[-1, 3, -1], [3, 9, 3], [-1, 3, -1]]
 
 
 def test_pixels_that_no_window_reaches_have_no_gradient():
@@ -139,6 +181,17 @@ def test_codes_of_pixels_give_exact_integers_and_the_scale_comes_afterwards():
     np.testing.assert_allclose(layer.weight.grad, plain.weight.grad / 255, rtol=1e-4, atol=1e-4)
 
 
+def test_sums_beyond_the_whole_numbers_of_float32_are_rounded_once():
+    channels = 70_000  # 70,000 x 255 is above 2^24
+    encoding = Pixels().output_encoding(None)
+    layer = Conv2D(1, 1).build((1, 1, channels), np.random.default_rng(0), encoding)
+    layer.weight.assign(np.ones(layer.weight.shape))
+    x = np.full((1, 1, 1, channels), 255, np.float32)
+    x.flat[:300] = np.arange(-299, 300, 2)
+    exact = 255 * (channels - 300)
+    assert layer.forward(x).item() == np.float32(exact) * np.float32(1 / 255)
+
+
 def test_the_largest_code_stands_outside_with_one_padding():
     encoding = Pixels().output_encoding(None)
     layer = Conv2D(1, 3, padding=1, one_padding=True)
@@ -161,12 +214,61 @@ def test_windows_written_out_for_some_images_at_a_time_change_nothing(monkeypatc
         assert all((a == b).all() for a, b in zip(results[0], other, strict=True))
 
 
+def test_only_some_windows_are_written_out_at_a_time(monkeypatch):
+    rng = np.random.default_rng(4)
+    layer = Conv2D(4, 5, padding=2).build((24, 24, 8), rng)
+    x = rng.normal(size=(20, 24, 24, 8)).astype(np.float32)
+    image = 24 * 24 * 25 * 8 * 4  # bytes of the windows of one image; x has a 25th
+    peaks = {}
+    for parts in (1, 20):
+        monkeypatch.setattr(conv_module, "WINDOW_BYTES", 20 * image // parts)
+        tracemalloc.start()
+        y = layer.forward(x, training=True)
+        layer.backward(y)
+        peaks[parts] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[1] > 20 * image
+    assert peaks[20] < 5 * image + 6 * x.nbytes
+
+
+def test_the_same_input_gives_the_same_bits_again():
+    rng = np.random.default_rng(5)
+    layer = Conv2D(3, 3, padding=1, bias=True).build((6, 5, 4), rng)
+    x, dy = (rng.normal(size=(4, 6, 5, n)).astype(np.float32) for n in (4, 3))
+
+    def once():
+        y, dx = layer.forward(x, training=True), layer.backward(dy)
+        return [a.tobytes() for a in (y, dx, layer.weight.grad, layer.bias.grad)]
+
+    first = once()
+    assert all(once() == first for _ in range(20))
+
+
+def test_a_kernel_of_one_pixel_is_a_dense_layer_at_each_place():
+    rng = np.random.default_rng(6)
+    conv = Conv2D(3, 1, bias=True).build((4, 5, 2), rng, dtype=np.float64)
+    dense = Dense(3, bias=True).build((4, 5, 2), rng, dtype=np.float64)
+    dense.weight.assign(conv.weight.latent[0, 0])
+    x, dy = rng.normal(size=(3, 4, 5, 2)), rng.normal(size=(3, 4, 5, 3))
+    np.testing.assert_allclose(
+        conv.forward(x, training=True), dense.forward(x, training=True), rtol=1e-13
+    )
+    np.testing.assert_allclose(conv.backward(dy), dense.backward(dy), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(conv.weight.grad[0, 0], dense.weight.grad, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(conv.bias.grad, dense.bias.grad, rtol=1e-13, atol=1e-13)
+
+
 def test_torch_agrees():
     torch = pytest.importorskip(
         "torch", reason="PyTorch is the second oracle where it is installed"
     )
     rng = np.random.default_rng(3)
-    for kernel, stride, padding in (((3, 3), (1, 1), (1, 1)), ((2, 3), (2, 1), (0, 2))):
+    for kernel, stride, padding in (
+        ((3, 3), (1, 1), (1, 1)),
+        ((2, 3), (2, 1), (0, 2)),
+        ((4, 2), (3, 3), (1, 0)),  # even; pixels that no window reaches
+        ((9, 3), (1, 2), (2, 1)),  # higher than the image
+    ):
         layer = built((7, 6), kernel, stride, padding, rng, channels=4)
         x = rng.normal(size=(2, 7, 6, 4))
         y = layer.forward(x, training=True)
@@ -198,6 +300,59 @@ def test_weights_start_in_plus_minus_one_with_the_scale_of_all_taps():
     assert layer.weight.bound == 1
     assert set(np.unique(layer.weight.quantized)) == {-1, 1}
     assert layer.weight.dtype == np.float32
+    assert layer.weight.learning_rate_scale == pytest.approx(28.0, abs=0.05)  # the authors' code
+    layer = Conv2D(128, 3).build((8, 8, 128), np.random.default_rng(0))
+    assert layer.weight.learning_rate_scale == pytest.approx(39.2, abs=0.05)
+    layer = Conv2D(128, (2, 4)).build((8, 8, 3), np.random.default_rng(0))
+    assert layer.weight.learning_rate_scale == pytest.approx(np.sqrt((24 + 1024) / 1.5))
+
+
+def test_a_float_layer_starts_in_glorots_range_and_is_not_clipped():
+    layer = Conv2D(5, 3, weight_quantizer=None, bias=True).build(
+        (4, 4, 7), np.random.default_rng(0)
+    )
+    largest = np.sqrt(6 / (63 + 45))
+    assert 0.95 * largest < np.abs(layer.weight.latent).max() <= largest
+    assert (layer.weight.bound, layer.weight.learning_rate_scale) == (np.inf, 1)
+    np.testing.assert_array_equal(layer.weight.quantized, layer.weight.latent)
+    np.testing.assert_array_equal(layer.bias.latent, np.zeros(5, np.float32))
+    assert list(layer.parameters()) == ["weight", "bias"]
+    assert list(Conv2D(1).build((3, 3, 1), np.random.default_rng(0)).parameters()) == ["weight"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_everything_stays_in_the_layers_float_type(dtype):
+    encoding = Pixels().output_encoding(None)
+    layer = Conv2D(2, 3, padding=1, bias=True)
+    layer.build((4, 4, 1), np.random.default_rng(0), encoding, dtype)
+    y = layer.forward(np.ones((2, 4, 4, 1), dtype), training=True)
+    dx = layer.backward(np.ones_like(y))
+    assert y.dtype == dx.dtype == layer.weight.grad.dtype == layer.bias.grad.dtype == dtype
+
+
+CONV = Conv2D(2, 3).build((4, 5, 1), np.random.default_rng(0))
+TRAINED = Conv2D(2, 3).build((4, 5, 1), np.random.default_rng(0))
+TRAINED.forward(np.ones((1, 4, 5, 1), "f"), training=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: Conv2D(1).forward(np.ones((1, 4, 5, 1), "f")), RuntimeError, "not built yet"),
+        (lambda: CONV.forward(np.ones((1, 5, 4, 1), "f")), ValueError, r"x: .*\(batch, 4, 5, 1\)"),
+        (lambda: CONV.forward(np.ones((4, 5, 1), "f")), ValueError, r"x: .*got \(4, 5, 1\)"),
+        (lambda: CONV.forward(np.ones((0, 4, 5, 1), "f")), ValueError, "empty batch"),
+        (lambda: CONV.forward(np.ones((1, 4, 5, 1))), TypeError, "x: expected dtype float32"),
+        (lambda: CONV.forward([[1.0]]), TypeError, "x: expected a NumPy array, got list"),
+        (lambda: CONV.backward(np.ones((1, 2, 3, 2), "f")), RuntimeError, "call forward"),
+        (lambda: TRAINED.backward(np.ones((1, 3, 2, 2), "f")), ValueError, "dy: expected shape"),
+        (lambda: TRAINED.backward(np.ones((1, 2, 3, 2))), TypeError, "dy: expected dtype float32"),
+        (lambda: Conv2D(1).build((4, 5, 1)), TypeError, "rng: Conv2D draws"),
+    ],
+)
+def test_what_cannot_be_convolved_is_refused(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
 
 
 @pytest.mark.parametrize(
@@ -206,6 +361,8 @@ def test_weights_start_in_plus_minus_one_with_the_scale_of_all_taps():
         (lambda: Conv2D(0), "units: expected at least 1"),
         (lambda: Conv2D(1, 0), "kernel: expected one or two whole numbers from 1"),
         (lambda: Conv2D(1, (3, 3, 3)), "kernel: expected one or two"),
+        (lambda: Conv2D(1, (3, 3, 3, 3)), "kernel: expected one or two"),
+        (lambda: Conv2D(1, (3, 0)), "kernel: expected one or two whole numbers from 1"),
         (lambda: Conv2D(1, 3, stride=0), "stride: expected one or two whole numbers from 1"),
         (lambda: Conv2D(1, 3, padding=-1), "padding: expected one or two whole numbers from 0"),
         (lambda: Conv2D(1, 2.5), "kernel: expected one or two"),
@@ -214,12 +371,23 @@ def test_weights_start_in_plus_minus_one_with_the_scale_of_all_taps():
             lambda: Conv2D(1, 5, padding=1).build((2, 9, 1), np.random.default_rng(0)),
             "kernel: 5 x 5 does not fit in an image of 4 x 11",
         ),
+        (lambda: Conv2D(1, 3).build((5, 5), np.random.default_rng(0)), "height, width, channels"),
+        (lambda: output_size((3, 9), (4, 2), (1, 1), (0, 3)), "4 x 2 does not fit .* of 3 x 15"),
+        (lambda: output_size((9, 3), (2, 4), (1, 1), (3, 0)), "2 x 4 does not fit .* of 15 x 3"),
         (lambda: pair("size", "ab", 1), "size: expected"),
+        (lambda: pair("size", (1, 2.0), 1), "size: expected"),
+        (lambda: pair("size", (), 1), "size: expected"),
     ],
 )
 def test_bad_arguments_are_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_one_number_stands_for_height_and_width():
+    assert pair("size", 3, 1) == (3, 3)
+    assert pair("size", (3, 0), 0) == (3, 0)
+    assert pair("size", np.int64(2), 1) == (2, 2)
 
 
 @given(geometries())
