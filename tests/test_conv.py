@@ -11,6 +11,7 @@ from qnn_ref.checking import check_gradients
 from qnn_ref.layers import Conv2D, Dense, Pixels
 from qnn_ref.layers import conv as conv_module
 from qnn_ref.layers.conv import add_windows, output_size, pad_images, pair, windows
+from qnn_ref.quantizers import LinearQuant
 
 
 @st.composite
@@ -182,14 +183,32 @@ def test_codes_of_pixels_give_exact_integers_and_the_scale_comes_afterwards():
 
 
 def test_sums_beyond_the_whole_numbers_of_float32_are_rounded_once():
-    channels = 70_000  # 70,000 x 255 is above 2^24
-    encoding = Pixels().output_encoding(None)
-    layer = Conv2D(1, 1).build((1, 1, channels), np.random.default_rng(0), encoding)
+    rng, encoding = np.random.default_rng(7), Pixels().output_encoding(None)
+    layer = Conv2D(1, 1).build((1, 1, 2**20), rng, encoding)
     layer.weight.assign(np.ones(layer.weight.shape))
-    x = np.full((1, 1, 1, channels), 255, np.float32)
-    x.flat[:300] = np.arange(-299, 300, 2)
-    exact = 255 * (channels - 300)
+    x = rng.choice(np.array([253, 255], np.float32), (1, 1, 1, 2**20))  # about 16 times 2^24
+    exact = int(x.sum(dtype=np.int64))
     assert layer.forward(x).item() == np.float32(exact) * np.float32(1 / 255)
+
+
+@pytest.mark.parametrize("one_padding", [False, True])
+def test_codes_of_weights_have_a_scale_too(one_padding):
+    """Against a float layer that has the weights' values, on the values of the input."""
+    rng, pixels = np.random.default_rng(8), Pixels().output_encoding(None)
+    options = {"padding": 1, "one_padding": one_padding, "bias": True}
+    layer = Conv2D(4, (2, 3), weight_quantizer=LinearQuant(2), **options)
+    layer.build((4, 5, 2), rng, pixels, np.float64)
+    plain = Conv2D(4, (2, 3), weight_quantizer=None, **options)
+    plain.build((4, 5, 2), rng, dtype=np.float64)
+    plain.weight.assign(layer.weight.quantized)
+    codes = 2.0 * rng.integers(0, 256, (3, 4, 5, 2)) - 255
+    y = layer.forward(codes, training=True)
+    np.testing.assert_allclose(y, plain.forward(codes / 255, training=True), atol=1e-12)
+    dy = rng.normal(size=y.shape)
+    # The gradient of codes is that of values times the value of one code.
+    np.testing.assert_allclose(layer.backward(dy), plain.backward(dy) / 255, atol=1e-14)
+    np.testing.assert_allclose(layer.weight.grad, plain.weight.grad, atol=1e-12)
+    np.testing.assert_allclose(layer.bias.grad, plain.bias.grad, atol=1e-12)
 
 
 def test_the_largest_code_stands_outside_with_one_padding():
@@ -331,6 +350,7 @@ def test_everything_stays_in_the_layers_float_type(dtype):
 
 
 CONV = Conv2D(2, 3).build((4, 5, 1), np.random.default_rng(0))
+CONV.forward(np.ones((1, 4, 5, 1), "f"))  # inference keeps nothing for backward
 TRAINED = Conv2D(2, 3).build((4, 5, 1), np.random.default_rng(0))
 TRAINED.forward(np.ones((1, 4, 5, 1), "f"), training=True)
 

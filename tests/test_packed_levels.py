@@ -462,14 +462,6 @@ def hidden():
             r"layer 4 \(Dense\): sums of 5 products .* do not fit in 31 bits",
         ),
         (
-            lambda: [*hidden(), Quantize(LogQuant(7)), Dense(3)],
-            r"layer 3 \(Quantize\): LogQuant: the codes of 7 bits do not fit in 31 bits",
-        ),
-        (
-            lambda: [Dense(3, LogQuant(4, exponent=None))],
-            r"layer 1 \(Dense\): LogQuant: its range comes from the data; there is no fixed grid",
-        ),
-        (
             lambda: [*hidden(), Quantize(LinearQuant(2)), Dense(3, None)],
             r"layer 4 \(Dense\): expected quantized weights .*, got real ones",
         ),
@@ -487,6 +479,26 @@ def test_what_cannot_be_packed_exactly_is_refused(layers, words):
     network = Sequential([Pixels(), *layers()], (4,), np.random.default_rng(0))
     with pytest.raises(ValueError, match=words):
         pack(network)
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "words"),
+    [
+        (
+            lambda: [*hidden(), Quantize(LogQuant(7)), Dense(3)],
+            ValueError,
+            r"layer 4 \(Dense\): weight_quantizer: sums of 5 products .* no exact whole numbers",
+        ),
+        (
+            lambda: [Dense(3, LogQuant(4, exponent=None))],
+            TypeError,
+            r"layer 1 \(Dense\): LogQuant: its range comes from the data; there is no fixed grid",
+        ),
+    ],
+)
+def test_sums_that_are_not_exact_are_refused_when_the_network_is_made(layers, error, words):
+    with pytest.raises(error, match=words):
+        Sequential([Pixels(), *layers()], (4,), np.random.default_rng(0))
 
 
 def test_codes_without_a_grid_are_refused_when_the_network_is_made():
