@@ -22,6 +22,15 @@ from qnn_ref.plots.convolutions import (
     windows_figure,
 )
 from qnn_ref.plots.demo import bars_figure, demo_figure, draw_bars
+from qnn_ref.plots.gradients import (
+    column_sums_figure,
+    curves_figure,
+    draws_figure,
+    gradient_ratios_figure,
+    gradient_sizes_figure,
+    power_planes_figure,
+    quantized_sizes_figure,
+)
 from qnn_ref.plots.levels import (
     codes_figure,
     draw_levels,
@@ -102,6 +111,8 @@ __all__ = [
     "borders_figure",
     "cases_figure",
     "codes_figure",
+    "column_sums_figure",
+    "curves_figure",
     "demo_figure",
     "deviations_figure",
     "draw_bars",
@@ -113,9 +124,12 @@ __all__ = [
     "draw_staircase",
     "draw_steps",
     "draw_training",
+    "draws_figure",
     "filters_figure",
     "forms_figure",
     "frozen_figure",
+    "gradient_ratios_figure",
+    "gradient_sizes_figure",
     "images_figure",
     "latent_figure",
     "latent_histogram_figure",
@@ -130,6 +144,8 @@ __all__ = [
     "plane_sum_figure",
     "planes_figure",
     "pool_figure",
+    "power_planes_figure",
+    "quantized_sizes_figure",
     "readings_figure",
     "runs_figure",
     "shares_figure",

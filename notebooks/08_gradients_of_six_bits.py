@@ -1,0 +1,572 @@
+# %% [markdown]
+# # 8. Gradients of six bits
+#
+# **Goal.** Round the gradients too: see how wide they spread, what a grid of equal steps and a grid
+# of powers of two keep of them, and train with both.
+#
+# Afterwards you can
+# - say why a gradient needs exponents more than digits, and what six bits of them reach;
+# - show where Algorithm 1 rounds a gradient, and which numbers stay real;
+# - form the backward products by popcounts and shifts alone;
+# - test the claim "only the logarithm works", and name a side effect that all roundings share.
+#
+# **Minutes.** 35 to read, 40 for the exercises.
+#
+# **Prerequisites.** AP2 and "what do the columns sum to?" from
+# [notebook 5](05_arithmetic_by_shifts.ipynb) (5.1 and 5.6), [notebook 3](03_training_on_mnist.ipynb)
+# for training, XOR and popcount from [notebook 4](04_floats_to_bits.ipynb).
+#
+# **Equations.** Section 3: LogQuant for gradients, its unbiased form, DoReFa's form; Algorithm 1,
+# lines 7 to 9.
+
+# %%
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before the imports: idle threads sleep
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: one thread is faster
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from IPython.display import display
+from ipywidgets import IntSlider
+from matplotlib.figure import Figure
+
+import qnn_ref
+from qnn_ref import datasets, plots
+from qnn_ref.bits import pack, powers_matmul, to_powers, unpack
+from qnn_ref.checking import check_gradients
+from qnn_ref.experiments import find_recipe
+from qnn_ref.experiments.runs import start_run, train_recipe
+from qnn_ref.experiments.sweep import mean_and_spread, read_rows
+from qnn_ref.layers import Dense
+from qnn_ref.losses import squared_hinge
+from qnn_ref.products import PLAIN, ShiftProducts
+from qnn_ref.quantizers import DoReFaGradient, LinearGradient, LogQuant, Sign
+
+# %matplotlib inline
+print("qnn_ref", qnn_ref.__version__)
+
+# %% [markdown]
+# ## 8.1 How large is a gradient?
+#
+# We train a binary network on 6,000 digits for one epoch, send one more batch through it, and stop
+# the backward pass at each dense layer. There stands $\delta_s$, the gradient of the layer's sums:
+# line 7 of Algorithm 1 has made it, and lines 8 and 9 multiply it.
+#
+# **Question.** Between the largest and the smallest of these numbers, how large is the factor? 10?
+# 1,000? More?
+
+# %%
+mnist = datasets.load("mnist")
+small = replace(
+    mnist, train_images=mnist.train_images[:8_000], train_labels=mnist.train_labels[:8_000]
+)
+recipe = replace(
+    find_recipe("mnist-small"), hidden=(128, 128), epochs=5, validation=2_000, final_rate=1e-4
+)
+network = train_recipe(replace(recipe, epochs=1), small).network
+images, labels = small.train_images[:100], small.train_labels[:100]
+
+_, gradient = squared_hinge(network.forward(images, training=True), labels)
+sums = {}
+for place in reversed(range(2, len(network.layers))):  # 0 and 1 make a row of the pixels
+    if isinstance(network.layers[place], Dense):
+        sums[f"layer {place}"] = gradient
+    gradient = network.layers[place].backward(gradient)
+
+for name, ds in sums.items():
+    size = np.abs(ds)
+    print(f"{name}: {ds.shape}, from {size.min():.0e} to {size.max():.0e}", end="")
+    print(f", {np.log2(size.max() / size.min()):.0f} octaves")
+print("expect 8 to 12 octaves in the last layer, and more than 15 in the hidden ones")
+plots.gradient_sizes_figure(sums)
+
+# %% [markdown]
+# **Answer.** 17 octaves are a factor of 100,000, 22 are four millions; and that is one layer, one
+# batch. Most gradients are far below the largest one. The long tail on the left comes from images
+# that are already right, and from masks that let through nothing but the mean terms of batch norm.
+# Weights and activations are different: they live in $[-1, 1]$, and are about equally large.
+#
+# From here on we look at the second hidden layer, number 5.
+
+# %% [markdown]
+# ## 8.2 Two grids of six bits
+#
+# One bit is the sign. With the other five we can count steps, or name an exponent:
+#
+# - **linear**: multiples of $M/31$ up to the largest gradient $M$, and 0;
+# - **logarithmic**: $\pm 2^E, \pm 2^{E-1}, \dots, \pm 2^{E-30}$, and 0, with $2^E = \mathrm{AP2}(M)$.
+#
+# The range comes from the data, because no gradient knows it in advance. A shifter can read the
+# largest exponent of a tensor off its bits.
+#
+# **Question.** The linear grid rounds everything below $M/62$ to 0. Which share of the gradients is
+# that? And which share does the logarithmic grid lose, which goes down to $M/2^{30}$?
+
+# %%
+ds = sums["layer 5"]
+QUANTIZERS = {"linear": LinearGradient, "logarithmic": lambda bits: LogQuant(bits, exponent=None)}
+
+
+def before_and_after(bits: int = 6) -> Figure:
+    """Sizes before (grey) and after (blue), with so many bits; orange: those that became 0."""
+    after = {f"{name}, {bits} bits": q(bits).quantize(ds) for name, q in QUANTIZERS.items()}
+    return plots.quantized_sizes_figure(ds, after)
+
+
+before_and_after(6)
+
+# %% [markdown]
+# **Answer.** About a third, and none. All 31 steps of the linear grid stand in the last five octaves
+# on the right. The logarithmic grid has one level an octave, and each takes the grey bar around it.
+#
+# Below, three bits: three steps, or three exponents. **Question.** Which grid loses more now? In a
+# running notebook, move the slider: with how many bits does the logarithm begin to lose gradients?
+
+# %%
+picture = display(before_and_after(3), display_id=True)
+slider = IntSlider(value=3, min=2, max=8, description="bits")
+slider.observe(lambda change: picture.update(before_and_after(change.new)), "value")
+slider
+
+# %%
+print("share that becomes 0, in %")
+for bits in range(2, 9):
+    lost = {name: 100 * np.mean(q(bits).quantize(ds) == 0) for name, q in QUANTIZERS.items()}
+    print(f"{bits} bits: linear {lost['linear']:5.1f}   logarithmic {lost['logarithmic']:5.1f}")
+print("expect more than 25 (linear, 6 bits) and exactly 0 (logarithmic, 6 bits)")
+
+# %% [markdown]
+# **Answer.** With three bits both lose four fifths, the logarithm a little less. Each further bit
+# halves the linear steps, which is one more octave. It *squares* the range of the logarithm: 2 bits
+# have one exponent, 3 have 3, 4 have 7, 5 have 15, and 6 have 31, more than this layer needs.
+#
+# On the linear grid, one number decides about all others. **Question.** The largest of our 12,800
+# gradients becomes four times as large. Which share is lost now?
+
+# %%
+for factor in (1, 4, 16):
+    outlier = ds.copy()
+    outlier.flat[np.abs(ds).argmax()] *= factor
+    lost = [100 * np.mean(q(6).quantize(outlier) == 0) for q in QUANTIZERS.values()]
+    print(f"largest x {factor:>2}: linear loses {lost[0]:4.1f} %, logarithmic {lost[1]:3.1f} %")
+
+# %% [markdown]
+# **Answer.** Half of them, and with 16 times three quarters or more. The logarithm spends two
+# exponents, or four, of its 31.
+#
+# What do those get that survive? The picture shows the quotient of after and before.
+
+
+# %%
+line = np.geomspace(np.abs(ds).max() / 200, np.abs(ds).max(), 3000)
+after = {f"{name}, 6 bits": q(6).quantize(line) for name, q in QUANTIZERS.items()}
+plots.gradient_ratios_figure(line, after)
+
+# %% [markdown]
+# The logarithm is wrong by a factor of $\sqrt2$ at most, wherever it looks. The linear grid is
+# nearly exact for the large ones, wrong by 2 at its first step, and blind below it.
+#
+# **Question.** Take all gradients together: $\lVert q - \delta_s \rVert / \lVert \delta_s \rVert$.
+# Which grid is closer?
+
+# %%
+for name, q in QUANTIZERS.items():
+    rounded = q(6).quantize(ds)
+    ratio = rounded[rounded != 0] / ds[rounded != 0]
+    error = np.linalg.norm(rounded - ds) / np.linalg.norm(ds)
+    print(
+        f"{name:<12} error {100 * error:4.1f} %   quotient {ratio.min():.3f} to {ratio.max():.3f}"
+    )
+print("expect quotients of 0.667 to 2 (linear), of 0.707 to 1.414 (logarithmic)")
+
+# %% [markdown]
+# **Answer.** The linear one, by far: 7 % against 20 %. The norm looks at the large gradients only.
+# So the case for the logarithm must be that the small ones matter. There are reasons: ADAM divides
+# each weight's gradient by its own size, so a weight that sees only small gradients learns as fast
+# as the others; and there are many. Whether it is so, training has to show (8.6).
+
+# %% [markdown]
+# ## 8.3 Where the rounding stands
+#
+# Algorithm 1 with one line more, between 7 and 8:
+#
+# | line | | operands |
+# | --- | --- | --- |
+# | 7 | $\delta_s \leftarrow$ backward through batch norm; gradients of gain and shift | real |
+# | new | $\delta_s^q \leftarrow \mathrm{LogQuant}(\delta_s)$ | |
+# | 8 | $\delta_x \leftarrow \delta_s^q\, {W^b}^\top$ | powers of two, $\pm1$ |
+# | 9 | $\delta_{W^b} \leftarrow x^\top \delta_s^q$ | $\pm1$, powers of two |
+# | 11 | latent weights, moments of ADAM | real |
+#
+# Both products see the same rounded numbers. Their results are sums, which are not rounded again.
+# A layer small enough to look at, with three bits: the exponents $E$, $E-1$ and $E-2$.
+#
+# **Question.** The largest gradient is -0.9. What becomes of 0.1? Of 0.7?
+
+# %%
+layer = Dense(3).build((4,), np.random.default_rng(3), Sign().encoding, np.float64)
+x = np.random.default_rng(4).choice([-1.0, 1.0], (3, 4))
+delta = np.array([[0.7, -0.9, 0.1], [-0.3, 0.4, 0.05], [0.72, 0.2, -0.6]])
+layer.gradient_quantizer = LogQuant(3, exponent=None)
+layer.forward(x, training=True)
+dx = layer.backward(delta)
+W, rounded = layer.weight.codes, layer.gradient_quantizer.quantize(delta)
+plots.arrays_figure({r"$\delta_s$": delta, r"$\delta_s^q$": rounded, "$x$": x, "$W^b$": W})
+
+# %%
+plots.arrays_figure({r"$\delta_x$": dx, r"$\delta_{W^b}$": layer.weight.grad})
+
+# %%
+print("largest difference   (expect exactly 0)")
+print(f"line 8: {np.abs(dx - rounded @ W.T).max()}")
+print(f"line 9: {np.abs(layer.weight.grad - x.T @ rounded).max()}")
+
+# %% [markdown]
+# **Answer.** 0.1 becomes 0: AP2(0.1) is 1/8, and the smallest power here is 1/4. 0.7 becomes 1/2
+# and 0.72 becomes 1, since the threshold is 0.707. (0.2 lies above the threshold of 1/4, and
+# survives.)
+#
+# `quantize_gradients` puts the new line into every dense and convolutional layer of a network.
+#
+# **Question.** What will the gradient checker say about our network with rounded gradients?
+
+# %%
+network.quantize_gradients(LogQuant(6, exponent=None))
+report = check_gradients(
+    network, images[:32], labels=labels[:32], loss=squared_hinge, rng=np.random.default_rng(0)
+)
+print("expect relative errors below 1e-6")
+print(report)
+
+# %% [markdown]
+# That is what it says of the *plain* gradients: it switches the rounding off in its copy of the
+# network. A rounded gradient is nobody's gradient. No function has it, so there is nothing to
+# take differences of (T of notebook 5 was such a case). How far is it from the plain one?
+
+
+# %%
+def gradients(rule: object) -> dict[str, np.ndarray]:
+    """The gradient of every parameter, for our batch and this quantizer."""
+    network.quantize_gradients(rule)
+    _, dscores = squared_hinge(network.forward(images, training=True), labels)
+    network.backward(dscores)
+    return {name: p.grad.copy() for name, p in network.parameters().items()}
+
+
+plain, six_bits = gradients(None), gradients(LogQuant(6, exponent=None))
+for name, g in plain.items():
+    distance = np.linalg.norm(six_bits[name] - g) / np.linalg.norm(g)
+    print(f"{name:<18} {100 * distance:5.1f} % away")
+print("expect 0 for the last batch norm, 5 to 50 % for all others")
+
+# %% [markdown]
+# **Answer.** The last batch norm stands above the last product, so nothing has been rounded yet. Its
+# gradients are equal, bit for bit. Below, every layer adds a rounding to what it gets from above.
+
+# %% [markdown]
+# ## 8.4 Bias, and the mean that was 0
+#
+# Rounding to the nearest exponent takes 0.7 down to 0.5 and 0.72 up to 1. Do the two ways balance?
+# The *unbiased* form draws: between $2^e$ and $2^{e+1}$ it takes the upper power with the
+# probability $(|x| - 2^e) / 2^e$. Then the mean of many draws is $x$. DoReFa has equal steps, a
+# range for each example, and adds noise of one step before it rounds:
+#
+# $$2M\,\big[Q\big(\tfrac{x}{2M} + \tfrac12 + N\big) - \tfrac12\big], \qquad
+# N \text{ uniform in } \pm\tfrac{1}{2 (2^k - 1)}$$
+#
+# **Question.** With three bits DoReFa has eight levels. Is 0 one of them?
+
+# %%
+rules = {
+    "log": LogQuant(3, exponent=None),
+    "log, stochastic": LogQuant(3, exponent=None, stochastic=True),
+    "DoReFa": DoReFaGradient(3),
+}
+rng = np.random.default_rng(5)
+row = np.linspace(-1, 1, 161)[None]
+draws = {
+    f"{name}, 3 bits": np.concatenate([q.quantize(row, q.draw(row.shape, rng)) for _ in range(400)])
+    for name, q in rules.items()
+}
+draws["log, 3 bits"] = draws["log, 3 bits"][:1]  # no chance in it
+plots.draws_figure(row[0], draws)
+
+# %%
+numbers = np.array([1.0, 0.7, 0.3, 0.05, -0.01])
+many = np.tile(numbers, (20_000, 1))
+print("gradient          ", *(f"{number:>7.3f}" for number in numbers))
+for name, q in rules.items():
+    drawn = q.quantize(many, q.draw(many.shape, rng))
+    print(f"{name:<16} mean", *(f"{mean:>6.3f}," for mean in drawn.mean(axis=0)), end="")
+    print("   largest deviation", f"{drawn.std(axis=0).max():.2f}")
+print("expect the first line again from the two that draw, within 0.005")
+
+# %% [markdown]
+# **Answer.** No: the levels are odd sevenths, and a gradient near 0 is 1/7 or -1/7 at random. It is
+# right on average, and never right. The stochastic logarithm rounds small gradients to 0 or to the
+# smallest power. Noise is the price of no bias in both.
+#
+# And the bias of the plain logarithm? **Question.** The sum of all sizes, after over before: above 1
+# or below 1?
+
+# %%
+for name, ds in sums.items():
+    q = [LogQuant(6, exponent=None), LogQuant(6, exponent=None, stochastic=True)]
+    after = [np.abs(r.quantize(ds, r.draw(ds.shape, rng))).sum() / np.abs(ds).sum() for r in q]
+    print(f"{name}: log {after[0]:.3f}, stochastic {after[1]:.3f}")
+print("expect 1.00 to 1.06 (log), 0.99 to 1.01 (stochastic)")
+
+# %% [markdown]
+# **Answer.** About 2 % too much: AP2 takes more up than down (5.3 had the same in the variance). A
+# common factor does no harm to ADAM, which does not see the size of a gradient.
+#
+# Something else does. Batch norm takes the mean away, so the columns of $\delta_s$ sum to 0
+# (notebook 5, section 5.6). **Question.** And those of the rounded $\delta_s$?
+
+# %%
+ds = sums["layer 2"]
+six = {
+    "real": None,
+    "log, 6 bits": LogQuant(6, exponent=None),
+    "log, stochastic": LogQuant(6, exponent=None, stochastic=True),
+    "linear, 6 bits": LinearGradient(6),
+    "log, 3 bits": LogQuant(3, exponent=None),
+    "linear, 3 bits": LinearGradient(3),
+}
+columns = {}
+for name, q in six.items():
+    rounded = ds if q is None else q.quantize(ds, q.draw(ds.shape, rng))
+    columns[name] = 100 * rounded.sum(axis=0) / np.maximum(np.abs(rounded).sum(axis=0), 1e-30)
+    print(f"{name:<16} column sums: {np.abs(columns[name]).mean():8.5f} % of the sizes")
+print("expect less than 0.01 for real, more than 0.1 for the others")
+plots.column_sums_figure(columns)
+
+# %% [markdown]
+# **Answer.** They don't, whatever the rule. Rounding knows nothing of the other examples. An
+# unbiased rule is right on average over many steps, and not in any one of them.
+#
+# Who notices? A weight whose input is the same in all images. Its gradient is that input times the
+# column sum: 0 for a real gradient, so the border weights of the first layer never moved (3.6).
+
+# %%
+training = small.train_images[:6_000]
+border = (training.max(axis=0) == 0).ravel()
+print("mean |gradient| of border weights, in % of that of the other weights")
+for name, g in (("real", plain), ("log, 6 bits", six_bits)):
+    size = np.abs(g["2.Dense.weight"])
+    print(f"{name:<12} {100 * size[border].mean() / size[~border].mean():8.4f}")
+print("expect less than 0.1, and more than 1")
+
+# %% [markdown]
+# Small, but ADAM divides by its size. We shall see in 8.6 what comes of it.
+
+# %% [markdown]
+# ## 8.5 Products by shifts
+#
+# Lines 8 and 9 now multiply powers of two by $\pm1$. In units of the smallest power $2^{e_{min}}$ a
+# gradient is 0 or $\pm2^j$. Write a row of them as bits: a plane $S$ of signs, and for each power a
+# plane $M_j$ that has a 1 where the size is $2^j$. With the bits $W$ of the other factor
+#
+# $$\sum_k g_k w_k = \sum_j \big(\mathrm{popcount}(M_j) - 2\,\mathrm{popcount}(M_j \wedge (S \oplus W))\big)
+# \ll j$$
+#
+# Twelve gradients of our network, with four bits (seven powers). **Question.** How many of the seven
+# planes can have a 1 in one column?
+
+# %%
+codes, unit = LogQuant(4, exponent=None).encode(sums["layer 5"][:1, 32:44])
+weights = network.layers[5].weight.codes[:12, :1].T
+signs, planes = to_powers(codes)
+plots.power_planes_figure(unpack(signs, 12)[0] > 0, unpack(planes, 12)[:, 0] > 0, weights[0] > 0)
+
+# %%
+print("gradients:", *codes[0].astype(int), f"  in units of 2^{np.log2(unit):.0f}")
+print("weights:  ", *weights[0].astype(int))
+print("by planes and shifts:", powers_matmul(signs, planes, pack(weights), 12).item())
+print("by multiplication:   ", int((codes * weights).sum()), "  (expect the same)")
+
+# %% [markdown]
+# **Answer.** One at most, and none where the gradient is 0. So the planes hold as much as the codes
+# and no column is counted twice.
+#
+# `ShiftProducts` forms lines 8 and 9 of a whole layer this way. The sums are integers, exact, and
+# rounded once, to float32. A float64 product is exact here too: 22 octaves and 128 terms need fewer
+# than 53 bits. **Expect** exactly 0 against the rounded float64 product, and against the float32
+# product no more than its own rounding.
+
+# %%
+x = images
+for layer in network.layers[:5]:
+    x = layer.forward(x)
+W, rounded = network.layers[5].weight.codes, LogQuant(6, exponent=None).quantize(sums["layer 5"])
+shifts, wide = ShiftProducts(), rounded.astype(np.float64)
+pairs = {
+    "line 8": (shifts.input_gradient(rounded, W), wide @ W.T, PLAIN.input_gradient(rounded, W)),
+    "line 9": (shifts.weight_gradient(x, rounded), x.T @ wide, PLAIN.weight_gradient(x, rounded)),
+}
+for name, (by_shifts, exact, single) in pairs.items():
+    error = np.abs(by_shifts - exact.astype(np.float32)).max()
+    relative = np.abs(by_shifts - single).max() / np.abs(by_shifts).max()
+    print(f"{name}: {by_shifts.shape}, difference to float64 {error}   (expect exactly 0)")
+    print(f"{'':<8}relative difference to float32 {relative:.0e}   (expect below 1e-5)")
+
+# %% [markdown]
+# A network uses it after `network.use_products(ShiftProducts())`. On a CPU this is no gain: its
+# multiplier is there anyway. The point is hardware without one. Two products stay outside: the
+# pixels of the first layer are no signs, and batch norm's backward pass multiplies real numbers
+# (notebook 5 has its shifts).
+
+# %% [markdown]
+# ## 8.6 Does it train?
+#
+# The paper says of gradients that only the logarithm works, and that six bits suffice. Five runs of
+# five epochs, equal in everything else: the same start, the same order of images.
+#
+# **Question.** Four curves of rounded gradients. Which one will lie on the real one's loss? Which
+# one will be the worst?
+
+# %%
+choices = {"real": (0, "log")} | {
+    f"{rule}, {bits} bits": (bits, rule) for bits in (6, 3) for rule in ("log", "linear")
+}
+recipes = {
+    name: replace(recipe, gradient_bits=bits, gradient_rule=rule)
+    for name, (bits, rule) in choices.items()
+}
+runs = {name: train_recipe(r, small) for name, r in recipes.items()}
+plots.curves_figure({name: run.history for name, run in runs.items()})
+
+# %%
+print("                  loss     validation error, epoch 1 ... 5")
+for name, run in runs.items():
+    errors = " ".join(f"{entry['validation_error']:5.1f}" for entry in run.history)
+    print(f"{name:<14} {run.history[-1]['loss']:7.3f}     {errors} %")
+
+# %% [markdown]
+# **Answer.** Both rules with six bits lie on the real loss, and with three bits both train, a bit
+# worse; the logarithm is not ahead. But look at the right picture: in the first epochs *every* rule
+# has a validation error far above that of the real gradient, with the same training loss!
+#
+# **Question.** Training and validation differ in one thing besides the images: where batch norm
+# takes its mean from. Suppose the border weights of a unit move together. What happens to its sums
+# from one step to the next, and to the running mean?
+#
+# We repeat the first epoch, and measure the validation error twice: with running statistics, as
+# usual, and with those of the validation images themselves.
+
+# %%
+validation = small.train_images[6_000:], small.train_labels[6_000:]
+start = start_run(recipe, (28, 28, 1), 10).network.layers[2].weight.latent.copy()
+print("after one epoch    flipped at the border    error: running mean   mean of these images")
+for name, r in recipes.items():
+    one = train_recipe(replace(r, epochs=1), small)
+    flipped = (start >= 0) != (one.network.layers[2].weight.latent >= 0)
+    scores = one.network.copy().forward(validation[0], training=True)
+    wrong = 100 * np.mean(scores.argmax(axis=1) != validation[1])
+    usual = one.history[0]["validation_error"]
+    print(f"{name:<18}{100 * flipped[border].mean():16.1f} %{usual:22.1f} %{wrong:18.1f} %")
+print("expect 0 % flipped for real and 10 to 40 % for the others; the last column about equal")
+
+# %% [markdown]
+# **Answer.** There it is. The 120 border pixels are -1 in every image. Their weights get one common
+# gradient a unit, the column sum, which is 0 for real gradients and noise for rounded ones. ADAM
+# makes full steps of this noise. So 120 weights flip together now and then, and the sums of the unit
+# jump, in all images alike. In training batch norm takes the jump away at once; the running mean
+# needs tens of steps to follow. As the learning rate falls the jumps become rare, and the gap closes.
+#
+# So the network learned as much as with real gradients; its statistics were late. Below, the
+# first-layer weights of four units after five epochs, in the real run and with six bits. Look at the
+# corners.
+
+# %%
+shown = [runs[name].network.layers[2].weight.latent for name in ("real", "log, 6 bits")]
+pixels = [np.where(w >= 0, 1, -1).T.reshape(-1, 28, 28)[:4] for w in (start, *shown)]
+titles = ["start"] * 4 + ["real"] * 4 + ["log, 6 bits"] * 4
+plots.images_figure(np.concatenate(pixels), titles, columns=4)
+
+# %% [markdown]
+# ## 8.7 More than one run
+#
+# Five curves with one seed prove little. `qnn-ref train gradient-bits` trains 87: the same kind of
+# network on all of MNIST, five epochs, 2 to 8 bits, the logarithm, its stochastic form, equal steps
+# and DoReFa's form, three seeds each. "none" with 32 bits is the real gradient.
+#
+# **Question.** From how many bits on is a rule no worse than the real gradient? For how many bits
+# is the logarithm better than equal steps?
+
+# %%
+table = Path(qnn_ref.__file__).parent / "experiments" / "results" / "gradient-bits.csv"
+rows = read_rows(table) if table.exists() else []
+print(len(rows), "runs" if rows else "runs: the table is in the repository, not in the package")
+labels = ["bits", "rule"]
+if rows:
+    display(plots.cases_figure(mean_and_spread(rows, labels), labels))
+
+# %% [markdown]
+# Every run has a partner of the same seed with real gradients. Mean of the three differences in
+# percentage points, with its standard error:
+
+# %%
+tests = {(row["rule"], row["bits"], row["seed"]): float(row["test_error"]) for row in rows}
+kinds = list(dict.fromkeys(rule for rule, _, _ in tests if rule != "none"))
+if kinds:
+    print("bits ", *(f"{kind:>16}" for kind in kinds))
+for bits in sorted({bits for rule, bits, _ in tests if rule != "none"}):
+    line = []
+    for kind in kinds:
+        difference = [
+            error - tests["none", "32", seed]
+            for (rule, b, seed), error in tests.items()
+            if (rule, b) == (kind, bits)
+        ]
+        spread = np.std(difference, ddof=1) / len(difference) ** 0.5
+        line.append(f"{np.mean(difference):+9.2f} ± {spread:.2f}")
+    print(f"{bits:<5}", *(f"{text:>16}" for text in line))
+
+# %% [markdown]
+# **Answer.** Make two comparisons. "Six bits suffice": the row of 6 bits, logarithm, against 0, with
+# the error beside it. "Only the logarithm works": in each row, the logarithm against equal steps;
+# then each of them against DoReFa's form, whose steps are equal too. A difference counts if it is
+# larger than the errors beside it. Keep in mind what this is: a small network with three products
+# on an easy task. A gradient that has gone through fifty layers may need more exponents.
+
+# %% [markdown]
+# ## Summary
+#
+# 1. The gradients of one layer spread over about 20 octaves. A linear grid of six bits sees the top
+#    five of them and its step hangs on the largest number; a logarithmic one sees 31, and is wrong
+#    by $\sqrt2$ at most.
+# 2. The rounding stands between lines 7 and 8: both products see it, batch norm's gradients and
+#    latent weights do not. It is no function's gradient, so the checker leaves it out.
+# 3. Rounded gradients no longer sum to 0 over a batch. Weights with a constant input then walk at
+#    random, and the running statistics of batch norm lag behind.
+# 4. With powers of two the backward products are popcounts and shifts, exact.
+# 5. A claim such as "only the logarithm works" is a comparison: with partners of the same seed, and
+#    with an error beside it.
+#
+# ## Exercises
+#
+# 1. The ratio of the largest and smallest power of $k$ bits is $2^{2^{k-1}-2}$. How many bits does
+#    each of our three layers need to lose nothing? Check with the code of 8.2.
+# 2. Spread $x$ evenly on a logarithmic scale from 1 to 2. Show that the mean of AP2(x) is
+#    $\tfrac32 \ln 2 = 1.040$ times the mean of $x$. What if $x$ is spread evenly on a linear scale?
+# 3. Let the linear grid end at the 99th percentile instead of the maximum, and saturate above. Write
+#    it as a small quantizer class with an `encode`. Which share becomes 0, and how large is the error
+#    in the norm?
+# 4. Take the column means away after the rounding, and train with log, 3 bits. Does the gap of 8.6
+#    close? Why can't such gradients be multiplied by shifts any more?
+# 5. Or leave the border out: cut the images to the inner 20 x 20 pixels, and train again with real
+#    gradients and with log, 3 bits. What remains of the gap?
+#
+# ## Reading on
+#
+# Paper, section 3. In the code: `qnn_ref/quantizers/logarithmic.py` and `gradients.py`,
+# `qnn_ref/bits/powers.py`, `ShiftProducts` in `qnn_ref/products.py`. Logarithms for gradients come
+# from Miyashita, Lee, Murmann (2016), *Convolutional neural networks using logarithmic data
+# representation*; equal steps with noise from Zhou et al. (2016), *DoReFa-Net: training low bitwidth
+# convolutional neural networks with low bitwidth gradients*. One bit for the gradients that
+# computers send each other, with the error kept for the next step: Seide et al. (2014), *1-bit
+# stochastic gradient descent*.
