@@ -312,6 +312,27 @@ def test_an_auxiliary_passes_its_input_on():
     assert layer.pointwise(x) is x
 
 
+def test_the_head_knows_what_its_input_stands_for():
+    layer = Auxiliary([Dense(2), BatchNorm()]).build((3,), np.random.default_rng(0), SIGNS)
+    assert [inner.encoding for inner in layer.head] == [SIGNS, None]
+
+
+def test_an_auxiliary_refuses_what_every_layer_refuses():
+    layer = Auxiliary([Dense(2)]).build((3,), np.random.default_rng(0))
+    x = np.ones((2, 3), np.float32)
+    layer.forward(x)
+    with pytest.raises(RuntimeError, match=r"Auxiliary\.backward: call forward"):
+        layer.backward(x)
+    layer.forward(x, training=True)
+    layer.learn(squared_hinge, [0, 1])
+    with pytest.raises(ValueError, match=r"dy: expected shape \(batch, 3\)"):
+        layer.backward(np.ones((2, 2), np.float32))
+    with pytest.raises(TypeError, match="dy: expected dtype float32"):
+        layer.backward(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"x: expected shape \(batch, 3\)"):
+        layer.forward(np.ones((2, 4), np.float32), training=True)
+
+
 def test_inference_leaves_the_head_alone():
     rng = np.random.default_rng(6)
     layer = Auxiliary([Dense(2), BatchNorm(), Dropout(0.5)]).build((3,), rng)

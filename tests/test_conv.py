@@ -184,11 +184,12 @@ def test_codes_of_pixels_give_exact_integers_and_the_scale_comes_afterwards():
 
 def test_sums_beyond_the_whole_numbers_of_float32_are_rounded_once():
     rng, encoding = np.random.default_rng(7), Pixels().output_encoding(None)
-    layer = Conv2D(1, 1).build((1, 1, 2**20), rng, encoding)
+    layer = Conv2D(3, 1).build((2, 1, 2**18), rng, encoding)
     layer.weight.assign(np.ones(layer.weight.shape))
-    x = rng.choice(np.array([253, 255], np.float32), (1, 1, 1, 2**20))  # about 16 times 2^24
-    exact = int(x.sum(dtype=np.int64))
-    assert layer.forward(x).item() == np.float32(exact) * np.float32(1 / 255)
+    x = rng.choice(np.array([253, 255], np.float32), (2, 2, 1, 2**18))  # about 4 times 2^24
+    exact = x.sum(axis=-1, keepdims=True, dtype=np.int64).repeat(3, axis=-1)
+    expected = exact.astype(np.float32) * np.float32(1 / 255)
+    np.testing.assert_array_equal(layer.forward(x), expected)
 
 
 @pytest.mark.parametrize("one_padding", [False, True])

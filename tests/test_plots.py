@@ -134,7 +134,7 @@ def test_every_figure_function_is_drawn_here_or_with_its_subject():
     names = {n.removesuffix("_figure") for n in plots.__all__ if n.endswith("_figure")} - {"new"}
     elsewhere = {
         n.removesuffix("_figure")
-        for module in (plots.convolutions, plots.levels, plots.shifts)
+        for module in (plots.convolutions, plots.gradients, plots.levels, plots.shifts)
         for n in vars(module)
         if n.endswith("_figure")
     }

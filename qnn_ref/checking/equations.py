@@ -106,14 +106,14 @@ zero padding | exact by a correction | bits.outside_sums | test_bits_conv.py::te
         """
 LinearQuant | readings L1, L3, L5 | quantizers.LinearQuant.encode | test_linear_quant.py::test_l3_l1_and_l5_are_their_formulas_in_rational_arithmetic | 07
 LogQuant | finite exponents and a zero | quantizers.LogQuant.encode | test_log_quant.py::test_codes_are_zero_and_powers_of_two | 07
-LogQuant, stochastic | unbiased | quantizers.logarithmic.stochastic_log_codes | test_log_quant.py::test_stochastic_form_is_unbiased |
+LogQuant, stochastic | unbiased | quantizers.logarithmic.stochastic_log_codes | test_log_quant.py::test_stochastic_form_is_unbiased | 08
 straight-through | clip(x, minV, maxV) | quantizers.linear.clip_backward | test_linear_quant.py::test_backward_is_the_gradient_of_the_surrogate | 07
 products, L3 | k l runs of XNOR | bits.levels_matmul | test_levels.py::test_levels_matmul_is_the_integer_product_for_all_bits | 07
 products, L1 | AND, two's complement | bits.fixed_matmul | test_levels.py::test_fixed_matmul_is_the_integer_product_for_all_bits | 07
 k-bit networks | codes between layers | packed.levels.Levels | test_packed_levels.py::test_scores_of_dense_networks_of_k_bits_are_equal_bit_for_bit | 07
-gradients | quantized before both products | layers.weighted.Weighted.quantized_gradient | test_gradient_quantizers.py::test_both_products_of_a_dense_layer_see_the_quantized_gradient |
-gradients, shifts | products of powers of two | products.ShiftProducts | test_powers.py::test_a_network_with_six_bit_gradients_gets_the_same_gradients_by_shifts |
-gradients, DoReFa | for comparison | quantizers.DoReFaGradient | test_gradient_quantizers.py::test_dorefa_is_its_formula_with_a_range_for_each_example |
+gradients | quantized before both products | layers.weighted.Weighted.quantized_gradient | test_gradient_quantizers.py::test_both_products_of_a_dense_layer_see_the_quantized_gradient | 08
+gradients, shifts | products of powers of two | products.ShiftProducts | test_powers.py::test_a_network_with_six_bit_gradients_gets_the_same_gradients_by_shifts | 08
+gradients, DoReFa | for comparison | quantizers.DoReFaGradient | test_gradient_quantizers.py::test_dorefa_is_its_formula_with_a_range_for_each_example | 08
 recurrent networks | quantized RNN and LSTM | | |
 """,  # noqa: E501
     ),

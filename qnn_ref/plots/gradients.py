@@ -77,6 +77,9 @@ def gradient_sizes_figure(gradients: Mapping[str, Array]) -> Figure:
         shares = size_shares(values, edges)
         axes.stairs(shares, edges, color=colour, linestyle=line, linewidth=2.5, label=name)
     draw_decades(axes)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     style(axes, "Bins of one octave: a factor of 2 each", "size of a gradient", "share / %")
     legend(axes, loc="upper left")
     return figure
@@ -251,8 +254,7 @@ def power_planes_figure(signs: Array, powers: Array, factor: Array) -> Figure:
         ones, turned = int(powers[j].sum()), int((powers[j].astype(bool) & differ).sum())
         value = (ones - 2 * turned) << j
         total += value
-        number = f"{ones - 2 * turned}".replace("-", "−")
-        text = f"{ones} − 2·{turned} = {number}," + f" << {j}: {value}".replace("-", "−")
+        text = f"({ones} − 2·{turned}) << {j} = {value}".replace("-", "−")
         rows.append((f"plane {j}: {2**j}", powers[j], text))
     figure = new_figure(11, 0.46 * (len(rows) + 1) + 0.9)
     axes = figure.subplots()
