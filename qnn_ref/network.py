@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, Parameter, Shape
+from qnn_ref.layers.rows import build_row, refuse_twins
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.products import PlainProducts
 from qnn_ref.quantizers import Quantizer
@@ -42,21 +43,13 @@ class Sequential:
     ) -> None:
         if not layers:
             raise ValueError("layers: expected at least one layer, got none")
-        if len({id(layer) for layer in layers}) < len(layers):
-            raise ValueError("layers: the same layer object stands twice; make two layers")
+        refuse_twins("layers", layers)
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
         self.layers = list(layers)
         self.input_shape = tuple(input_shape)
         self.rng = rng
-        shape, encoding = self.input_shape, None
-        for index, layer in enumerate(self.layers):
-            try:
-                layer.build(shape, rng, encoding, dtype)
-                shape, encoding = layer.output_shape(shape), layer.output_encoding(encoding)
-            except (ValueError, TypeError) as error:
-                raise type(error)(f"layer {index} ({type(layer).__name__}): {error}") from error
-        self.output_shape = shape
+        self.output_shape = build_row(self.layers, self.input_shape, rng, None, dtype)
         self._stop = self._first_to_go_back()
 
     def _first_to_go_back(self) -> int:

@@ -24,7 +24,7 @@ from qnn_ref.layers import (
     Quantize,
 )
 from qnn_ref.layers.base import Layer
-from qnn_ref.layers.conv import add_windows, windows
+from qnn_ref.layers.conv import add_windows, taps, windows
 from qnn_ref.layers.normalization import channel_mean
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.network import Sequential
@@ -477,7 +477,12 @@ class ConvInPieces(Conv2D):
 
 class StrideForgotten(ConvInPieces):
     def add(self, drows, shape):
-        return add_windows(drows, shape, (1, 1))
+        _, high, wide, kh, kw, _ = drows.shape
+        dx = np.zeros(shape)
+        for u in range(kh):
+            for v in range(kw):
+                dx[:, u : u + high, v : v + wide] += drows[:, :, :, u, v]
+        return dx
 
 
 class AssignedWindows(ConvInPieces):
@@ -633,12 +638,12 @@ class EveryWinner(MaxPool2D):
     def forward(self, x, training=False):
         y = super().forward(x, training)
         if training:
-            self.equal = [tap == y for tap in self.taps(x)]
+            self.equal = [tap == y for tap in taps(x, self.size, self.stride)]
         return y
 
     def backward(self, dy):
         dx = np.zeros((len(dy), *self.input_shape))
-        for tap, equal in zip(self.taps(dx), self.equal, strict=True):
+        for tap, equal in zip(taps(dx, self.size, self.stride), self.equal, strict=True):
             tap += dy * equal
         return dx
 
@@ -648,7 +653,9 @@ class LastWinner(EveryWinner):
 
     def backward(self, dy):
         dx, left = np.zeros((len(dy), *self.input_shape)), np.ones(dy.shape)
-        for tap, equal in reversed(list(zip(self.taps(dx), self.equal, strict=True))):
+        for tap, equal in reversed(
+            list(zip(taps(dx, self.size, self.stride), self.equal, strict=True))
+        ):
             tap += dy * equal * left
             left = left * ~equal
         return dx
@@ -666,7 +673,7 @@ class AssignedShare(AveragePool2D):
 
     def backward(self, dy):
         dx = np.zeros(self.saved(dy))
-        for tap in self.taps(dx):
+        for tap in taps(dx, self.size, self.stride):
             tap[:] = dy / self.area
         return self.without_border(dx)
 
@@ -689,7 +696,7 @@ class AreaInsideOnly(AveragePool2D):
     def backward(self, dy):
         inside = np.zeros(self.saved(dy))
         self.without_border(inside)[:] = 1
-        return super().backward(dy * self.area / sum(self.taps(inside)))
+        return super().backward(dy * self.area / sum(taps(inside, self.size, self.stride)))
 
 
 # Branches, auxiliary classifiers -----------------------------------------------------------------

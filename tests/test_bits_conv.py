@@ -22,11 +22,12 @@ from qnn_ref.bits import (
     to_kernel_panels,
     to_planes,
     unpack,
+    windows,
     xnor_conv,
     xnor_conv_reference,
     xnor_matmul,
 )
-from qnn_ref.bits.conv import output_size
+from qnn_ref.bits.windows import output_size
 
 JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
 
@@ -328,7 +329,7 @@ def test_windows_written_out_in_parts_change_nothing(monkeypatch):
 
 def test_prepared_weights_serve_many_geometries_and_kinds(monkeypatch):
     """They keep few tables, the right one for each geometry, and no view of the caller's words."""
-    monkeypatch.setattr(conv, "TABLES", 2)
+    monkeypatch.setattr(windows, "TABLES", 2)
     rng = np.random.default_rng(6)
     w = signs(rng, 2, 3, 3, 2)
     words = pack_kernel(w)

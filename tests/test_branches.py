@@ -211,7 +211,7 @@ def test_the_float_type_changes_at_every_depth():
         ),
         (
             lambda: Branches([], [Conv2D(1, 9)]).build((4, 4, 1), np.random.default_rng(0)),
-            "path 1: Conv2D: kernel: 9 x 9 does not fit",
+            "path 1: layer 0 .Conv2D.: kernel: 9 x 9 does not fit",
         ),
     ],
 )

@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 
 from qnn_ref import plots
+from tests.pictures import assert_nothing_global_changes, assert_readable, axis_labels, figures_of
 
 X = np.arange(-30, 31) / 10
 SIGN = np.where(X >= 0, 1.0, -1.0)
@@ -112,65 +111,25 @@ FIGURES: dict[str, tuple[Callable[[], Figure], set[str]]] = {
 every_figure = pytest.mark.parametrize("name", FIGURES)
 
 
-def texts(figure: Figure, ticks: bool) -> list[Text]:
-    """Everything that is written, with or without the numbers of the axes."""
-    found: list[Text] = []
-    for axes in figure.findobj(Axes):
-        found += [child for child in axes.get_children() if isinstance(child, Text)]
-        found += axes.get_legend().get_texts() if axes.get_legend() else []
-        if axes.axison:
-            found += [axes.xaxis.label, axes.yaxis.label]
-            found += [*axes.get_xticklabels(), *axes.get_yticklabels()] if ticks else []
-    return [text for text in found if text.get_text().strip() and text.get_visible()]
-
-
-def labels(figure: Figure) -> set[str]:
-    return {
-        label for a in figure.findobj(Axes) for label in (a.get_xlabel(), a.get_ylabel()) if label
-    }
-
-
 def test_every_figure_function_is_drawn_here_or_with_its_subject():
     names = {n.removesuffix("_figure") for n in plots.__all__ if n.endswith("_figure")} - {"new"}
-    elsewhere = {
-        n.removesuffix("_figure")
-        for module in (plots.convolutions, plots.gradients, plots.levels, plots.shifts)
-        for n in vars(module)
-        if n.endswith("_figure")
-    }
-    assert names - elsewhere == FIGURES.keys()
+    subjects = plots.convolutions, plots.gradients, plots.levels, plots.shifts
+    assert names - set[str]().union(*map(figures_of, subjects)) == FIGURES.keys()
 
 
 @every_figure
 def test_axes_are_labelled(name):
     draw, expected = FIGURES[name]
-    assert expected <= labels(draw())
+    assert expected <= axis_labels(draw())
 
 
 @every_figure
 def test_a_lecture_hall_can_read_it(name):
-    """Letters of 12 points or more, none outside the picture; 150 dots an inch."""
-    figure = FIGURES[name][0]()
-    figure.draw_without_rendering()  # warns, and so fails, if the layout does not fit
-    assert figure.dpi == 150
-    sizes = {t.get_text(): t.get_fontsize() for t in texts(figure, ticks=True)}
-    assert sizes
-    assert min(sizes.values()) >= 12, {t: s for t, s in sizes.items() if s < 12}
-    width, height = figure.bbox.size
-    for text in texts(figure, ticks=False):
-        box = text.get_window_extent()
-        assert min(box.x0, box.y0) >= -2, text.get_text()
-        assert box.x1 <= width + 2, text.get_text()
-        assert box.y1 <= height + 2, text.get_text()
+    assert_readable(FIGURES[name][0]())
 
 
 def test_nothing_global_changes():
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    for draw, _ in FIGURES.values():
-        draw()
-    assert dict(matplotlib.rcParams) == before
+    assert_nothing_global_changes(draw for draw, _ in FIGURES.values())
 
 
 # What is drawn is what was given.

@@ -7,10 +7,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from qnn_ref.plots import BLUE, ORANGE
 from qnn_ref.plots import shifts as plots_shifts
+from tests.pictures import assert_nothing_global_changes, assert_readable, axis_labels, figures_of
 
 X = np.geomspace(0.25, 4, 400)
 ROUNDED = 2.0 ** np.round(np.log2(X))
@@ -52,17 +52,6 @@ FIGURES: dict[str, tuple[Callable[[], Figure], set[str]]] = {
 every_figure = pytest.mark.parametrize("name", FIGURES)
 
 
-def texts(figure: Figure, ticks: bool) -> list[Text]:
-    """Everything that is written, with or without the numbers of the axes."""
-    found: list[Text] = []
-    for axes in figure.findobj(Axes):
-        found += [child for child in axes.get_children() if isinstance(child, Text)]
-        found += axes.get_legend().get_texts() if axes.get_legend() else []
-        found += [axes.xaxis.label, axes.yaxis.label]
-        found += [*axes.get_xticklabels(), *axes.get_yticklabels()] if ticks else []
-    return [text for text in found if text.get_text().strip() and text.get_visible()]
-
-
 def lines_of(axes: Axes, colour: str, style: str) -> list[list[tuple[float, float]]]:
     """The points of every line of this colour and style."""
     return [
@@ -83,44 +72,22 @@ def dots_of(axes: Axes, marker: str = "o") -> list[tuple[float, float]]:
 
 
 def test_every_figure_function_is_drawn_here():
-    made_here = [
-        name
-        for name, value in vars(plots_shifts).items()
-        if name.endswith("_figure") and value.__module__ == plots_shifts.__name__
-    ]
-    assert {name.removesuffix("_figure") for name in made_here} == FIGURES.keys()
+    assert figures_of(plots_shifts) == FIGURES.keys()
 
 
 @every_figure
 def test_axes_are_labelled(name):
     draw, expected = FIGURES[name]
-    labels = {t for axes in draw().axes for t in (axes.get_xlabel(), axes.get_ylabel()) if t}
-    assert labels == expected
+    assert expected == axis_labels(draw())
 
 
 @every_figure
 def test_a_lecture_hall_can_read_it(name):
-    """Letters of 12 points or more, none outside the picture; 150 dots an inch."""
-    figure = FIGURES[name][0]()
-    figure.draw_without_rendering()  # warns, and so fails, if the layout does not fit
-    assert figure.dpi == 150
-    sizes = {t.get_text(): t.get_fontsize() for t in texts(figure, ticks=True)}
-    assert min(sizes.values()) >= 12, {t: s for t, s in sizes.items() if s < 12}
-    width, height = figure.bbox.size
-    for text in texts(figure, ticks=False):
-        box = text.get_window_extent()
-        assert min(box.x0, box.y0) >= -2, text.get_text()
-        assert box.x1 <= width + 2, text.get_text()
-        assert box.y1 <= height + 2, text.get_text()
+    assert_readable(FIGURES[name][0]())
 
 
 def test_nothing_global_changes():
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    for draw, _ in FIGURES.values():
-        draw()
-    assert dict(matplotlib.rcParams) == before
+    assert_nothing_global_changes(draw for draw, _ in FIGURES.values())
 
 
 def test_thresholds_are_geometric_means_and_steps_are_gaps():

@@ -5,14 +5,10 @@ Knows nothing of layers; needs NumPy and Numba only. Each kernel stands under a 
 """
 
 from qnn_ref.bits.conv import (
-    KernelPanels,
-    outside_sums,
-    pack_kernel,
     pixels_conv,
     pixels_conv_reference,
     planes_conv,
     planes_conv_reference,
-    to_kernel_panels,
     xnor_conv,
     xnor_conv_reference,
 )
@@ -29,6 +25,7 @@ from qnn_ref.bits.levels import (
 from qnn_ref.bits.lookup import pixels_matmul, pixels_matmul_reference
 from qnn_ref.bits.planes import pack_levels, pixel_planes, planes_matmul, to_planes
 from qnn_ref.bits.powers import powers_matmul, powers_matmul_reference, to_powers
+from qnn_ref.bits.windows import KernelPanels, outside_sums, pack_kernel, to_kernel_panels
 from qnn_ref.bits.words import pack, pack_bits, pack_thresholds, unpack, words_for
 
 __all__ = [

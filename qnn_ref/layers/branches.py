@@ -10,69 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qnn_ref.layers.base import Layer, Shape
+from qnn_ref.layers.rows import build_row, refuse_twins
 from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]
 Loss = Callable[[Array, ArrayLike], tuple[float, Array]]
-
-
-def build_row(
-    layers: Sequence[Layer],
-    input_shape: Shape,
-    rng: np.random.Generator | None,
-    encoding: Encoding | None,
-    dtype: DTypeLike,
-) -> None:
-    """Build layers that stand one after the other.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-    input_shape : tuple of int
-        Shape of one example in front of the first.
-    rng : numpy.random.Generator or None
-    encoding : Encoding or None
-        Of the first layer's input.
-    dtype : dtype
-
-    Source
-    ------
-    Algorithm 1: layers in a row.
-    """
-    shape = input_shape
-    for layer in layers:
-        try:
-            layer.build(shape, rng, encoding, dtype)
-            shape, encoding = layer.output_shape(shape), layer.output_encoding(encoding)
-        except (ValueError, TypeError) as error:
-            raise type(error)(f"{type(layer).__name__}: {error}") from error
-
-
-def refuse_twins(name: str, layers: Sequence[Layer]) -> None:
-    """Refuse a layer object that stands twice, at any depth: it has one set of arrays.
-
-    Parameters
-    ----------
-    name : str
-        What the error message calls the layers.
-    layers : sequence of Layer
-
-    Raises
-    ------
-    ValueError
-        If one stands twice.
-
-    Source
-    ------
-    Not in the paper.
-    """
-    stack, seen = list(layers), set[int]()
-    while stack:
-        layer = stack.pop()
-        if id(layer) in seen:
-            raise ValueError(f"{name}: the same layer object stands twice; make two layers")
-        seen.add(id(layer))
-        stack += layer.sublayers()
 
 
 class Branches(Layer):

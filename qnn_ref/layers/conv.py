@@ -139,6 +139,34 @@ def windows(x: Array, kernel: Pair, stride: Pair) -> Array:
     return every[:, :: stride[0], :: stride[1]].transpose(0, 1, 2, 4, 5, 3)
 
 
+def taps(x: Array, kernel: Pair, stride: Pair) -> list[Array]:
+    r"""The same place of every window, for each place in the order of reading, as views.
+
+    :math:`\mathrm{taps}[u\,k_w + v][b, i, j, c] = x[b, s_h i + u, s_w j + v, c]`
+
+    Parameters
+    ----------
+    x : array (batch, height, width, channels)
+        With its border.
+    kernel, stride : pair of int
+
+    Returns
+    -------
+    list of kh kw arrays (batch, out_height, out_width, channels)
+
+    Source
+    ------
+    Section 4.2; the geometry of any convolution or pool.
+    """
+    high, wide = output_size(x.shape[1:3], kernel, stride, (0, 0))  # type: ignore[arg-type]
+    down, right = stride
+    return [
+        x[:, u : u + down * (high - 1) + 1 : down, v : v + right * (wide - 1) + 1 : right]
+        for u in range(kernel[0])
+        for v in range(kernel[1])
+    ]
+
+
 def add_windows(dw: Array, padded: Shape, stride: Pair) -> Array:
     r"""Backward of `windows`: each pixel's gradient is the sum over the windows that hold it.
 
@@ -161,13 +189,10 @@ def add_windows(dw: Array, padded: Shape, stride: Pair) -> Array:
     ------
     Section 4.2, backward: by the chain rule contributions add.
     """
-    _, high, wide, kh, kw, _ = dw.shape
+    kh, kw = dw.shape[3:5]
     dx = np.zeros(padded, dw.dtype)
-    for u in range(kh):
-        for v in range(kw):
-            rows = slice(u, u + stride[0] * (high - 1) + 1, stride[0])
-            columns = slice(v, v + stride[1] * (wide - 1) + 1, stride[1])
-            dx[:, rows, columns] += dw[:, :, :, u, v]
+    for place, tap in enumerate(taps(dx, (kh, kw), stride)):
+        tap += dw[:, :, :, place // kw, place % kw]
     return dx
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -12,7 +11,7 @@ from numba import njit, prange
 from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.layers.base import Layer, Shape
-from qnn_ref.layers.conv import Pair, output_size, pad_images, pair
+from qnn_ref.layers.conv import Pair, output_size, pad_images, pair, taps
 from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]
@@ -36,13 +35,7 @@ def find_winners_reference(padded: Array, size: Pair, stride: Pair) -> Array:
     ------
     Section 4.2, max pooling; the tie rule is ours.
     """
-    (high, wide), (down, right) = output_size(padded.shape[1:3], size, stride, (0, 0)), stride
-    places = [(u, v) for u in range(size[0]) for v in range(size[1])]
-    taps = [
-        padded[:, u : u + down * (high - 1) + 1 : down, v : v + right * (wide - 1) + 1 : right]
-        for u, v in places
-    ]
-    return np.argmax(taps, axis=0).astype(np.uint16)
+    return np.argmax(taps(padded, size, stride), axis=0).astype(np.uint16)
 
 
 @njit(parallel=True, cache=True)
@@ -255,18 +248,6 @@ class Pooling(Layer):
         image = input_shape[0], input_shape[1]
         return (*output_size(image, self.size, self.stride, self.padding), input_shape[2])
 
-    def taps(self, padded: Array) -> Iterator[Array]:
-        """Views (batch, out_height, out_width, channels): the same place of every window.
-
-        In the order of reading: row by row of the window.
-        """
-        high, wide, _ = self.output_shape(self.input_shape)
-        for u in range(self.size[0]):
-            for v in range(self.size[1]):
-                rows = slice(u, u + self.stride[0] * (high - 1) + 1, self.stride[0])
-                columns = slice(v, v + self.stride[1] * (wide - 1) + 1, self.stride[1])
-                yield padded[:, rows, columns]
-
     def without_border(self, padded: Array) -> Array:
         """The images inside their border, (batch, height, width, channels)."""
         top, left = self.padding
@@ -360,7 +341,7 @@ class AveragePool2D(Pooling):
         self.check_input(x)
         padded = pad_images(x, self.padding, 0)
         y = np.zeros((len(x), *self.output_shape(self.input_shape)), x.dtype)
-        for tap in self.taps(padded):
+        for tap in taps(padded, self.size, self.stride):
             y += tap
         if training:
             self._saved = padded.shape
@@ -369,6 +350,6 @@ class AveragePool2D(Pooling):
     def backward(self, dy: Array) -> Array:
         share = dy if self.encoding is not None else dy * dy.dtype.type(1 / self.area)
         dx = np.zeros(self.saved(dy), dy.dtype)
-        for tap in self.taps(dx):
+        for tap in taps(dx, self.size, self.stride):
             tap += share
         return self.without_border(dx)

@@ -27,7 +27,7 @@ from qnn_ref.bits import (
     unpack,
     xnor_conv,
 )
-from qnn_ref.layers.conv import Pair, output_size, pad_images, pair
+from qnn_ref.layers.conv import Pair, output_size, pad_images, pair, taps
 from qnn_ref.packed.stages import STAGES, Shape, Stage, check_kind, expect, fit, stage_of
 
 Array = NDArray[Any]
@@ -167,14 +167,7 @@ class Pool(Stage):
 
     def taps(self, x: Array, pad: int) -> list[Array]:
         """The same place of every window, for each place, with `pad` outside the images."""
-        padded = pad_images(x, self.padding, pad)
-        high, wide = output_size(padded.shape[1:3], self.size, self.stride, (0, 0))
-        (down, right), (kh, kw) = self.stride, self.size
-        return [
-            padded[:, u : u + down * (high - 1) + 1 : down, v : v + right * (wide - 1) + 1 : right]
-            for u in range(kh)
-            for v in range(kw)
-        ]
+        return taps(pad_images(x, self.padding, pad), self.size, self.stride)
 
 
 @dataclass(eq=False)

@@ -1,0 +1,352 @@
+"""Where the windows of a convolution lie, and its weights prepared: what `bits.conv` stands on.
+
+A window that leaves the image sees a border. What the border adds depends on the place of the
+window and on the weights only, so it is a table that is made once (`outside_sums`).
+"""
+
+import operator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qnn_ref.bits.gemm import INT32_END, Panels, arrange_panels, read_only
+from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.words import check_words, pack, unpack, words_for
+
+Pair = tuple[int, int]
+Size = int | Pair
+
+TABLES = 8
+"""Border tables that a kernel keeps: images of ever new sizes must not fill the memory."""
+
+
+def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Give the number of places of a window along one axis.
+
+    floor((size + 2 padding - kernel) / stride) + 1
+
+    Parameters
+    ----------
+    size : int
+        Pixels of the image along the axis.
+    kernel : int
+        Pixels that the window covers.
+    stride : int
+        Step from one place to the next, >= 1.
+    padding : int
+        Pixels added at both ends, >= 0.
+
+    Returns
+    -------
+    int
+        Number of places, >= 1.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not an integer.
+    ValueError
+        If one is too small, or the window is larger than the padded image.
+
+    Source
+    ------
+    Section 4.2 (3x3, padding 1: the size is kept). The formula is not in the paper.
+    """
+    size, kernel = _whole("size", size, 0), _whole("kernel", kernel, 1)
+    stride, padding = _whole("stride", stride, 1), _whole("padding", padding, 0)
+    room = size + 2 * padding - kernel
+    if room < 0:
+        raise ValueError(
+            f"kernel: expected at most {size + 2 * padding} pixels, the image of {size} with "
+            f"padding {padding} on both sides, got {kernel}"
+        )
+    return room // stride + 1
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if whole < least:
+        raise ValueError(f"{name}: expected at least {least}, got {whole}")
+    return whole
+
+
+def _pair(name: str, value: Any, least: int) -> Pair:
+    """Take one number for both axes, or (rows, columns)."""
+    both = value if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2:
+        raise ValueError(f"{name}: expected one integer or two, got {value!r}")
+    return _whole(name, both[0], least), _whole(name, both[1], least)
+
+
+class Geometry(NamedTuple):
+    """Where the windows lie: (rows, columns) each."""
+
+    image: Pair
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    output: Pair
+
+    def inside(self, axis: int) -> NDArray[np.bool_]:
+        """Whether tap u of the window at place i lies in the image, (output, kernel)."""
+        pixels = self.pixels(axis)
+        return (pixels >= 0) & (pixels < self.image[axis])
+
+    def pixels(self, axis: int) -> NDArray[np.int64]:
+        """Pixel under tap u of the window at place i, (output, kernel): i stride + u - padding."""
+        places, taps = np.arange(self.output[axis]), np.arange(self.kernel[axis])
+        return places[:, None] * self.stride[axis] + taps - self.padding[axis]
+
+    def border(self) -> NDArray[np.bool_]:
+        """Whether the window at each place leaves the image, (output rows x columns,)."""
+        rows, columns = self.inside(0).all(axis=1), self.inside(1).all(axis=1)
+        return ~np.logical_and.outer(rows, columns).reshape(-1)
+
+
+def geometry_of(
+    image: tuple[int, ...], kernel: tuple[int, ...], stride: Any, padding: Any
+) -> Geometry:
+    """Check sizes and work out where the windows lie.
+
+    Parameters
+    ----------
+    image, kernel : pair of int
+        Height and width.
+    stride, padding : int or pair of int
+
+    Returns
+    -------
+    Geometry
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `output_size`.
+    """
+    steps, borders = _pair("stride", stride, 1), _pair("padding", padding, 0)
+    rows, columns = (
+        output_size(image[axis], kernel[axis], steps[axis], borders[axis]) for axis in (0, 1)
+    )
+    (H, W), (kh, kw) = image, kernel
+    return Geometry((H, W), (kh, kw), steps, borders, (rows, columns))
+
+
+def pack_kernel(codes: ArrayLike) -> NDArray[np.uint64]:
+    """Pack the signs of a layer's weights for the convolutions of `bits.conv`.
+
+    bit c of words[n, u, v] = 1 if codes[u, v, c, n] >= 0, else 0
+
+    Parameters
+    ----------
+    codes : array of numbers, shape (kh, kw, C, N)
+        Weights +-1 of N outputs, or latent weights: their signs are packed.
+
+    Returns
+    -------
+    array of uint64, shape (N, kh, kw, ceil(C / 64))
+        Words along the channels.
+
+    Raises
+    ------
+    TypeError
+        If `codes` holds no numbers.
+    ValueError
+        If it has not four axes, or holds a NaN.
+
+    Source
+    ------
+    Eq. (1); section 6 (packing of +-1 values into registers).
+    """
+    array = np.asarray(codes)
+    if array.ndim != 4:
+        raise ValueError(f"codes: expected shape (kh, kw, C, N), got {array.shape}")
+    return pack(np.moveaxis(array, -1, 0))
+
+
+def outside_sums(
+    w: NDArray[np.uint64], C: int, image: Pair, stride: Size = 1, padding: Size = 0
+) -> NDArray[np.int32]:
+    """Sum the weights whose taps fall outside the image, for each place of the window.
+
+    out[i, j, n] = sum over taps (u, v) outside of sum_c w[n, u, v, c]
+
+    Parameters
+    ----------
+    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
+        Weights +-1 (`pack_kernel`).
+    C : int
+        Channels.
+    image : pair of int
+        Height and width of an image.
+    stride, padding : int or pair of int
+        As `xnor_conv`.
+
+    Returns
+    -------
+    array of int32, shape (out_height, out_width, N)
+        What a border of ones adds to the sums; 0 where the window stays inside.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `to_kernel_panels` and `output_size`.
+
+    Source
+    ------
+    Not in the paper: zero padding, which Algorithm 5 leaves open, in exact form.
+    """
+    C = _check_kernel(w, C)
+    geometry = geometry_of(_pair("image", image, 0), w.shape[1:3], stride, padding)
+    taps = 2 * popcount(w).sum(axis=-1).astype(np.int64) - C
+    # A tap is inside if its row and its column are: two small sums instead of one over all taps.
+    rows, columns = geometry.inside(0).astype(np.int64), geometry.inside(1).astype(np.int64)
+    inside = np.einsum("jv,inv->ijn", columns, np.einsum("iu,nuv->inv", rows, taps))
+    return (taps.sum(axis=(1, 2)) - inside).astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelPanels:
+    """Weights of a convolution, prepared for many calls. Made by `to_kernel_panels`.
+
+    Parameters
+    ----------
+    words : array of uint64, shape (N, kh, kw, ceil(C / 64))
+        The weights as they were packed.
+    C : int
+        Channels.
+    panels : Panels
+        The words of an output as one column; K = kh kw C.
+    """
+
+    words: NDArray[np.uint64]
+    C: int
+    panels: Panels
+    _tables: dict[Geometry, NDArray[np.int32]] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def dense(self) -> NDArray[np.uint64]:
+        """The weights of an output as one vector without gaps, (N, ceil(K / 64)): for pixels."""
+        codes = unpack(self.words, self.C)
+        return pack(codes.reshape(self.panels.N, self.panels.K))
+
+    def outside(self, geometry: Geometry) -> NDArray[np.int32]:
+        """Give `outside_sums` for a geometry, (places, N); computed at its first use."""
+        table = self._tables.get(geometry)
+        if table is None:
+            image, _, stride, padding, output = geometry
+            sums = outside_sums(self.words, self.C, image, stride, padding)
+            table = sums.reshape(output[0] * output[1], self.panels.N)
+            if len(self._tables) >= TABLES:
+                self._tables.clear()
+            self._tables[geometry] = table
+        return table
+
+
+def to_kernel_panels(w: NDArray[np.uint64], C: int) -> KernelPanels:
+    """Prepare packed weights that are used many times.
+
+    Parameters
+    ----------
+    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
+        Weights +-1 (`pack_kernel`); they are copied.
+    C : int
+        Channels.
+
+    Returns
+    -------
+    KernelPanels
+        The same weights; the convolutions of `bits.conv` accept them in place of `w`.
+
+    Raises
+    ------
+    TypeError
+        If `w` is not an array of uint64, or C not an integer.
+    ValueError
+        If the shape does not fit C, a kernel has no taps, K = kh kw C reaches 2^31, or a padding
+        bit is set.
+
+    Source
+    ------
+    Not in the paper: a layout for speed.
+    """
+    C = _check_kernel(w, C)
+    N, kh, kw, width = w.shape
+    words = read_only(w.copy())
+    return KernelPanels(words, C, arrange_panels(words.reshape(N, kh * kw * width), kh * kw * C))
+
+
+def _check_kernel(w: Any, C: int) -> int:
+    """Refuse what is not a packed kernel; return C as an integer of Python."""
+    C = check_packed("w", w, C, "N", "kh", "kw")
+    kh, kw = w.shape[1:3]
+    if kh * kw == 0:
+        raise ValueError(f"w: expected a kernel of at least 1 x 1 taps, got {kh} x {kw}")
+    if kh * kw * C >= INT32_END:
+        raise ValueError(f"w: expected kh kw C below 2^31, got {kh} x {kw} x {C} weights")
+    return C
+
+
+def check_packed(name: str, words: Any, C: int, *axes: str) -> int:
+    """Refuse what is no packing along C channels, as `check_words` does.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    words : array of uint64, shape (..., ceil(C / 64))
+    C : int
+        Channels.
+    *axes : str
+        Names of the axes that stand before the words.
+
+    Returns
+    -------
+    int
+        C as an integer of Python.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_words`.
+    """
+    C = _whole("C", C, 0)
+    width = words_for(C)
+    are_words = isinstance(words, np.ndarray) and words.dtype == np.uint64
+    if are_words and (words.ndim != len(axes) + 1 or words.shape[-1] != width):
+        raise ValueError(
+            f"{name}: expected shape ({', '.join(axes)}, {width}) for {C} channels, "
+            f"got {words.shape}"
+        )
+    check_words(name, words, C)
+    return C
+
+
+def as_kernel(w: Any, C: int) -> KernelPanels:
+    """Take weights in either form and check that they fit C channels.
+
+    Parameters
+    ----------
+    w : array of uint64, shape (N, kh, kw, ceil(C / 64)), or KernelPanels
+    C : int
+        Channels.
+
+    Returns
+    -------
+    KernelPanels
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `to_kernel_panels`; also if prepared weights have other channels.
+    """
+    if not isinstance(w, KernelPanels):
+        return to_kernel_panels(w, C)
+    if w.C != C:
+        raise ValueError(f"w: expected weights of {C} channels, got {w.C}")
+    return w
