@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, Parameter, Shape
-from qnn_ref.layers.rows import build_row, refuse_twins
+from qnn_ref.layers.rows import build_row, refuse_twins, tell_row
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.products import PlainProducts
 from qnn_ref.quantizers import Quantizer
@@ -50,6 +50,7 @@ class Sequential:
         self.input_shape = tuple(input_shape)
         self.rng = rng
         self.output_shape = build_row(self.layers, self.input_shape, rng, None, dtype)
+        tell_row(self.layers, None)
         self._stop = self._first_to_go_back()
 
     def _first_to_go_back(self) -> int:

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.bits import pack, powers_matmul, to_powers
+from qnn_ref.bits import (
+    SignMatrix,
+    pack,
+    pack_panels,
+    powers_matmul,
+    signs_matmul,
+    to_powers,
+    unpack,
+    xnor_matmul,
+)
 from qnn_ref.bits.powers import LARGEST_POWER
 
 Array = NDArray[Any]
@@ -27,7 +36,46 @@ class PlainProducts:
     Algorithm 1, lines 2, 8, 9.
     """
 
-    def forward(self, x: Array, w: Array, largest: float = 0.0) -> Array:
+    def weights(self, parameter: Any) -> Any:
+        """Weights in the form that these products read.
+
+        Parameters
+        ----------
+        parameter : Parameter
+            Weights of shape (..., units).
+
+        Returns
+        -------
+        array (fan_in, units)
+            Its codes.
+
+        Source
+        ------
+        Algorithm 1, line 1.
+        """
+        codes: Array = parameter.codes
+        return codes.reshape(-1, codes.shape[-1])
+
+    def kernel(self, parameter: Any) -> Any:
+        """Weights of a convolution, in a form with products of its own.
+
+        Parameters
+        ----------
+        parameter : Parameter
+            Weights of shape (kh, kw, channels, units).
+
+        Returns
+        -------
+        None
+            There is none: every window becomes a row of `forward`.
+
+        Source
+        ------
+        Algorithm 1, line 1.
+        """
+        return None
+
+    def forward(self, x: Array, w: Any, largest: float = 0.0, signs: bool = False) -> Array:
         r"""Line 2: :math:`s = x\,w`, exact where both hold whole numbers.
 
         A sum of whole numbers is exact in float32 while it stays below 2^24. Beyond that the
@@ -41,6 +89,8 @@ class PlainProducts:
             Codes or real numbers of the same dtype.
         largest : float
             Largest magnitude of a product of two codes, 0 where one of them is not a whole number.
+        signs : bool
+            Whether `x` holds nothing but +1 and -1. Only products of bits make use of it.
 
         Returns
         -------
@@ -52,9 +102,9 @@ class PlainProducts:
         """
         if x.dtype == np.float32 and EXACT_IN_FLOAT32 <= largest * w.shape[0] < np.inf:
             return (x.astype(np.float64) @ w.astype(np.float64)).astype(np.float32)
-        return x @ w
+        return x @ w  # type: ignore[no-any-return]
 
-    def input_gradient(self, dy: Array, w: Array) -> Array:
+    def input_gradient(self, dy: Array, w: Any) -> Array:
         r"""Line 8: :math:`\delta_x = \delta_y\,w^\top`, with the quantized weights.
 
         Parameters
@@ -72,9 +122,9 @@ class PlainProducts:
         ------
         Algorithm 1, line 8.
         """
-        return dy @ w.T
+        return dy @ w.T  # type: ignore[no-any-return]
 
-    def weight_gradient(self, x: Array, dy: Array) -> Array:
+    def weight_gradient(self, x: Array, dy: Array, signs: bool = False) -> Array:
         r"""Line 9: :math:`\delta_w = x^\top \delta_y`.
 
         Parameters
@@ -83,6 +133,8 @@ class PlainProducts:
             The input that the forward product used.
         dy : array (batch, units)
             Gradient of the sums.
+        signs : bool
+            As in `forward`.
 
         Returns
         -------
@@ -98,6 +150,156 @@ class PlainProducts:
 PLAIN = PlainProducts()
 
 
+class BitProducts(PlainProducts):
+    r"""The products on packed bits: XNOR and popcount forward, table lookup backward.
+
+    Where the weights are signs in float32, and there are enough of them, no product sees a float
+    weight: they live as bits, in both directions, a sixteenth of the room of the floats.
+
+    ================ =============================================================
+    forward          signs times signs: XNOR, popcount (`xnor_matmul`), exact
+    forward          real numbers or pixels times signs: lookup (`signs_matmul`)
+    input gradient   real numbers times signs: lookup
+    weight gradient  signs times real numbers: lookup
+    ================ =============================================================
+
+    The forward product of codes equals the plain one exactly, everything else up to the rounding
+    of the additions. Whatever does not fit goes the plain way: other quantizers, float64, small
+    layers, sums that are not exact in float32.
+
+    Source
+    ------
+    Algorithm 1, lines 2, 8, 9; section 6.
+    """
+
+    least_weights = 2**15
+    """Layers with fewer weights are multiplied plainly: packing would cost more than it saves."""
+
+    least_outputs = 64
+    """Fewer outputs than this do not earn back the tables of a lookup."""
+
+    def weights(self, parameter: Any) -> Any:
+        """Weights as bits where they are signs and many, else their codes.
+
+        Parameters
+        ----------
+        parameter : Parameter
+            Weights of shape (..., units).
+
+        Returns
+        -------
+        SignMatrix or array, of shape (fan_in, units)
+
+        Source
+        ------
+        Algorithm 1, line 1.
+        """
+        signs = parameter.signs if parameter.size >= self.least_weights else None
+        return super().weights(parameter) if signs is None else signs
+
+    def kernel(self, parameter: Any) -> Any:
+        """Weights of a convolution as bits where they are signs and many, else None.
+
+        Parameters
+        ----------
+        parameter : Parameter
+            Weights of shape (kh, kw, channels, units).
+
+        Returns
+        -------
+        SignKernel or None
+            For `xnor_conv`, `conv_input_gradient` and `conv_weight_gradient`.
+
+        Source
+        ------
+        Algorithm 1, line 1.
+        """
+        channels = parameter.shape[2]
+        many = parameter.size >= self.least_weights and channels >= self.least_outputs
+        return parameter.kernel if many else None
+
+    def forward(self, x: Array, w: Any, largest: float = 0.0, signs: bool = False) -> Array:
+        """Line 2 on bits.
+
+        Parameters
+        ----------
+        x : array (batch, fan_in)
+            Codes or real numbers.
+        w : SignMatrix or array, of shape (fan_in, units)
+            What `weights` returned.
+        largest : float
+        signs : bool
+            As in `PlainProducts.forward`.
+
+        Returns
+        -------
+        array (batch, units), the dtype of `x`
+
+        Source
+        ------
+        Algorithm 1, line 2; eq. (8).
+        """
+        if not isinstance(w, SignMatrix):
+            return super().forward(x, w, largest, signs)
+        fan_in, units = w.shape
+        if signs and fan_in < EXACT_IN_FLOAT32:
+            return xnor_matmul(pack(x), w.columns, fan_in).astype(x.dtype)
+        if units < self.least_outputs or EXACT_IN_FLOAT32 <= largest * fan_in < np.inf:
+            return super().forward(x, unpack(w.columns.to_words(), fan_in, x.dtype).T, largest)
+        return _turned(signs_matmul(w.columns, _turned(x)))
+
+    def input_gradient(self, dy: Array, w: Any) -> Array:
+        """Line 8 by lookup.
+
+        Parameters
+        ----------
+        dy : array (batch, units)
+        w : SignMatrix or array, of shape (fan_in, units)
+
+        Returns
+        -------
+        array (batch, fan_in)
+
+        Source
+        ------
+        Algorithm 1, line 8.
+        """
+        if not isinstance(w, SignMatrix):
+            return super().input_gradient(dy, w)
+        return _turned(signs_matmul(w.rows, _turned(dy)))
+
+    def weight_gradient(self, x: Array, dy: Array, signs: bool = False) -> Array:
+        """Line 9 by lookup.
+
+        Parameters
+        ----------
+        x : array (batch, fan_in)
+        dy : array (batch, units)
+        signs : bool
+            Whether `x` holds nothing but +1 and -1.
+
+        Returns
+        -------
+        array (fan_in, units)
+
+        Source
+        ------
+        Algorithm 1, line 9.
+        """
+        fan_in, units = x.shape[1], dy.shape[1]
+        few = fan_in < self.least_outputs or fan_in * units < self.least_weights
+        if not signs or few or x.dtype != np.float32:
+            return super().weight_gradient(x, dy, signs)
+        return signs_matmul(pack_panels(x).columns, dy)
+
+
+BITS = BitProducts()
+
+
+def _turned(x: Array) -> Array:
+    return np.ascontiguousarray(x.T)
+
+
 class ShiftProducts(PlainProducts):
     """Backward products of logarithmic gradients with +-1 by shifts and bit planes.
 
@@ -110,7 +312,7 @@ class ShiftProducts(PlainProducts):
     Section 3, quantized gradients; Algorithm 1, lines 8 and 9.
     """
 
-    def input_gradient(self, dy: Array, w: Array) -> Array:
+    def input_gradient(self, dy: Array, w: Any) -> Array:
         """Line 8 by shifts.
 
         Parameters
@@ -129,13 +331,14 @@ class ShiftProducts(PlainProducts):
         product = shift_product(dy, w)
         return super().input_gradient(dy, w) if product is None else product
 
-    def weight_gradient(self, x: Array, dy: Array) -> Array:
+    def weight_gradient(self, x: Array, dy: Array, signs: bool = False) -> Array:
         """Line 9 by shifts.
 
         Parameters
         ----------
         x : array (batch, fan_in)
         dy : array (batch, units)
+        signs : bool
 
         Returns
         -------

@@ -203,7 +203,7 @@ class StaleCodes(Dense):
         self.kept = getattr(self, "kept", self.weight.quantized)
         y = x @ self.kept
         if training:
-            self._saved = x, x.shape
+            self._saved = x, False, x.shape
         return y
 
 
@@ -234,7 +234,7 @@ class ForgottenPixelScale(Dense):
     """1/255 in forward, but in neither gradient."""
 
     def backward(self, dy):
-        rows, shape = self.saved()
+        rows, _, shape = self.saved()
         self.weight.grad = rows.T @ dy
         return (dy @ self.weight.codes.T).reshape(shape)
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow_without_jit
 DIGITS = datasets.load("digits")
 COMMANDS = [
     *("demo", "recipes", "train", "evaluate", "pack", "predict"),
-    *("check", "equations", "data", "doctor"),
+    *("check", "equations", "bench", "data", "doctor"),
 ]
 
 
@@ -182,6 +182,8 @@ def wrong_uses(tmp_path, run_folder):
         (["predict", packed, tmp_path / "large.npy"], "images: expected shape (N, 8, 8, 1)"),
         (["predict", packed, tmp_path / "missing.npy"], "missing.npy"),
         (["check", "Dnese"], "Dnese"),
+        (["bench", "prodcut"], "NAME: unknown prodcut"),
+        (["bench", "--plot", tmp_path / "none" / "ladder.png"], "cannot be written"),
         (["data", "fetch"], "needs the name of a data set"),
         (["data", "verify", "imagenet"], "imagenet"),
         (["demo", "--dataset", "digits", "--data", tmp_path / "none"], "is no folder"),
@@ -232,10 +234,30 @@ def test_threads_are_chosen_before_numpy_is_loaded_and_never_after(monkeypatch):
     assert threads("demo") == ["passive", "1"]
     assert threads("train", "digits") == ["passive", "None"]
     assert threads("demo", NUMBA_NUM_THREADS="2", OMP_WAIT_POLICY="active") == ["active", "2"]
+    assert threads("bench") == ["passive", "None"]
     for name in names:
         monkeypatch.delenv(name, raising=False)
     cli.choose_threads(["demo"])
     assert not any(name in os.environ for name in names)
+
+
+@pytest.mark.parametrize(
+    ("command", "left", "returned"), [("bench", "None", "Haswell"), ("train", "Haswell", "None")]
+)
+def test_a_benchmark_takes_away_what_slows_numpy_down(command, left, returned):
+    code = (
+        "import os, sys; from qnn_ref import cli; unset = cli.choose_threads(sys.argv[1:]); "
+        "print(os.environ.get('OPENBLAS_CORETYPE'), unset.get('OPENBLAS_CORETYPE'))"
+    )
+    environment = os.environ | {"OPENBLAS_CORETYPE": "Haswell"}
+    out = subprocess.run(
+        [sys.executable, "-c", code, command],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert out == [left, returned]
 
 
 def test_check_takes_recipes_beside_layers(capsys):

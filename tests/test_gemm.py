@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qnn_ref.bits import Panels, pack, to_panels, unpack, xnor_matmul, xnor_matmul_reference
-from qnn_ref.bits.gemm import multiply_panels
+from qnn_ref.bits.gemm import kernel_for
+from qnn_ref.bits.panels import PANEL
 
 SIZES = [0, 1, 2, 3, 5, 17, 64, 65, 130]
 
@@ -140,9 +141,9 @@ def test_panels_hold_the_weights_and_zeros(K, N, seed):
     panels = to_panels(b, K)
     W = b.shape[1]
     assert (panels.N, panels.K) == (N, K)
-    assert panels.words.shape == (-(-N // 64), W, 64)
+    assert panels.words.shape == (-(-N // PANEL), W, PANEL)
     assert panels.words.ctypes.data % 64 == 0 or not panels.words.size
-    columns = panels.words.transpose(0, 2, 1).reshape(panels.words.shape[0] * 64, W)
+    columns = panels.words.transpose(0, 2, 1).reshape(panels.words.shape[0] * PANEL, W)
     np.testing.assert_array_equal(unpack(columns[:N].copy(), K), y)
     assert not columns[N:].any()
     np.testing.assert_array_equal(panels.plus, (y == 1).sum(axis=1))
@@ -156,7 +157,7 @@ def test_the_kernel_is_compiled_for_one_signature():
     xnor_matmul(a, b, 70)
     a.flags.writeable = False
     xnor_matmul(a[::2], to_panels(b[::-1], 70), 70, out=np.empty((2, 4), np.int32))
-    assert len(multiply_panels.signatures) == 1
+    assert len(kernel_for(2).signatures) == 1
 
 
 A = np.zeros((2, 2), np.uint64)

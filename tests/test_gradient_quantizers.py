@@ -254,9 +254,9 @@ class Watched(PlainProducts):
         self.seen.append(dy)
         return super().input_gradient(dy, w)
 
-    def weight_gradient(self, x, dy):
+    def weight_gradient(self, x, dy, signs=False):
         self.seen.append(dy)
-        return super().weight_gradient(x, dy)
+        return super().weight_gradient(x, dy, signs)
 
 
 @pytest.mark.parametrize("q", QUANTIZERS, ids=repr)

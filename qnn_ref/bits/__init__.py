@@ -12,7 +12,15 @@ from qnn_ref.bits.conv import (
     xnor_conv,
     xnor_conv_reference,
 )
-from qnn_ref.bits.gemm import Panels, to_panels, xnor_matmul, xnor_matmul_reference
+from qnn_ref.bits.conv_gradients import (
+    SignKernel,
+    conv_input_gradient,
+    conv_input_gradient_reference,
+    conv_weight_gradient,
+    conv_weight_gradient_reference,
+    pack_sign_kernel,
+)
+from qnn_ref.bits.gemm import xnor_matmul, xnor_matmul_reference
 from qnn_ref.bits.levels import (
     fixed_matmul,
     fixed_matmul_reference,
@@ -22,7 +30,19 @@ from qnn_ref.bits.levels import (
     levels_matmul_reference,
     to_fixed_planes,
 )
-from qnn_ref.bits.lookup import pixels_matmul, pixels_matmul_reference
+from qnn_ref.bits.lookup import (
+    pixels_matmul,
+    pixels_matmul_reference,
+    signs_matmul,
+    signs_matmul_reference,
+)
+from qnn_ref.bits.panels import (
+    Panels,
+    SignMatrix,
+    pack_panels,
+    pack_panels_reference,
+    to_panels,
+)
 from qnn_ref.bits.planes import pack_levels, pixel_planes, planes_matmul, to_planes
 from qnn_ref.bits.powers import powers_matmul, powers_matmul_reference, to_powers
 from qnn_ref.bits.windows import KernelPanels, outside_sums, pack_kernel, to_kernel_panels
@@ -31,6 +51,12 @@ from qnn_ref.bits.words import pack, pack_bits, pack_thresholds, unpack, words_f
 __all__ = [
     "KernelPanels",
     "Panels",
+    "SignKernel",
+    "SignMatrix",
+    "conv_input_gradient",
+    "conv_input_gradient_reference",
+    "conv_weight_gradient",
+    "conv_weight_gradient_reference",
     "fixed_matmul",
     "fixed_matmul_reference",
     "grid_offset",
@@ -42,6 +68,9 @@ __all__ = [
     "pack_bits",
     "pack_kernel",
     "pack_levels",
+    "pack_panels",
+    "pack_panels_reference",
+    "pack_sign_kernel",
     "pack_thresholds",
     "pixel_planes",
     "pixels_conv",
@@ -53,6 +82,8 @@ __all__ = [
     "planes_matmul",
     "powers_matmul",
     "powers_matmul_reference",
+    "signs_matmul",
+    "signs_matmul_reference",
     "to_fixed_planes",
     "to_kernel_panels",
     "to_panels",

@@ -23,7 +23,8 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.gemm import INT32_END, check_out, read_only, run_panels
-from qnn_ref.bits.lookup import LANES, pixels_matmul
+from qnn_ref.bits.ladder import ROWS
+from qnn_ref.bits.lookup import pixels_matmul
 from qnn_ref.bits.planes import pixel_planes, plane_count
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.windows import (
@@ -326,8 +327,9 @@ def _convolve(
     planes, border = read_only(planes), geometry.border()
     table = read_only(kernel.outside(geometry)) if excess and border.any() else None
     M, width = B * border.size, geometry.kernel[0] * geometry.kernel[1] * V
-    # Whole blocks of rows, because the products take up to LANES rows at a time.
-    part = max(1, ROWS_BYTES // max(1, P * width * planes.itemsize * LANES)) * LANES
+    # Whole blocks of rows, because the products take them so; pixels even four blocks at a time.
+    block = 4 * ROWS
+    part = max(1, ROWS_BYTES // max(1, P * width * planes.itemsize * block)) * block
     room = np.empty(P * min(part, M) * width, planes.dtype)
     for first in range(0, M, part):
         sums = out.reshape(M, shape[-1])[first : first + part]

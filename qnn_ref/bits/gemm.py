@@ -4,122 +4,34 @@ Two factors of +-1 agree or differ, and their product is +1 or -1 accordingly. S
 of K pairs is (pairs that agree) - (pairs that differ) = K - 2 (pairs that differ), and XOR marks
 the pairs that differ, 64 at a time.
 
-`xnor_matmul_reference` says this in NumPy. `xnor_matmul` computes the same integers with one
-compiled kernel, which `bits.planes` calls too: a +-1 matrix is a matrix of one bit plane.
+`xnor_matmul_reference` says this in NumPy. `xnor_matmul` computes the same integers with one of the
+kernels of `bits.ladder`, chosen by the processor and the size; `bits.planes` calls it too: a +-1
+matrix is a matrix of one bit plane.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
+from llvmlite import binding
 from numba import njit, prange
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.bits.ladder import carry_save, column_panels, vector_tiles
+from qnn_ref.bits.panels import PANEL, Panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words
 
-PANEL = 64
-"""Columns in a panel of weights: enough for whole vectors, few enough to stay in the L1 cache."""
-
-ROWS = 16
-"""Rows in a task of the kernel: enough to use a panel often while it is in the cache."""
-
 INT32_END = 2**31
 
+COUNTS_VECTORS = bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
+"""Whether this processor counts the ones of whole vectors with one instruction."""
 
-@dataclass(frozen=True, eq=False)
-class Panels:
-    """Weights in the order in which the kernel reads them. Made by `to_panels`, once.
+LONG = 32
+"""Words of a column from which carry-save adders pay for themselves."""
 
-    Parameters
-    ----------
-    words : array of uint64, shape (ceil(N / 64), ceil(K / 64), 64)
-        ``words[p, w, j]`` is word w of column 64 p + j; columns beyond N are zero.
-    plus : array of int64, shape (N,)
-        Number of weights +1 in each column.
-    K : int
-        Number of weights in a column (fan_in).
-    """
-
-    words: NDArray[np.uint64]
-    plus: NDArray[np.int64]
-    K: int
-
-    @property
-    def N(self) -> int:
-        """Number of columns."""
-        return len(self.plus)
-
-
-def to_panels(b: NDArray[np.uint64], K: int) -> Panels:
-    """Rearrange packed weights for the kernel.
-
-    Vector instructions take one word of eight columns at a time, so word w of neighbouring
-    columns must be neighbours in memory: 64 columns make a panel, and a panel is stored word by
-    word.
-
-    Parameters
-    ----------
-    b : array of uint64, shape (N, ceil(K / 64))
-        Weights packed along fan_in: row n holds the K weights of output n.
-    K : int
-        Number of weights of an output (fan_in).
-
-    Returns
-    -------
-    Panels
-        The same weights; `xnor_matmul` and `planes_matmul` accept them in place of `b`.
-
-    Raises
-    ------
-    TypeError
-        If `b` is not an array of uint64.
-    ValueError
-        If its shape does not fit K, or a padding bit is set.
-
-    Source
-    ------
-    Not in the paper: a layout for speed.
-    """
-    check_words("b", b, K, ndim=2)
-    return arrange_panels(b, K)
-
-
-def arrange_panels(b: NDArray[np.uint64], K: int) -> Panels:
-    """Rearrange words whose bits may have gaps, all zero: `to_panels` without its checks.
-
-    Parameters
-    ----------
-    b : array of uint64, shape (N, W)
-        Weights. Bits that stand for no weight are zero, as they are in the left operand.
-    K : int
-        Number of weights of an output: 64 W or less.
-
-    Returns
-    -------
-    Panels
-        The same weights, W words a column.
-
-    Source
-    ------
-    Not in the paper: a layout for speed.
-    """
-    N, W = b.shape
-    count = -(-N // PANEL)
-    words = _aligned_zeros((count, W, PANEL))
-    for p in range(count):
-        columns = b[p * PANEL : (p + 1) * PANEL]
-        words[p, :, : len(columns)] = columns.T
-    plus = popcount(b).sum(axis=1).astype(np.int64)
-    return Panels(words, plus, int(K))
-
-
-def _aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.uint64]:
-    """Zeros that start at a multiple of 64 bytes, so that no vector load crosses a cache line."""
-    size = int(np.prod(shape))
-    room = np.zeros(size + 7, np.uint64)
-    start = -room.ctypes.data // 8 % 8
-    return room[start : start + size].reshape(shape)
+FEW = 4
+"""Left rows below which a product goes row by row: a tile of four would be half empty."""
 
 
 def xnor_matmul_reference(
@@ -153,46 +65,39 @@ def xnor_matmul_reference(
 
 
 @njit(parallel=True, cache=True)
-def multiply_panels(planes, panels, base, step, out):  # type: ignore[no-untyped-def]
-    """Set out[m, n] = base[n] - step * sum_a 2^a popcount(planes[a, m] XOR column n).
-
-    A task is a block of rows; for each panel it keeps a row of 64 counters in the L1 cache. The
-    innermost loops run over the columns of the panel, so LLVM turns them into vector code in
-    which nothing is summed across the lanes of a vector.
-    """
+def _multiply_few(planes, b, base, step, out):  # type: ignore[no-untyped-def]
+    """Multiply a few rows: each packed column is read once, from its first word to its last."""
     P, M, W = planes.shape
-    N = out.shape[1]
-    for task in prange((M + ROWS - 1) // ROWS):
-        first = task * ROWS
-        count = np.empty(PANEL, np.uint64)
-        for p in range(panels.shape[0]):
-            panel = panels[p]
-            left = p * PANEL
-            width = min(PANEL, N - left)
-            for m in range(first, min(first + ROWS, M)):
-                count[:] = 0
-                for a in range(P - 1, -1, -1):
-                    # Horner's rule: plane a ends up doubled a times.
-                    if a < P - 1:
-                        for n in range(PANEL):
-                            count[n] += count[n]
-                    # Four words at a time: a counter is loaded and stored once for the four.
-                    for w in range(0, W - W % 4, 4):
-                        x0, x1 = planes[a, m, w], planes[a, m, w + 1]
-                        x2, x3 = planes[a, m, w + 2], planes[a, m, w + 3]
-                        for n in range(PANEL):
-                            count[n] += (
-                                popcount(x0 ^ panel[w, n])
-                                + popcount(x1 ^ panel[w + 1, n])
-                                + popcount(x2 ^ panel[w + 2, n])
-                                + popcount(x3 ^ panel[w + 3, n])
-                            )
-                    for w in range(W - W % 4, W):
-                        x0 = planes[a, m, w]
-                        for n in range(PANEL):
-                            count[n] += popcount(x0 ^ panel[w, n])
-                for n in range(width):
-                    out[m, left + n] = np.int32(base[left + n] - step * np.int64(count[n]))
+    for n in prange(b.shape[0]):
+        for m in range(M):
+            differ = np.uint64(0)
+            for a in range(P - 1, -1, -1):
+                differ += differ
+                for w in range(W):
+                    differ += popcount(planes[a, m, w] ^ b[n, w])
+            out[m, n] = np.int32(base[n] - step * np.int64(differ))
+
+
+def kernel_for(W: int) -> Any:
+    """Choose the kernel for columns of W words on this processor.
+
+    Parameters
+    ----------
+    W : int
+        Words of a column.
+
+    Returns
+    -------
+    function
+        A kernel of `bits.ladder` that reads panels.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    if numba.config.DISABLE_JIT:
+        return column_panels
+    return carry_save if W >= LONG and not COUNTS_VECTORS else vector_tiles
 
 
 def xnor_matmul(
@@ -235,11 +140,14 @@ def xnor_matmul(
     Eq. (8); section 6; Xnor(x, w) of Algorithm 5.
     """
     check_words("a", a, K, ndim=2)
-    panels = as_panels(b, K)
     if K >= INT32_END:
         raise ValueError(f"K: expected less than 2^31 = {INT32_END} (results are int32), got {K}")
-    base = np.full(panels.N, K, np.int64)
-    return run_panels(a[None], panels, base, 2, out)
+    if len(a) < FEW and not isinstance(b, Panels):
+        check_words("b", b, K, ndim=2)
+        out = _room(out, (len(a), len(b)))
+        return run_few(a[None], b, np.full(len(b), K, np.int64), 2, out)
+    panels = as_panels(b, K)
+    return run_panels(a[None], panels, np.full(panels.N, K, np.int64), 2, out)
 
 
 def as_panels(b: NDArray[np.uint64] | Panels, K: int) -> Panels:
@@ -301,14 +209,49 @@ def run_panels(
     TypeError, ValueError
         If `out` is not a writeable, C-contiguous int32 array of shape (M, N).
     """
-    shape = (planes.shape[1], panels.N)
+    out = _room(out, (planes.shape[1], panels.N))
+    if panels.rows is not None and planes.shape[1] < FEW:
+        return run_few(planes, panels.rows, base, step, out)
+    whole = np.zeros(len(panels.words) * PANEL, np.int64)
+    whole[: panels.N] = base
+    multiply = kernel_for(panels.words.shape[1])
+    multiply(read_only(planes), read_only(panels.words), read_only(whole), np.int64(step), out)
+    return out
+
+
+def run_few(
+    planes: NDArray[np.uint64],
+    rows: NDArray[np.uint64],
+    base: NDArray[np.int64],
+    step: int,
+    out: NDArray[np.int32],
+) -> NDArray[np.int32]:
+    """Do what `run_panels` does with packed columns as they are: best for one to three rows.
+
+    Parameters
+    ----------
+    planes : array of uint64, shape (P, M, W)
+    rows : array of uint64, shape (N, W)
+        Packed columns of the right matrix.
+    base : array of int64, shape (N,)
+    step : int
+    out : array of int32, shape (M, N)
+        Checked already.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        The array `out`.
+    """
+    _multiply_few(read_only(planes), read_only(rows), read_only(base), np.int64(step), out)
+    return out
+
+
+def _room(out: NDArray[np.int32] | None, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return the array for the result: what the caller gave, checked, or a new one."""
     if out is None:
-        out = np.empty(shape, np.int32)
-    else:
-        check_out(out, shape)
-    multiply_panels(
-        read_only(planes), read_only(panels.words), read_only(base), np.int64(step), out
-    )
+        return np.empty(shape, np.int32)
+    check_out(out, shape)
     return out
 
 
@@ -330,7 +273,7 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def check_out(out: Any, shape: tuple[int, ...]) -> None:
+def check_out(out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32) -> None:
     """Refuse an array that cannot receive a product.
 
     Parameters
@@ -339,15 +282,17 @@ def check_out(out: Any, shape: tuple[int, ...]) -> None:
         What the caller gave.
     shape : tuple of int
         The shape of the product: (M, N) for a matrix.
+    dtype : dtype
+        The type of its numbers.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not a writeable, C-contiguous int32 array of that shape.
+        If it is not a writeable, C-contiguous array of that shape and type.
     """
-    if not isinstance(out, np.ndarray) or out.dtype != np.int32:
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
         kind = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out: expected an array of int32, got {kind}")
+        raise TypeError(f"out: expected an array of {np.dtype(dtype)}, got {kind}")
     if out.shape != shape:
         raise ValueError(f"out: expected shape {shape}, got {out.shape}")
     if not (out.flags.c_contiguous and out.flags.writeable):

@@ -1,31 +1,346 @@
-"""Pixels times +-1 by looking sums up: equal to eight bit planes, with less work on most CPUs.
+"""Real numbers times +-1 by looking sums up: no multiplication, and a quarter of the additions.
 
-Eight bit planes cost eight binary products. Four pixels have only 16 subset sums, though, and four
-weight bits name one of them: a table of 16 sums replaces four multiplications, or 32 XNORs and
-their popcounts, by one addition. The packed words of the weights are the index as they are.
+The backward pass multiplies real gradients by signs. Four numbers a, b, c, d have only 16 signed
+sums +-a +-b +-c +-d, and four bits of the packed matrix name one of them. So the sums are written
+into a table once, and each output that wants one reads it: one addition in place of four
+multiplications and four additions. The packed words are the index as they are.
 
-The kernel takes 64 images at a time, so that a table entry is a row of 64 numbers and the addition
-a few vector instructions that every CPU has.
+A kernel takes 32 columns of the real matrix at a time (64 images of pixels), so that a table entry
+is a few vectors, and reading and adding it are plain vector instructions that every CPU has. Eight
+tables, 16 KB, are filled for 32 rows of the real matrix and used for all outputs before the next.
+
+`signs_matmul` serves floats. `pixels_matmul` serves 8-bit pixels, exactly, in 16-bit integers:
+eight bit planes, which Algorithm 5 prints, would cost eight binary products.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from qnn_ref.bits.gemm import INT32_END, check_out
+from qnn_ref.bits.gemm import FEW, INT32_END, as_panels, check_out, read_only, run_few
+from qnn_ref.bits.panels import PANEL, Panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
-from qnn_ref.bits.popcount import popcount
-from qnn_ref.bits.words import check_words
+from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
+from qnn_ref.bits.words import check_words, unpack
 
-LANES = 64
-"""Images that share a table."""
+Array = NDArray[Any]
 
-OUTPUTS = 512
-"""Outputs of a pass: the 16 KB of tables, filled once a pass, must earn their cost back."""
+TABLES = 8
+"""Tables that are in use together: those of 32 rows, half a word of each output."""
+
+OUTPUTS = 1024
+"""Outputs whose sums are kept together: 128 KB, so that they stay in the L2 cache."""
+
+PIXEL_OUTPUTS = 512
+"""The same for pixels, whose sums are kept in 16 and in 32 bits."""
+
+PIXEL_HALVES = 4
+"""Half words after which 16 bits may be full: 128 pixels give sums of up to 32,640."""
+
+
+@njit(cache=True)
+def _fill_tables(tables, x, starts, first, left, width):  # type: ignore[no-untyped-def]
+    """Table g, entry e: sum of rows 4 g + i, each with the sign that bit i of e stands for.
+
+    The 32 rows are those from `first` on; row k begins at starts[k] + left of the flat array `x`.
+    """
+    for g in range(TABLES):
+        row = first + 4 * g
+        for lane in range(left, left + width, np.int64(lanes_of(x))):
+            a, b = load(x, starts[row] + lane), load(x, starts[row + 1] + lane)
+            c, d = load(x, starts[row + 2] + lane), load(x, starts[row + 3] + lane)
+            zero = spread(x.dtype.type(0))  # not a - a: that is NaN for an infinite a
+            same, differ, same2, differ2 = a + b, a - b, c + d, c - d
+            entry = 16 * g * width + lane - left
+            total = same + same2
+            store(tables, entry + 15 * width, total)
+            store(tables, entry, zero - total)
+            total = same + differ2
+            store(tables, entry + 7 * width, total)
+            store(tables, entry + 8 * width, zero - total)
+            total = same - differ2
+            store(tables, entry + 11 * width, total)
+            store(tables, entry + 4 * width, zero - total)
+            total = same - same2
+            store(tables, entry + 3 * width, total)
+            store(tables, entry + 12 * width, zero - total)
+            total = differ + same2
+            store(tables, entry + 13 * width, total)
+            store(tables, entry + 2 * width, zero - total)
+            total = differ + differ2
+            store(tables, entry + 5 * width, total)
+            store(tables, entry + 10 * width, zero - total)
+            total = differ - differ2
+            store(tables, entry + 9 * width, total)
+            store(tables, entry + 6 * width, zero - total)
+            total = differ - same2
+            store(tables, entry + width, total)
+            store(tables, entry + 14 * width, zero - total)
+
+
+@njit(cache=True)
+def _add_four(sums, at, tables, words, first, shift, count):  # type: ignore[no-untyped-def]
+    """Add to the sums of a panel, four vectors each, what the bits name in the first tables."""
+    lanes = lanes_of(tables)
+    width = np.uint64(4) * lanes
+    second, third, fourth = lanes, np.uint64(2) * lanes, np.uint64(3) * lanes
+    for j in range(PANEL):
+        bits = words[first + j] >> shift
+        row = np.uint64(at + j) * width
+        s0, s1 = load(sums, row), load(sums, row + second)
+        s2, s3 = load(sums, row + third), load(sums, row + fourth)
+        if count == TABLES:  # a number that the compiler knows: no loop is left
+            for g in range(TABLES):
+                entry = (np.uint64(16 * g) + (bits & np.uint64(15))) * width
+                bits = bits >> np.uint64(4)
+                s0 += load(tables, entry)
+                s1 += load(tables, entry + second)
+                s2 += load(tables, entry + third)
+                s3 += load(tables, entry + fourth)
+        else:
+            for g in range(count):
+                entry = (np.uint64(16 * g) + (bits & np.uint64(15))) * width
+                bits = bits >> np.uint64(4)
+                s0 += load(tables, entry)
+                s1 += load(tables, entry + second)
+                s2 += load(tables, entry + third)
+                s3 += load(tables, entry + fourth)
+        store(sums, row, s0)
+        store(sums, row + second, s1)
+        store(sums, row + third, s2)
+        store(sums, row + fourth, s3)
+
+
+@njit(cache=True)
+def _add_one(sums, at, tables, words, first, shift, count):  # type: ignore[no-untyped-def]
+    """The same for sums of one vector each."""
+    lanes = lanes_of(tables)
+    for j in range(PANEL):
+        bits = words[first + j] >> shift
+        row = np.uint64(at + j) * lanes
+        total = load(sums, row)
+        for g in range(count):
+            total += load(tables, (np.uint64(16 * g) + (bits & np.uint64(15))) * lanes)
+            bits = bits >> np.uint64(4)
+        store(sums, row, total)
+
+
+@njit(cache=True)
+def _add_half(sums, tables, panels, half, K, width):  # type: ignore[no-untyped-def]
+    """Add the tables of a half word to the sums of all panels."""
+    W = panels.shape[1]
+    words = panels.reshape(-1)
+    shift = np.uint64(32 * (half % 2))
+    count = min(TABLES, (K - 32 * half + 3) // 4)
+    for p in range(panels.shape[0]):
+        first = (p * W + half // 2) * PANEL
+        if width == np.int64(lanes_of(tables)):
+            _add_one(sums, p * PANEL, tables, words, first, shift, count)
+        else:
+            _add_four(sums, p * PANEL, tables, words, first, shift, count)
+
+
+@njit(cache=True)
+def _blocks(columns, lanes):  # type: ignore[no-untyped-def]
+    """Cut columns into blocks of four vectors, and the rest into blocks of one: how many."""
+    whole = columns // (4 * lanes)
+    return whole, whole + (columns - whole * 4 * lanes + lanes - 1) // lanes
+
+
+@njit(cache=True)
+def _block(index, whole, lanes):  # type: ignore[no-untyped-def]
+    """First column and width of a block."""
+    if index < whole:
+        return index * 4 * lanes, 4 * lanes
+    return (whole * 4 + index - whole) * lanes, lanes
+
+
+@njit(cache=True)
+def _parts(N, most):  # type: ignore[no-untyped-def]
+    """Cut N outputs into equal parts of whole panels: how many, and how large."""
+    parts = max(1, (N + most - 1) // most)
+    size = (N + parts * PANEL - 1) // (parts * PANEL) * PANEL
+    return parts, max(PANEL, size)
+
+
+@njit(parallel=True, cache=True)
+def _signs_kernel(panels, x, starts, out, lanes, outputs):  # type: ignore[no-untyped-def]
+    """Multiply; row k of the real matrix begins at starts[k] of the flat array `x`."""
+    (N, L), K = out.shape, starts.size
+    flat = out.reshape(-1)
+    whole, blocks = _blocks(L, lanes)
+    parts, outputs = _parts(N, outputs)
+    for task in prange(blocks * parts):
+        left, width = _block(task // parts, whole, lanes)
+        top = task % parts * outputs
+        inside, rows_out = min(width, L - left), min(outputs, N - top)
+        part = panels[top // PANEL : (top + rows_out + PANEL - 1) // PANEL]
+        rows = np.zeros((32, width), x.dtype)
+        row_starts = np.arange(32) * width
+        tables = np.empty(TABLES * 16 * width, x.dtype)
+        sums = np.zeros(part.shape[0] * PANEL * width, x.dtype)
+        for half in range((K + 31) // 32):
+            first = 32 * half
+            if inside == width and first + 32 <= K:
+                _fill_tables(tables, x, starts, first, left, width)
+            else:
+                rows[:] = 0
+                for k in range(min(32, K - first)):
+                    start = starts[first + k] + left
+                    rows[k, :inside] = x[start : start + inside]
+                _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
+            _add_half(sums, tables, part, half, K, width)
+        for n in range(rows_out):
+            if inside == width:
+                for lane in range(0, width, lanes):
+                    store(flat, (top + n) * L + left + lane, load(sums, n * width + lane))
+            else:
+                for lane in range(inside):
+                    out[top + n, left + lane] = sums[n * width + lane]
+
+
+def signs_matmul_reference(b: NDArray[np.uint64], x: Array) -> Array:
+    """Multiply signs by real numbers with 16 sums for each four: the twin of `signs_matmul`.
+
+    It adds in the same order, so the results are the same bit for bit.
+
+    Parameters
+    ----------
+    b : array of uint64, shape (N, ceil(K / 64))
+        Signs, packed.
+    x : array of float32 or float64, shape (K, L)
+
+    Returns
+    -------
+    array (N, L), the dtype of `x`
+
+    Source
+    ------
+    Algorithm 1, lines 8 and 9, without multiplications.
+    """
+    K, L = x.shape
+    groups = -(-K // 4)
+    padded = np.zeros((4 * groups, L), x.dtype)
+    padded[:K] = x
+    bits = unpack(b, K, np.float64) > 0
+    entry = np.zeros((len(b), 4 * groups), np.int64)
+    entry[:, :K] = bits
+    entry = entry.reshape(len(b), groups, 4) @ np.array([1, 2, 4, 8])
+    signs = 2 * (np.arange(16)[:, None] >> np.arange(4) & 1).astype(x.dtype) - 1
+    out = np.zeros((len(b), L), x.dtype)
+    for g in range(groups):
+        a, b_, c, d = padded[4 * g : 4 * g + 4]
+        s = signs[:, :, None]
+        table = (s[:, 0] * a + s[:, 1] * b_) + (s[:, 2] * c + s[:, 3] * d)
+        out += table[entry[:, g]]
+    return out
+
+
+def signs_matmul(b: NDArray[np.uint64] | Panels, x: Array, out: Array | None = None) -> Array:
+    """Multiply a matrix of signs by a real matrix, without multiplications.
+
+    out[n, l] = sum_k s[n, k] x[k, l]
+
+    Parameters
+    ----------
+    b : array of uint64, shape (N, ceil(K / 64)), or Panels
+        The signs s, packed along k; those used many times are rearranged once (`to_panels`).
+    x : array of float32 or float64, shape (K, L)
+        Real numbers.
+    out : array (N, L), the dtype of `x`, optional
+        C-contiguous array that receives the result; new by default.
+
+    Returns
+    -------
+    array (N, L), the dtype of `x`
+        Exact up to the rounding of the additions; exact where all sums are whole numbers that the
+        dtype holds. Infinities and NaN spread as in any sum.
+
+    Raises
+    ------
+    TypeError
+        If `b` is not packed or `x` holds no float32 or float64.
+    ValueError
+        If the shapes do not fit, a padding bit is set, or `out` does not fit.
+
+    Source
+    ------
+    Algorithm 1, lines 8 and 9: the gradients times binary weights or inputs.
+    """
+    if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
+        got = getattr(x, "dtype", type(x).__name__)
+        raise TypeError(f"x: expected an array of float32 or float64, got {got}")
+    if x.ndim != 2:
+        raise ValueError(f"x: expected shape (K, L), got {x.shape}")
+    panels = as_panels(b, len(x))
+    shape = panels.N, x.shape[1]
+    if out is None:
+        out = np.empty(shape, x.dtype)
+    else:
+        check_out(out, shape, x.dtype)
+    if numba.config.DISABLE_JIT:
+        out[...] = signs_matmul_reference(panels.to_words(), x)
+    else:
+        starts = np.arange(len(x)) * shape[1]
+        run_signs(panels, read_only(x).reshape(-1), starts, out)
+    return out
+
+
+def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -> None:
+    """Call the kernel on checked operands, whose real rows may lie anywhere, and overlap.
+
+    Parameters
+    ----------
+    panels : Panels
+        N columns of K signs.
+    x : array, one axis
+        Holds the real rows.
+    starts : array of int64, shape (K,)
+        Where each row begins.
+    out : array (N, L), the dtype of `x`
+        Receives the result.
+    """
+    _signs_kernel(read_only(panels.words), x, starts, out, LANES, OUTPUTS)
+
+
+@njit(parallel=True, cache=True)
+def _pixels_kernel(images, panels, base, out, lanes):  # type: ignore[no-untyped-def]
+    """Write base + 2 (pixels times signs)."""
+    M, K = images.shape
+    N = out.shape[1]
+    whole, blocks = _blocks(M, lanes)
+    parts, outputs = _parts(N, PIXEL_OUTPUTS)
+    halves = (K + 31) // 32
+    for task in prange(blocks * parts):
+        top, width = _block(task // parts, whole, lanes)
+        left = task % parts * outputs
+        inside, columns = min(width, M - top), min(outputs, N - left)
+        part = panels[left // PANEL : (left + columns + PANEL - 1) // PANEL]
+        rows = np.zeros((32, width), np.int16)
+        row_starts = np.arange(32) * width
+        tables = np.empty(TABLES * 16 * width, np.int16)
+        sums = np.zeros(part.shape[0] * PANEL * width, np.int16)
+        total = np.zeros(part.shape[0] * PANEL * width, np.int32)
+        for half in range(halves):
+            for k in range(32):
+                for lane in range(inside):
+                    inside_x = 32 * half + k < K
+                    rows[k, lane] = images[top + lane, 32 * half + k] if inside_x else 0
+            _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
+            _add_half(sums, tables, part, half, K, width)
+            if half % PIXEL_HALVES == PIXEL_HALVES - 1 or half == halves - 1:
+                for i in range(total.size):
+                    total[i] += np.int32(sums[i])
+                sums[:] = 0
+        for lane in range(inside):
+            row = out[top + lane]
+            for n in range(columns):
+                # Unsigned: the compiler need not think of indices from the end.
+                column, at = np.uint64(left + n), np.uint64(n * width + lane)
+                row[column] = base[column] + np.int32(2) * total[at]
 
 
 def pixels_matmul_reference(
@@ -56,97 +371,22 @@ def pixels_matmul_reference(
     return planes_matmul_reference(pixel_planes(images), b, K, -255, 255, 2)
 
 
-@njit(cache=True)
-def _fill_tables(tables, pixels):  # type: ignore[no-untyped-def]
-    """Table g, entry e: sum of those of the four pixels 4 g + i whose bit i of e is set.
-
-    Both arrays are flat, and indices unsigned, for the sake of the compiler, as in `_add_sums`.
-    """
-    lanes = np.uint64(LANES)
-    for g in range(8):
-        for i in range(4):
-            pixel = np.uint64(4 * g + i) * lanes
-            for e in range(1 << i):
-                without = np.uint64(16 * g + e) * lanes
-                with_it = np.uint64(16 * g + (1 << i) + e) * lanes
-                for lane in range(LANES):
-                    m = np.uint64(lane)
-                    tables[with_it + m] = np.int16(tables[without + m] + pixels[pixel + m])
-
-
-@njit(cache=True)
-def _add_sums(sums, tables, halves):  # type: ignore[no-untyped-def]
-    """Add to row n of `sums` the table entries that the 32 weight bits of output n name.
-
-    Both arrays are flat and indices unsigned: fewer checks before the vector additions. Two
-    tables a turn, because the compiler asks for each whether it overlaps the sums.
-    """
-    four_bits, lanes = np.uint64(15), np.uint64(LANES)
-    table = np.uint64(16 * LANES)
-    for n in range(halves.size):
-        bits = np.uint64(halves[n])
-        row = np.uint64(n) * lanes
-        for turn in range(4):
-            first = np.uint64(2 * turn) * table + (bits & four_bits) * lanes
-            second = np.uint64(2 * turn + 1) * table + (bits >> np.uint64(4) & four_bits) * lanes
-            for lane in range(LANES):
-                m = np.uint64(lane)
-                sums[row + m] += np.int16(tables[first + m] + tables[second + m])
-            bits = bits >> np.uint64(8)
-
-
-@njit(cache=True, parallel=True)
-def _lookup_kernel(images, halves, base, out):  # type: ignore[no-untyped-def]
-    """Write base + 4 (sum of the pixels at weights +1) - 2 (sum of all pixels)."""
-    M, K = images.shape
-    H, N = halves.shape
-    for block in prange((M + LANES - 1) // LANES):
-        top = block * LANES
-        rows = min(LANES, M - top)
-        pixels = np.zeros((32 * H, LANES), np.int16)
-        all_pixels = np.zeros(LANES, np.int32)
-        for m in range(rows):
-            for k in range(K):
-                pixels[k, m] = images[top + m, k]
-                all_pixels[m] += np.int32(images[top + m, k])
-        tables = np.zeros((8, 16, LANES), np.int16)
-        sums = np.zeros((OUTPUTS, LANES), np.int16)
-        total = np.zeros((OUTPUTS, LANES), np.int32)
-        for left in range(0, N, OUTPUTS):
-            width = min(OUTPUTS, N - left)
-            total[:] = 0
-            for h in range(H):
-                _fill_tables(tables.reshape(-1), pixels[32 * h : 32 * h + 32].reshape(-1))
-                _add_sums(sums.reshape(-1), tables.reshape(-1), halves[h, left : left + width])
-                # 32 pixels give at most 8,160: 16 bits hold four turns.
-                if h % 4 == 3 or h == H - 1:
-                    for n in range(width):
-                        for m in range(LANES):
-                            total[n, m] += np.int32(sums[n, m])
-                            sums[n, m] = 0
-            for m in range(rows):
-                for n in range(width):
-                    twice = np.int32(2) * total[n, m] - all_pixels[m]
-                    out[top + m, left + n] = base[left + n] + np.int32(2) * twice
-
-
 def pixels_matmul(
     images: NDArray[np.uint8],
-    b: NDArray[np.uint64],
+    b: NDArray[np.uint64] | Panels,
     K: int,
     out: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int32]:
     """Multiply pixels, as the odd integers 2 p - 255, by weights +-1, exactly.
 
-    With S+ the sum of an image's pixels at weights +1 and S the sum of all its pixels,
-    p . w = 2 S+ - S, hence (2 p - 255) . w = 4 S+ - 2 S - 255 sum w.
+    (2 p - 255) . w = 2 (p . w) - 255 sum w, with p . w looked up. A few images go as bit planes.
 
     Parameters
     ----------
     images : array of uint8, shape (M, K)
         Pixels p.
-    b : array of uint64, shape (N, ceil(K / 64))
-        Weights +-1, packed along fan_in.
+    b : array of uint64, shape (N, ceil(K / 64)), or Panels
+        Weights +-1, packed along fan_in; those used many times are rearranged once (`to_panels`).
     K : int
         Pixels of an image.
     out : array of int32, shape (M, N), optional
@@ -174,21 +414,23 @@ def pixels_matmul(
         raise TypeError(f"images: expected an array of uint8, got {got}")
     if images.ndim != 2 or images.shape[1] != K:
         raise ValueError(f"images: expected shape (M, {K}), got {images.shape}")
-    check_words("b", b, K, ndim=2)
+    if not isinstance(b, Panels):
+        check_words("b", b, K, ndim=2)
     if 4 * 255 * K >= INT32_END:
         raise ValueError(f"K: expected 1020 K below 2^31, so that sums fit in int32, got {K}")
-    shape = (len(images), len(b))
+    panels = as_panels(b, K)
+    shape = (len(images), panels.N)
     if out is None:
         out = np.empty(shape, np.int32)
     else:
         check_out(out, shape)
-    sum_w = 2 * popcount(b).sum(axis=1).astype(np.int64) - K
-    base = (-255 * sum_w).astype(np.int32)
-    _lookup_kernel(np.ascontiguousarray(images), _half_words(b), base, out)
+    if panels.rows is not None and len(images) < FEW:
+        # Planes of the pixels: low = -255, step = 2, eight planes, as in `planes_matmul`.
+        base = -255 * (2 * panels.plus - K) + 2 * 255 * panels.plus
+        return run_few(pixel_planes(images), panels.rows, base, 2, out)
+    if numba.config.DISABLE_JIT:
+        out[...] = pixels_matmul_reference(images, panels.to_words(), K)
+        return out
+    base = (-255 * (2 * panels.plus - K)).astype(np.int32)
+    _pixels_kernel(np.ascontiguousarray(images), read_only(panels.words), base, out, SHORT_LANES)
     return out
-
-
-def _half_words(b: NDArray[np.uint64]) -> NDArray[Any]:
-    """Low and high halves of the words as uint32, (2 words, N): a row for 32 neighbours."""
-    halves = np.stack([b & np.uint64(0xFFFFFFFF), b >> np.uint64(32)], axis=2)
-    return np.ascontiguousarray(halves.astype(np.uint32).reshape(len(b), 2 * b.shape[1]).T)

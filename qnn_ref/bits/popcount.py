@@ -16,6 +16,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
+from qnn_ref.bits.vectors import Vector, popcount_lanes
+
 
 def popcount(x: Any) -> Any:
     """Count the ones in a word.
@@ -25,7 +27,7 @@ def popcount(x: Any) -> Any:
     Parameters
     ----------
     x : numpy.uint64 or array of uint64, any shape
-        Words. In compiled code: one word.
+        Words. In compiled code: one word, or a vector of eight.
 
     Returns
     -------
@@ -53,4 +55,6 @@ def _compiled_popcount(x):  # type: ignore[no-untyped-def]
     # Refusing other integers keeps a signed or narrow word from being widened unseen.
     if x == types.uint64:
         return lambda x: _ctpop(x)
+    if x == Vector(types.uint64):
+        return lambda x: popcount_lanes(x)
     return None

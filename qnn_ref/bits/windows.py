@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref.bits.gemm import INT32_END, Panels, arrange_panels, read_only
+from qnn_ref.bits.gemm import INT32_END, read_only
+from qnn_ref.bits.panels import Panels, arrange_panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack, unpack, words_for
 
@@ -230,10 +231,10 @@ class KernelPanels:
     _tables: dict[Geometry, NDArray[np.int32]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
-    def dense(self) -> NDArray[np.uint64]:
-        """The weights of an output as one vector without gaps, (N, ceil(K / 64)): for pixels."""
+    def dense(self) -> Panels:
+        """The weights of an output as one column without gaps: for pixels."""
         codes = unpack(self.words, self.C)
-        return pack(codes.reshape(self.panels.N, self.panels.K))
+        return to_panels(pack(codes.reshape(self.panels.N, self.panels.K)), self.panels.K)
 
     def outside(self, geometry: Geometry) -> NDArray[np.int32]:
         """Give `outside_sums` for a geometry, (places, N); computed at its first use."""

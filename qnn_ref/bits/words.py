@@ -15,9 +15,12 @@ means than ``pack`` has to keep it zero.
 import operator
 from typing import Any
 
+import numba
 import numpy as np
-from numba import njit
+from numba import njit, prange
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from qnn_ref.bits.vectors import LANES, load, nan_bits, sign_bits
 
 WORD_BITS = 64
 
@@ -132,6 +135,33 @@ def _pack_rows(x, least, words):  # type: ignore[no-untyped-def]
                 word |= np.uint64(value >= least) << np.uint64(bit)
                 not_a_number += value != value
             words[m, w] = word
+    return not_a_number
+
+
+@njit(cache=True, parallel=True)
+def _pack_reals(x, words, K):  # type: ignore[no-untyped-def]
+    """Do `_pack_rows` with least = 0 for the rows of K floats that `x` holds one after the other.
+
+    A comparison of vectors gives its bits at once: this goes as fast as memory is read.
+    """
+    not_a_number = np.uint64(0)
+    for m in prange(words.shape[0]):
+        start, nans = m * K, np.uint64(0)
+        for w in range(K // 64):
+            word = np.uint64(0)
+            for part in range(64 // LANES):
+                vector = load(x, start + 64 * w + LANES * part)
+                word |= sign_bits(vector) << np.uint64(LANES * part)
+                nans |= nan_bits(vector)
+            words[m, w] = word
+        if K % 64:
+            word = np.uint64(0)
+            for bit in range(K % 64):
+                value = x[start + K // 64 * 64 + bit]
+                word |= np.uint64(value >= 0) << np.uint64(bit)
+                nans |= np.uint64(value != value)
+            words[m, K // 64] = word
+        not_a_number += nans
     return not_a_number
 
 
@@ -337,8 +367,10 @@ def _pack(array: NDArray[Any], least: int) -> tuple[NDArray[np.uint64], int]:
     # The sizes are written out: reshape(-1, K) cannot tell the number of rows if K = 0.
     rows = words.size // words_for(K) if K else 0
     flat = np.ascontiguousarray(array).reshape(rows, K) if K else np.empty((0, 0), array.dtype)
-    not_a_number = _pack_rows(flat, array.dtype.type(least), words.reshape(rows, words_for(K)))
-    return words, not_a_number
+    by_row = words.reshape(rows, words_for(K))
+    if array.dtype.kind == "f" and least == 0 and not numba.config.DISABLE_JIT:
+        return words, int(_pack_reals(flat.reshape(-1), by_row, K))
+    return words, _pack_rows(flat, array.dtype.type(least), by_row)
 
 
 def unpack(words: NDArray[np.uint64], K: int, dtype: DTypeLike = np.int8) -> NDArray[Any]:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    choose_threads(argv)
+    unset = choose_threads(argv)
     from qnn_ref.cli import (
+        bench,
         check,
         data,
         demo,
@@ -32,9 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "2 wrong use or bad input.",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands = demo, recipes, train, evaluate, pack, predict, check, equations, data, doctor
+    commands = demo, recipes, train, evaluate, pack, predict, check, equations, bench, data, doctor
     for command in commands:
         command.add(subparsers)
+    parser.set_defaults(unset=unset)
     args = parser.parse_args(argv)
     try:
         code = int(args.run(args))
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def choose_threads(argv: Sequence[str]) -> None:
+def choose_threads(argv: Sequence[str]) -> dict[str, str]:
     """Set how threads wait and how many there are, unless the user did; before NumPy is loaded.
 
     OpenMP threads that spin while they wait take the cores from the BLAS threads, so a training
@@ -59,10 +61,18 @@ def choose_threads(argv: Sequence[str]) -> None:
     spin lose more on a busy machine than two of them gain on an idle one: it uses one thread, for
     both sides of its comparison. Called from a program that has loaded NumPy it changes nothing:
     too late for BLAS, and Numba refuses another number of threads once they run.
+
+    A benchmark sets its threads itself, from one on. Variables that make OpenBLAS choose kernels
+    of another processor are taken away for it, and returned by name and value.
     """
     if "numpy" in sys.modules:
-        return
+        return {}
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if argv[:1] == ["demo"]:
         for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ.setdefault(name, "1")
+    if argv[:1] != ["bench"]:
+        return {}
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    slow = "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"
+    return {name: os.environ.pop(name) for name in slow if name in os.environ}

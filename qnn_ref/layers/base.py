@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from qnn_ref.quantizers import Encoding, Quantizer
+from qnn_ref.bits import SignKernel, SignMatrix, pack_panels, pack_sign_kernel
+from qnn_ref.quantizers import Encoding, Quantizer, Sign
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -73,6 +74,8 @@ class Parameter:
     ) -> None:
         self._latent = np.array(latent, order="C")
         self._encoded: tuple[Array, float] | None = None
+        self._signs: SignMatrix | None = None
+        self._kernel: SignKernel | None = None
         self.grad: Array | None = None
         self.quantizer = quantizer
         self.bound = bound
@@ -102,7 +105,28 @@ class Parameter:
     @property
     def scale(self) -> float:
         """Value of one unit of the codes."""
-        return self._encode()[1]
+        return 1.0 if isinstance(self.quantizer, Sign) else self._encode()[1]
+
+    @property
+    def signs(self) -> SignMatrix | None:
+        """The codes as bits, of the matrix (-1, units), if they are signs of float32; else None.
+
+        Kept until the latent value changes; a product that asks for them needs no `codes`.
+        """
+        if self._signs is None and self._packs:
+            self._signs = pack_panels(self._latent.reshape(-1, self.shape[-1]))
+        return self._signs
+
+    @property
+    def kernel(self) -> SignKernel | None:
+        """The same for weights (kh, kw, channels, units) of a convolution."""
+        if self._kernel is None and self._packs:
+            self._kernel = pack_sign_kernel(self._latent)
+        return self._kernel
+
+    @property
+    def _packs(self) -> bool:
+        return isinstance(self.quantizer, Sign) and self.dtype == np.float32
 
     @property
     def quantized(self) -> Array:
@@ -123,12 +147,12 @@ class Parameter:
         try:
             yield self._latent
         finally:
-            self._encoded = None
+            self._encoded = self._signs = self._kernel = None
 
     def astype(self, dtype: DTypeLike) -> None:
         """Change the float type of the latent value and of the gradient."""
         self._latent = self._latent.astype(dtype)
-        self._encoded = None
+        self._encoded = self._signs = self._kernel = None
         self.grad = None if self.grad is None else self.grad.astype(dtype)
 
     @property
@@ -183,7 +207,7 @@ class Layer:
         self.input_shape = tuple(int(n) for n in input_shape)
         self.rng = rng
         self.dtype = np.dtype(dtype)
-        self.encoding = encoding
+        self.encoding = self.training_encoding = encoding
         self.needs_input_gradient = True
         self._saved = None
         return self
@@ -195,6 +219,10 @@ class Layer:
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
         """What the output's numbers stand for; None for ordinary real numbers."""
         return None
+
+    def tell_training_encoding(self, encoding: Encoding | None) -> None:
+        """Say what the input stands for in training, where dropout may come before the layer."""
+        self.training_encoding = encoding
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Output of the layer for `x`, (batch, ...)."""

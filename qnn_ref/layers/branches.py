@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qnn_ref.layers.base import Layer, Shape
-from qnn_ref.layers.rows import build_row, refuse_twins
+from qnn_ref.layers.rows import build_row, refuse_twins, tell_row
 from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]
@@ -59,6 +59,11 @@ class Branches(Layer):
         self.output_shape(self.input_shape)
         self.output_encoding(encoding)
         return self
+
+    def tell_training_encoding(self, encoding: Encoding | None) -> None:
+        super().tell_training_encoding(encoding)
+        for path in self.paths:
+            tell_row(path, encoding)
 
     def _ends(self, one: int) -> tuple[str, str]:
         """What messages call the ends of path `one` and of the next."""
@@ -171,6 +176,10 @@ class Auxiliary(Layer):
         build_row(self.head, self.input_shape, rng, encoding, dtype)
         self._dscores = None
         return self
+
+    def tell_training_encoding(self, encoding: Encoding | None) -> None:
+        super().tell_training_encoding(encoding)
+        tell_row(self.head, encoding)
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
         return encoding

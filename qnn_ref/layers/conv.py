@@ -9,12 +9,20 @@ no window covers gets 0.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.bits import (
+    SignKernel,
+    conv_input_gradient,
+    conv_weight_gradient,
+    pack,
+    xnor_conv,
+)
 from qnn_ref.layers.base import Shape
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.quantizers import Encoding, Quantizer, Sign
@@ -278,8 +286,20 @@ class Conv2D(Weighted):
         step = max(1, WINDOW_BYTES // image_bytes)
         return (slice(i, min(i + step, batch)) for i in range(0, batch, step))
 
+    def _kernel(self, training: bool) -> SignKernel | None:
+        """Weights as bits, where the products have them and the input is signs; else None."""
+        fits = self.stride == (1, 1) and all(map(operator.lt, self.padding, self.kernel))
+        return self.products.kernel(self.weight) if fits and self.takes_signs(training) else None
+
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
+        kernel = self._kernel(training)
+        if kernel is not None:
+            channels, border = x.shape[-1], int(self.one_padding)
+            s = xnor_conv(pack(x), kernel.forward, channels, 1, self.padding, border)
+            if training:
+                self._saved, self._by_bits = x, True
+            return self.finish(s.astype(x.dtype))
         padded = pad_images(x, self.padding, self.padding_code)
         y = np.empty((len(x), *self.output_shape(self.input_shape)), x.dtype)
         for part in self._parts(len(x)):
@@ -287,18 +307,33 @@ class Conv2D(Weighted):
             s = self.products.forward(rows, self._matrix, self.largest_product)
             y[part] = self.finish(s).reshape(y[part].shape)
         if training:
-            self._saved = padded
+            self._saved, self._by_bits = padded, False
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        padded = self.saved(dy)
+        kept = self.saved(dy)
         dy = self.quantized_gradient(dy)
         if self.bias is not None:
             self.bias.grad = dy.sum(axis=(0, 1, 2))
         ds = dy if self.input_scale == 1 else dy * dy.dtype.type(self.input_scale)
+        dx = self._backward_by_bits(kept, ds) if self._by_bits else self._backward(kept, ds)
+        scale = self.weight.scale
+        return dx if dx is None or scale == 1 else dx * dx.dtype.type(scale)
+
+    def _backward_by_bits(self, x: Array, ds: Array) -> Array | None:
+        """Both gradients by lookup, from those of the sums."""
+        border = int(self.one_padding)
+        self.weight.grad = conv_weight_gradient(x, ds, self.kernel, self.padding, border)
+        if not self.needs_input_gradient:
+            return None
+        kernel = self.products.kernel(self.weight)
+        return conv_input_gradient(kernel, ds, x.shape[1:3], self.padding)  # type: ignore[arg-type]
+
+    def _backward(self, padded: Array, ds: Array) -> Array | None:
+        """Both gradients window by window, from those of the sums."""
         dw = np.zeros_like(self._matrix)
-        dx = np.empty(padded.shape, dy.dtype) if self.needs_input_gradient else None
-        for part in self._parts(len(dy)):
+        dx = np.empty(padded.shape, ds.dtype) if self.needs_input_gradient else None
+        for part in self._parts(len(ds)):
             view = windows(padded[part], self.kernel, self.stride)
             rows, sums = view.reshape(-1, self.fan_in), ds[part].reshape(-1, self.units)
             dw += self.products.weight_gradient(rows, sums)
@@ -308,6 +343,6 @@ class Conv2D(Weighted):
         self.weight.grad = dw.reshape(self.weight.shape)
         if dx is None:
             return None
-        scale, (top, left) = self.weight.scale, self.padding
-        dx = dx[:, top : dx.shape[1] - top, left : dx.shape[2] - left]
-        return dx if scale == 1 else dx * dx.dtype.type(scale)
+        top, left = self.padding
+        high, wide, _ = self.input_shape
+        return dx[:, top : top + high, left : left + wide]

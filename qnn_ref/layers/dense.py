@@ -55,21 +55,23 @@ class Dense(Weighted):
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
         rows = x.reshape(-1, x.shape[-1])
-        s = self.products.forward(rows, self.weight.codes, self.largest_product)
+        signs = self.takes_signs(training)
+        w = self.products.weights(self.weight)
+        s = self.products.forward(rows, w, self.largest_product, signs)
         y = self.finish(s).reshape(*x.shape[:-1], self.units)
         if training:
-            self._saved = rows, x.shape
+            self._saved = rows, signs, x.shape
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        rows, shape = self.saved(dy)
+        rows, signs, shape = self.saved(dy)
         dy = self.quantized_gradient(dy).reshape(-1, self.units)
         if self.bias is not None:
             self.bias.grad = dy.sum(axis=0)
         ds = dy if self.input_scale == 1 else dy * dy.dtype.type(self.input_scale)
-        self.weight.grad = self.products.weight_gradient(rows, ds)
+        self.weight.grad = self.products.weight_gradient(rows, ds, signs)
         if not self.needs_input_gradient:
             return None
         scale = self.weight.scale
-        dx = self.products.input_gradient(ds, self.weight.codes)
+        dx = self.products.input_gradient(ds, self.products.weights(self.weight))
         return (dx if scale == 1 else dx * dx.dtype.type(scale)).reshape(shape)

@@ -53,6 +53,25 @@ def build_row(
     return shape
 
 
+def tell_row(layers: Sequence[Layer], encoding: Encoding | None) -> None:
+    """Tell layers in a row what their inputs stand for in training.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Built already.
+    encoding : Encoding or None
+        Of the first layer's input in training.
+
+    Source
+    ------
+    Algorithm 1: layers in a row.
+    """
+    for layer in layers:
+        layer.tell_training_encoding(encoding)
+        encoding = layer.output_encoding(encoding, training=True)
+
+
 def refuse_twins(name: str, layers: Sequence[Layer]) -> None:
     """Refuse a layer object that stands twice, at any depth: it has one set of arrays.
 

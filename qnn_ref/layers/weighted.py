@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.layers.base import Layer, Parameter, Shape, glorot_scale, needs_rng
-from qnn_ref.products import PLAIN, PlainProducts
+from qnn_ref.products import BITS, PlainProducts
 from qnn_ref.quantizers import Quantizer, Sign
 
 Array = NDArray[Any]
@@ -55,7 +55,7 @@ class Weighted(Layer):
     Algorithm 1, lines 1 and 11.
     """
 
-    products: PlainProducts = PLAIN
+    products: PlainProducts = BITS
 
     gradient_quantizer: Quantizer | None = None
     """Quantizes the gradient of the sums, at the top of backward; `quantize_gradients` sets it."""
@@ -107,6 +107,11 @@ class Weighted(Layer):
         if self.encoding is None or not self.encoding.on_grid or self.weight_quantizer is None:
             return 0.0
         return self.encoding.largest * self.weight_quantizer.encoding.largest
+
+    def takes_signs(self, training: bool) -> bool:
+        """Whether the input holds nothing but +1 and -1; dropout in training puts zeros there."""
+        encoding = self.training_encoding if training else self.encoding
+        return encoding is not None and (encoding.low, encoding.high, encoding.step) == (-1, 1, 2)
 
     def quantized_gradient(self, dy: Array) -> Array:
         """The gradient `dy` (batch, ..., units) of the sums, as both backward products see it."""

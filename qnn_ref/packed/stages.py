@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.bits import Panels, pack_thresholds, pixels_matmul, to_panels, xnor_matmul
-from qnn_ref.bits.words import check_words
 from qnn_ref.layers.normalization import normalize
 from qnn_ref.layers.weighted import scale_and_add
 
@@ -118,7 +117,7 @@ class PixelsDense(Stage):
     K: int
 
     def __post_init__(self) -> None:
-        check_words("words", self.words, self.K, ndim=2)
+        self.panels: Panels = to_panels(self.words, self.K)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         fit(self, self.K, (int(np.prod(input_shape)),))
@@ -126,7 +125,7 @@ class PixelsDense(Stage):
 
     def run(self, x: Array) -> Array:
         """Sums (batch, units), int32, of images (batch, ...) of uint8: (2 x - 255) . w."""
-        return pixels_matmul(x.reshape(len(x), -1), self.words, self.K)
+        return pixels_matmul(x.reshape(len(x), -1), self.panels, self.K)
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ from qnn_ref.plots.arrays import (
     planes_figure,
     threshold_figure,
 )
+from qnn_ref.plots.bench import ladder_figure
 from qnn_ref.plots.convolutions import (
     borders_figure,
     draw_signs,
@@ -131,6 +132,7 @@ __all__ = [
     "gradient_ratios_figure",
     "gradient_sizes_figure",
     "images_figure",
+    "ladder_figure",
     "latent_figure",
     "latent_histogram_figure",
     "legend",

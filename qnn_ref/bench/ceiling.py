@@ -1,0 +1,130 @@
+"""What this machine can do at most: loops that do nothing but the work itself.
+
+A product of bits XORs, counts and adds. The ceiling is the pace of these three on data that lies in
+the L1 cache, with nothing to load from afar and nothing to store. Packing reads: its ceiling is a
+loop that only reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from qnn_ref.bench.measure import Call
+from qnn_ref.bits.gemm import COUNTS_VECTORS
+from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.vectors import LANES, load, spread, store
+
+Array = NDArray[Any]
+
+WORDS = 2048
+"""16 KB: half of the smallest L1 cache."""
+
+TURNS = 20_000
+"""How often a call goes over them: long enough for the start of a thread not to count."""
+
+
+@njit(parallel=True)
+def plain_loop(words, turns, totals):  # type: ignore[no-untyped-def]
+    """XOR, count, add; the compiler makes vectors of it. A task a thread, each with its words."""
+    for task in prange(totals.size):
+        own = words.copy()
+        x, total = np.uint64(task), np.uint64(0)
+        for _ in range(turns):
+            x += np.uint64(1)  # another word each turn, or the compiler would count only once
+            for i in range(own.size):
+                total += popcount(own[i] ^ x)
+        totals[task] = total
+
+
+@njit
+def _add(x, y, z):  # type: ignore[no-untyped-def]
+    """The two digits of x + y + z, for each bit: sum and carry."""
+    half = x ^ y
+    return half ^ z, (x & y) | (half & z)
+
+
+@njit
+def _add_four(ones, twos, words, i, x):  # type: ignore[no-untyped-def]
+    """Add four vectors of words to the digits; return them and the fours that overflow."""
+    ones, two0 = _add(ones, load(words, i) ^ x, load(words, i + LANES) ^ x)
+    ones, two1 = _add(ones, load(words, i + 2 * LANES) ^ x, load(words, i + 3 * LANES) ^ x)
+    twos, four = _add(twos, two0, two1)
+    return ones, twos, four
+
+
+@njit(parallel=True)
+def carry_save_loop(words, turns, totals):  # type: ignore[no-untyped-def]
+    """Add bits by logic, 16 vectors a turn, and count only the sixteens (Harley, Seal)."""
+    for task in prange(totals.size):
+        own, lanes = words.copy(), np.empty(LANES, np.uint64)
+        number = np.uint64(task)
+        zero = spread(np.uint64(0))
+        ones, twos, fours, eights, count = zero, zero, zero, zero, zero
+        for _ in range(turns):
+            number += np.uint64(1)
+            x = spread(number)
+            for i in range(0, own.size, 16 * LANES):
+                ones, twos, four0 = _add_four(ones, twos, own, i, x)
+                ones, twos, four1 = _add_four(ones, twos, own, i + 4 * LANES, x)
+                fours, eight0 = _add(fours, four0, four1)
+                ones, twos, four0 = _add_four(ones, twos, own, i + 8 * LANES, x)
+                ones, twos, four1 = _add_four(ones, twos, own, i + 12 * LANES, x)
+                fours, eight1 = _add(fours, four0, four1)
+                eights, sixteens = _add(eights, eight0, eight1)
+                count += popcount(sixteens)
+        for digit in (eights, fours, twos, ones):
+            count += count
+            count += popcount(digit)
+        store(lanes, 0, count)
+        totals[task] = lanes.sum()
+
+
+LOOPS = {"plain": plain_loop} | ({} if COUNTS_VECTORS else {"carry-save": carry_save_loop})
+"""Where popcount is one instruction for a whole vector, nothing beats the plain loop."""
+
+
+def ceiling_calls(threads: int) -> dict[str, Call]:
+    """Prepare each loop for so many threads: calls that return the counts, one a thread."""
+    words = np.random.default_rng(0).integers(0, 2**64, WORDS, np.uint64)
+
+    def prepare(loop: Any) -> Call:
+        totals = np.zeros(threads, np.uint64)
+
+        def call() -> Array:
+            loop(words, TURNS, totals)
+            return totals
+
+        return call
+
+    return {name: prepare(loop) for name, loop in LOOPS.items()}
+
+
+def tops(seconds: float, threads: int) -> float:
+    """Pace of a ceiling call in 10^12 operations a second; a bit is a product and an addition."""
+    return 2 * 64 * WORDS * TURNS * threads / seconds / 1e12
+
+
+@njit(parallel=True)
+def read_loop(words, parts):  # type: ignore[no-untyped-def]
+    """Read an array and do as little as possible with it: a sum of integers, a part a thread."""
+    size = words.size // parts.size
+    for part in prange(parts.size):
+        own, total = words[part * size : part * size + size], np.uint64(0)
+        for i in range(own.size):
+            total += own[i]
+        parts[part] = total
+
+
+def read_call(x: Array, threads: int) -> Call:
+    """Prepare a read-only sweep over a contiguous array of a multiple of 8 `threads` bytes."""
+    words, parts = x.reshape(-1).view(np.uint64), np.zeros(threads, np.uint64)
+
+    def call() -> Array:
+        read_loop(words, parts)
+        return parts
+
+    return call

@@ -1,0 +1,298 @@
+"""Gradients of a convolution with +-1 by lookup: no windows are written out.
+
+With stride 1 the window at one place is the window at the next, moved by one pixel. So where images
+stand one after the other in one long row of pixels, borders included, a tap of all windows is that
+row, moved by a constant:
+
+- Gradient of the input: a sum over taps and outputs of real rows (one an output, moved) times
+  signs. `lookup.run_signs` is told where each moved row begins; it may overlap others.
+- Gradient of the weights: a sum over pixels of real rows (all outputs of a pixel) times the signs
+  of a channel at those pixels, moved. The packed signs are moved instead, bit by bit.
+
+The border has no sign in the second one: a bit stands there for -1, and what that took away is
+given back. It does not depend on the channel.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import ArrayLike, NDArray
+
+from qnn_ref.bits.lookup import run_signs, signs_matmul
+from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
+from qnn_ref.bits.windows import KernelPanels, pack_kernel, to_kernel_panels
+from qnn_ref.bits.words import pack, words_for
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
+
+
+class SignKernel(NamedTuple):
+    """The signs of convolution weights (kh, kw, C, N) as bits, for both directions.
+
+    Parameters
+    ----------
+    forward : KernelPanels
+        For `xnor_conv`.
+    backward : Panels
+        C columns of kh kw N bits: the weights of an input channel.
+    size : tuple of int
+        (kh, kw, C, N).
+    """
+
+    forward: KernelPanels
+    backward: Panels
+    size: tuple[int, ...]
+
+
+def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
+    """Pack the signs of convolution weights for both directions.
+
+    Parameters
+    ----------
+    weights : array of numbers, shape (kh, kw, C, N)
+        Latent weights, or their codes.
+
+    Returns
+    -------
+    SignKernel
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pack_kernel`.
+
+    Source
+    ------
+    Eq. (1).
+    """
+    array = np.asarray(weights)
+    forward = to_kernel_panels(pack_kernel(array), array.shape[2])
+    kh, kw, C, N = array.shape
+    by_channel = np.moveaxis(array, 2, 0).reshape(C, kh * kw * N)
+    return SignKernel(forward, to_panels(pack(by_channel), kh * kw * N), array.shape)
+
+
+@njit(parallel=True, cache=True)
+def _to_rows(dy, top, left, rows):  # type: ignore[no-untyped-def]
+    """Write images (B, h, w, N) as N planes with a border: rows[n, b, top + i, left + j]."""
+    B, high, wide, N = dy.shape
+    for task in prange(B * high):
+        b, i = divmod(np.int64(task), high)
+        for n in range(N):
+            for j in range(wide):
+                rows[n, b, top + i, left + j] = dy[b, i, j, n]
+
+
+@njit(parallel=True, cache=True)
+def _from_rows(rows, dx):  # type: ignore[no-untyped-def]
+    """Read images (B, H, W, C) out of C planes with a border below and at the right."""
+    B, H, W, C = dx.shape
+    for task in prange(B * H):
+        b, i = divmod(np.int64(task), H)
+        for j in range(W):
+            for c in range(C):
+                dx[b, i, j, c] = rows[c, b, i, j]
+
+
+def conv_input_gradient_reference(w: Array, dy: Array, image: Pair, padding: Pair) -> Array:
+    """Gradient of the input with NumPy, tap by tap: the twin of `conv_input_gradient`.
+
+    Parameters
+    ----------
+    w : array (kh, kw, C, N)
+        Weights +-1.
+    dy : array (B, out_height, out_width, N)
+    image, padding : pair of int
+
+    Returns
+    -------
+    array (B, H, W, C), the dtype of `dy`
+
+    Source
+    ------
+    Algorithm 1, line 8, for each window.
+    """
+    (H, W), (ph, pw) = image, padding
+    _, high, wide, _ = dy.shape
+    dx = np.zeros((len(dy), H + 2 * ph, W + 2 * pw, w.shape[2]), dy.dtype)
+    for u, v in np.ndindex(*w.shape[:2]):
+        dx[:, u : u + high, v : v + wide] += dy @ w[u, v].T
+    return dx[:, ph : ph + H, pw : pw + W]
+
+
+def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pair) -> Array:
+    r"""Gradient of the input of a convolution with signs, stride 1.
+
+    :math:`\delta_x[b, y, x, c] = \sum_{u, v, n} \delta_y[b, y + p_h - u, x + p_w - v, n]\,
+    w[u, v, c, n]`
+
+    Parameters
+    ----------
+    kernel : SignKernel
+        Weights w, (kh, kw, C, N).
+    dy : array of float32 or float64 (B, H + 2 ph - kh + 1, W + 2 pw - kw + 1, N)
+        Gradient of the sums.
+    image : pair of int
+        Height H and width W of the input.
+    padding : pair of int
+        (ph, pw), each smaller than its side of the kernel.
+
+    Returns
+    -------
+    array (B, H, W, C), the dtype of `dy`
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or the padding is as large as the kernel.
+
+    Source
+    ------
+    Algorithm 1, line 8, for each window.
+    """
+    kh, kw, C, N = kernel.size
+    (H, W), (ph, pw) = image, padding
+    _check_gradient(kernel.size, dy, image, padding)
+    if ph >= kh or pw >= kw:
+        raise ValueError(f"padding: expected less than the kernel, {kh} x {kw}, got {ph}, {pw}")
+    B, high, wide = len(dy), H + kh - 1, W + kw - 1
+    places = B * high * wide
+    # Behind the last plane a window may look on for one border more.
+    room = np.zeros(N * places + (kh - 1) * wide + kw, dy.dtype)
+    planes = room[: N * places].reshape(N, B, high, wide)
+    _to_rows(np.ascontiguousarray(dy), kh - 1 - ph, kw - 1 - pw, planes)
+    u, v, n = np.meshgrid(np.arange(kh), np.arange(kw), np.arange(N), indexing="ij")
+    starts = n * places + (kh - 1 - u) * wide + (kw - 1 - v)
+    sums = np.empty((C, places), dy.dtype)
+    run_signs(kernel.backward, room, starts.reshape(-1), sums)
+    dx = np.empty((B, H, W, C), dy.dtype)
+    _from_rows(sums.reshape(C, B, high, wide), dx)
+    return dx
+
+
+@njit(parallel=True, cache=True)
+def _move_bits(panels, moves, channels, moved):  # type: ignore[no-untyped-def]
+    """Column t * channels + c of `moved` is column c of `panels`, moved by moves[t] bits."""
+    W = panels.shape[1]
+    for t in prange(moves.size):
+        words, bits = moves[t] // 64, np.uint64(moves[t] % 64)
+        for c in range(channels):
+            column = t * channels + c
+            for w in range(W):
+                low, high = np.uint64(0), np.uint64(0)
+                if w + words < W:
+                    low = panels[c // PANEL, w + words, c % PANEL]
+                if w + words + 1 < W:
+                    high = panels[c // PANEL, w + words + 1, c % PANEL]
+                word = low >> bits
+                if bits:
+                    word |= high << (np.uint64(64) - bits)
+                moved[column // PANEL, w, column % PANEL] = word
+
+
+def conv_weight_gradient_reference(
+    x: Array, dy: Array, kernel: Pair, padding: Pair, pad_value: int = 0
+) -> Array:
+    """Gradient of the weights with NumPy, tap by tap: the twin of `conv_weight_gradient`.
+
+    Parameters
+    ----------
+    x : array (B, H, W, C)
+        Input +-1.
+    dy : array (B, out_height, out_width, N)
+    kernel, padding : pair of int
+    pad_value : int
+        What stands in the border, 0 or 1.
+
+    Returns
+    -------
+    array (kh, kw, C, N), the dtype of `dy`
+
+    Source
+    ------
+    Algorithm 1, line 9, for each window.
+    """
+    (kh, kw), (ph, pw) = kernel, padding
+    _, high, wide, N = dy.shape
+    padded = np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)), constant_values=pad_value)
+    dw = np.empty((kh, kw, x.shape[-1], N), dy.dtype)
+    for u, v in np.ndindex(kh, kw):
+        tap = padded[:, u : u + high, v : v + wide].reshape(-1, x.shape[-1])
+        dw[u, v] = tap.T.astype(dy.dtype) @ dy.reshape(-1, N)
+    return dw
+
+
+def conv_weight_gradient(
+    x: Array, dy: Array, kernel: Pair, padding: Pair, pad_value: int = 0
+) -> Array:
+    r"""Gradient of the weights of a convolution whose input is +-1, stride 1.
+
+    :math:`\delta_w[u, v, c, n] = \sum_{b, i, j} x[b, i + u - p_h, j + v - p_w, c]\,
+    \delta_y[b, i, j, n]`
+
+    Parameters
+    ----------
+    x : array (B, H, W, C)
+        Signs, as numbers.
+    dy : array of float32 or float64 (B, H + 2 ph - kh + 1, W + 2 pw - kw + 1, N)
+        Gradient of the sums.
+    kernel, padding : pair of int
+        (kh, kw) and (ph, pw).
+    pad_value : int
+        What stands in the border: 0, or 1.
+
+    Returns
+    -------
+    array (kh, kw, C, N), the dtype of `dy`
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Source
+    ------
+    Algorithm 1, line 9, for each window.
+    """
+    (kh, kw), (ph, pw) = kernel, padding
+    B, H, W, C = x.shape
+    N = dy.shape[-1]
+    _check_gradient((kh, kw, C, N), dy, (H, W), padding)
+    high, wide = H + 2 * ph, W + 2 * pw
+    border = 1 if pad_value else -1
+    padded = np.full((B, high, wide, C), border, x.dtype)
+    padded[:, ph : ph + H, pw : pw + W] = x
+    signs = pack_panels(padded.reshape(-1, C)).columns
+    moves = np.add.outer(np.arange(kh) * wide, np.arange(kw)).reshape(-1)
+    moved = aligned_zeros((-(-kh * kw * C // PANEL), words_for(B * high * wide), PANEL))
+    _move_bits(signs.words, moves, C, moved)
+    rows = np.zeros((B, high, wide, N), dy.dtype)
+    rows[:, : dy.shape[1], : dy.shape[2]] = dy
+    places = B * high * wide
+    dw = signs_matmul(Panels(moved, kh * kw * C, places), rows.reshape(places, N))
+    dw = dw.reshape(kh, kw, C, N)
+    if pad_value == 0:
+        dw += _sums_outside(dy, kernel, padding, (H, W))[:, :, None]
+    return dw
+
+
+def _sums_outside(dy: Array, kernel: Pair, padding: Pair, image: Pair) -> Array:
+    """Sum of dy over the places whose tap (u, v) lies in the border: (kh, kw, N)."""
+    whole = dy.sum(axis=(0, 1, 2))
+    sums = np.empty((*kernel, dy.shape[-1]), dy.dtype)
+    by_place = dy.sum(axis=0)
+    for u, v in np.ndindex(*kernel):
+        i, j = np.arange(dy.shape[1]) + u - padding[0], np.arange(dy.shape[2]) + v - padding[1]
+        inside = np.logical_and.outer((i >= 0) & (i < image[0]), (j >= 0) & (j < image[1]))
+        sums[u, v] = whole - by_place[inside].sum(axis=0)
+    return sums
+
+
+def _check_gradient(size: tuple[int, ...], dy: Array, image: Pair, padding: Pair) -> None:
+    kh, kw, _, N = size
+    expected = image[0] + 2 * padding[0] - kh + 1, image[1] + 2 * padding[1] - kw + 1, N
+    if dy.ndim != 4 or dy.shape[1:] != expected:
+        shape = ", ".join(map(str, ("B", *expected)))
+        raise ValueError(f"dy: expected shape ({shape}), got {dy.shape}")

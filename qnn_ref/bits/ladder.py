@@ -1,0 +1,369 @@
+"""The kernel ladder: one product of bits, from three plain loops to the ceiling of the machine.
+
+Every rung computes the same integers, for any shape, and adds one idea to the rung below it. The
+first two are the paper's own baseline, the product of floats; the last two are what `bits.gemm`
+uses. Read them in this order:
+
+==================== ==============================================================
+rung                 what is new
+==================== ==============================================================
+`float_loops`        the baseline: a multiplication and an addition a pair
+`fast_float_loops`   the compiler may reorder the additions, and so use vectors
+`three_loops`        64 pairs a word: XOR, popcount, addition
+`register_block`     2 x 2 results at once: a word is loaded once for two products
+`column_panels`      counters side by side: vectors of columns, nothing summed across
+`vector_tiles`       counters stay in registers: 4 rows x 16 columns of them
+`carry_save`         adders made of logic first: one popcount for eight words
+==================== ==============================================================
+
+A kernel gets packed rows of the left matrix as planes (P, M, W), least significant first: one plane
+is a matrix of +-1, several are integers (Horner's rule doubles the counters between planes). It
+writes ``base[n] - step * sum_a 2^a popcount(planes[a, m] XOR column n)``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from qnn_ref.bits.panels import PANEL, to_panels
+from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.vectors import LANES, load, narrow, spread, store
+
+WIDE = 256
+"""Columns of a panel for the compiler's own vectors: few loops to be entered."""
+
+ROWS = 16
+"""Rows in a task: enough to use a panel often while it is in the cache."""
+
+TASKS = 16
+"""Tasks that a product is cut into at least, for the sake of several threads."""
+
+
+@njit(cache=True)
+def float_loops(x, w, out):  # type: ignore[no-untyped-def]
+    """Multiply and add floats, pair by pair: the paper's baseline kernel."""
+    for m in range(x.shape[0]):
+        for n in range(w.shape[0]):
+            total = np.float32(0)
+            for k in range(x.shape[1]):
+                total += x[m, k] * w[n, k]
+            out[m, n] = total
+
+
+@njit(cache=True, fastmath=True)
+def fast_float_loops(x, w, out):  # type: ignore[no-untyped-def]
+    """The same loops, but the compiler may reorder the additions: now it can use vectors."""
+    for m in range(x.shape[0]):
+        for n in range(w.shape[0]):
+            total = np.float32(0)
+            for k in range(x.shape[1]):
+                total += x[m, k] * w[n, k]
+            out[m, n] = total
+
+
+@njit(cache=True)
+def three_loops(a, b, K, out):  # type: ignore[no-untyped-def]
+    """64 pairs at a time: XOR marks the pairs that differ, popcount counts them."""
+    for m in range(a.shape[0]):
+        for n in range(b.shape[0]):
+            differ = np.int64(0)
+            for w in range(a.shape[1]):
+                differ += np.int64(popcount(a[m, w] ^ b[n, w]))
+            out[m, n] = np.int32(K - 2 * differ)
+
+
+@njit(cache=True)
+def register_block(a, b, K, out):  # type: ignore[no-untyped-def]
+    """A block of 2 x 2 results at once: each word that is loaded serves two products."""
+    M, N = out.shape
+    for m in range(0, M, 2):
+        for n in range(0, N, 2):
+            # At the edge the last row or column stands in for the one that is missing.
+            m1, n1 = min(m + 1, M - 1), min(n + 1, N - 1)
+            d00 = d01 = d10 = d11 = np.uint64(0)
+            for w in range(a.shape[1]):
+                x0, x1, y0, y1 = a[m, w], a[m1, w], b[n, w], b[n1, w]
+                d00 += popcount(x0 ^ y0)
+                d01 += popcount(x0 ^ y1)
+                d10 += popcount(x1 ^ y0)
+                d11 += popcount(x1 ^ y1)
+            out[m1, n1] = np.int32(K - 2 * np.int64(d11))
+            out[m1, n] = np.int32(K - 2 * np.int64(d10))
+            out[m, n1] = np.int32(K - 2 * np.int64(d01))
+            out[m, n] = np.int32(K - 2 * np.int64(d00))
+
+
+@njit(parallel=True, cache=True)
+def column_panels(planes, panels, base, step, out):  # type: ignore[no-untyped-def]
+    """Counters of many columns side by side: the compiler takes several with one instruction.
+
+    Nothing is summed across the lanes of a vector. This is the fastest rung that is plain Python,
+    so it is the one that runs where Numba is switched off. Panels may be of any width.
+    """
+    P, M, W = planes.shape
+    N, width = out.shape[1], panels.shape[2]
+    for task in prange((M + ROWS - 1) // ROWS):
+        first = task * ROWS
+        count = np.empty(width, np.uint64)
+        for p in range(panels.shape[0]):
+            panel, left = panels[p], p * width
+            for m in range(first, min(first + ROWS, M)):
+                count[:] = 0
+                for a in range(P - 1, -1, -1):
+                    for n in range(width):
+                        count[n] += count[n]
+                    for w in range(W):
+                        x = planes[a, m, w]
+                        for n in range(width):
+                            count[n] += popcount(x ^ panel[w, n])
+                for n in range(min(width, N - left)):
+                    out[m, left + n] = np.int32(base[left + n] - step * np.int64(count[n]))
+
+
+@njit(cache=True)
+def _write_edge(out, start, width, first, second):  # type: ignore[no-untyped-def]
+    """Write the results of a panel that is not full: `width` of 16."""
+    edge = np.empty(PANEL, np.int32)
+    store(edge, 0, first)
+    store(edge, LANES, second)
+    for n in range(width):
+        out[start + n] = edge[n]
+
+
+@njit(cache=True)
+def _share(task, blocks, count):  # type: ignore[no-untyped-def]
+    """Rows and panels of a task: a block of rows, and for few rows a part of the panels."""
+    groups = (TASKS + blocks - 1) // blocks
+    block, group = divmod(task, groups)
+    part = (count + groups - 1) // groups
+    return block * ROWS, group * part, min(group * part + part, count)
+
+
+@njit(cache=True)
+def _tasks(M):  # type: ignore[no-untyped-def]
+    """Number of blocks of rows, and of tasks."""
+    blocks = (M + ROWS - 1) // ROWS
+    return blocks, blocks * ((TASKS + max(1, blocks) - 1) // max(1, blocks))
+
+
+@njit(cache=True)
+def _count_tile(a, starts, b, start, W, counts):  # type: ignore[no-untyped-def]
+    """Add what W words of four rows and 16 columns differ to eight vectors of counters."""
+    r0, r1, r2, r3 = starts
+    p0, q0, p1, q1, p2, q2, p3, q3 = counts
+    for w in range(W):
+        left = load(b, start + PANEL * w)
+        right = load(b, start + PANEL * w + LANES)
+        x = spread(a[r0 + w])
+        p0 += popcount(x ^ left)
+        q0 += popcount(x ^ right)
+        x = spread(a[r1 + w])
+        p1 += popcount(x ^ left)
+        q1 += popcount(x ^ right)
+        x = spread(a[r2 + w])
+        p2 += popcount(x ^ left)
+        q2 += popcount(x ^ right)
+        x = spread(a[r3 + w])
+        p3 += popcount(x ^ left)
+        q3 += popcount(x ^ right)
+    return p0, q0, p1, q1, p2, q2, p3, q3
+
+
+@njit(parallel=True, cache=True)
+def vector_tiles(planes, panels, base, step, out):  # type: ignore[no-untyped-def]
+    """Counters stay in registers, 4 rows x 16 columns of them, until all words are counted.
+
+    Results go from the registers to their place. 32 bits are enough for the last step: a result
+    fits them, and sums modulo 2^32 are exact. `base` is padded to whole panels.
+    """
+    P, M, W = planes.shape
+    N = out.shape[1]
+    a, b, c = planes.reshape(-1), panels.reshape(-1), out.reshape(-1)
+    steps = spread(np.int32(step))
+    blocks, tasks = _tasks(M)
+    for task in prange(tasks):
+        top, first, last = _share(task, blocks, panels.shape[0])
+        for p in range(first, last):
+            left = PANEL * p
+            base0, base1 = narrow(load(base, left)), narrow(load(base, left + LANES))
+            for m in range(top, min(top + ROWS, M), 4):
+                # Below the last row it stands in for the missing ones.
+                m1, m2, m3 = min(m + 1, M - 1), min(m + 2, M - 1), min(m + 3, M - 1)
+                zero = spread(np.uint64(0))
+                counts = zero, zero, zero, zero, zero, zero, zero, zero
+                for plane in range(P - 1, -1, -1):
+                    p0, q0, p1, q1, p2, q2, p3, q3 = counts
+                    counts = p0 + p0, q0 + q0, p1 + p1, q1 + q1, p2 + p2, q2 + q2, p3 + p3, q3 + q3
+                    rows = plane * M
+                    starts = (rows + m) * W, (rows + m1) * W, (rows + m2) * W, (rows + m3) * W
+                    counts = _count_tile(a, starts, b, left * W, W, counts)
+                p0, q0, p1, q1, p2, q2, p3, q3 = counts
+                left0, right0 = base0 - steps * narrow(p0), base1 - steps * narrow(q0)
+                left1, right1 = base0 - steps * narrow(p1), base1 - steps * narrow(q1)
+                left2, right2 = base0 - steps * narrow(p2), base1 - steps * narrow(q2)
+                left3, right3 = base0 - steps * narrow(p3), base1 - steps * narrow(q3)
+                if left + PANEL <= N:
+                    store(c, m * N + left, left0)
+                    store(c, m * N + left + LANES, right0)
+                    store(c, m1 * N + left, left1)
+                    store(c, m1 * N + left + LANES, right1)
+                    store(c, m2 * N + left, left2)
+                    store(c, m2 * N + left + LANES, right2)
+                    store(c, m3 * N + left, left3)
+                    store(c, m3 * N + left + LANES, right3)
+                else:
+                    _write_edge(c, m * N + left, N - left, left0, right0)
+                    _write_edge(c, m1 * N + left, N - left, left1, right1)
+                    _write_edge(c, m2 * N + left, N - left, left2, right2)
+                    _write_edge(c, m3 * N + left, N - left, left3, right3)
+
+
+@njit(cache=True)
+def _sum(x, y, z):  # type: ignore[no-untyped-def]
+    """Low bit of x + y + z, for each bit."""
+    return x ^ y ^ z
+
+
+@njit(cache=True)
+def _carry(x, y, z):  # type: ignore[no-untyped-def]
+    """High bit of x + y + z, for each bit: the majority."""
+    return (x & y) | ((x ^ y) & z)
+
+
+@njit(cache=True)
+def _count_with_carries(a, row, b, start, W):  # type: ignore[no-untyped-def]
+    """Count what W words of a row and of eight columns differ, eight words a turn (Harley, Seal).
+
+    Bit i of `ones`, `twos`, `fours` is a digit of the number of differences at bit i so far. Only
+    what overflows, the eights, is counted by popcount in each turn.
+    """
+    ones = spread(np.uint64(0))
+    twos, fours, count = ones, ones, ones
+    whole = W - W % 8
+    for w in range(0, whole, 8):
+        r, c = row + w, start + PANEL * w
+        x, y = spread(a[r]) ^ load(b, c), spread(a[r + 1]) ^ load(b, c + PANEL)
+        two0, ones = _carry(ones, x, y), _sum(ones, x, y)
+        x, y = spread(a[r + 2]) ^ load(b, c + 2 * PANEL), spread(a[r + 3]) ^ load(b, c + 3 * PANEL)
+        two1, ones = _carry(ones, x, y), _sum(ones, x, y)
+        four0, twos = _carry(twos, two0, two1), _sum(twos, two0, two1)
+        x, y = spread(a[r + 4]) ^ load(b, c + 4 * PANEL), spread(a[r + 5]) ^ load(b, c + 5 * PANEL)
+        two0, ones = _carry(ones, x, y), _sum(ones, x, y)
+        x, y = spread(a[r + 6]) ^ load(b, c + 6 * PANEL), spread(a[r + 7]) ^ load(b, c + 7 * PANEL)
+        two1, ones = _carry(ones, x, y), _sum(ones, x, y)
+        four1, twos = _carry(twos, two0, two1), _sum(twos, two0, two1)
+        count += popcount(_carry(fours, four0, four1))
+        fours = _sum(fours, four0, four1)
+    count += count
+    count += popcount(fours)
+    count += count
+    count += popcount(twos)
+    count += count
+    count += popcount(ones)
+    for w in range(whole, W):
+        count += popcount(spread(a[row + w]) ^ load(b, start + PANEL * w))
+    return count
+
+
+@njit(parallel=True, cache=True)
+def carry_save(planes, panels, base, step, out):  # type: ignore[no-untyped-def]
+    """Add the differing bits by logic first, eight words at a time, and count only the carries.
+
+    A popcount costs eight instructions where the processor has none for vectors; an adder made of
+    XOR, AND and OR takes five for two words. Worth it for long columns on such processors.
+    """
+    P, M, W = planes.shape
+    N = out.shape[1]
+    a, b, c = planes.reshape(-1), panels.reshape(-1), out.reshape(-1)
+    steps = spread(np.int32(step))
+    blocks, tasks = _tasks(M)
+    for task in prange(tasks):
+        top, first, last = _share(task, blocks, panels.shape[0])
+        for p in range(first, last):
+            left = PANEL * p
+            base0, base1 = narrow(load(base, left)), narrow(load(base, left + LANES))
+            for m in range(top, min(top + ROWS, M)):
+                count0 = spread(np.uint64(0))
+                count1 = count0
+                for plane in range(P - 1, -1, -1):
+                    row = (plane * M + m) * W
+                    count0 += count0
+                    count1 += count1
+                    count0 += _count_with_carries(a, row, b, left * W, W)
+                    count1 += _count_with_carries(a, row, b, left * W + LANES, W)
+                result0, result1 = base0 - steps * narrow(count0), base1 - steps * narrow(count1)
+                if left + PANEL <= N:
+                    store(c, m * N + left, result0)
+                    store(c, m * N + left + LANES, result1)
+                else:
+                    _write_edge(c, m * N + left, N - left, result0, result1)
+
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A kernel of the ladder, ready to be run and timed.
+
+    Parameters
+    ----------
+    name : str
+    run : function
+        Fills its last argument, the result, from what `prepare` returned.
+    prepare : function
+        ``prepare(a, b, K)`` brings operands into the order in which the kernel reads them; for the
+        products of floats ``prepare(x, w, K)`` with x (M, K) and w (K, N).
+    float_operands : bool
+        Whether it multiplies floats: the result is float32, that of all others int32.
+    """
+
+    name: str
+    run: Callable[..., None]
+    prepare: Callable[[Array, Array, int], tuple[Any, ...]]
+    float_operands: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What is new in this rung."""
+        return str(self.run.__doc__).splitlines()[0]
+
+
+def _floats(x: Array, w: Array, K: int) -> tuple[Any, ...]:
+    return np.ascontiguousarray(x), np.ascontiguousarray(w.T)
+
+
+def _words(a: Array, b: Array, K: int) -> tuple[Any, ...]:
+    return np.ascontiguousarray(a), np.ascontiguousarray(b), np.int64(K)
+
+
+def _wide_panels(a: Array, b: Array, K: int) -> tuple[Any, ...]:
+    N, W = b.shape
+    panels = np.zeros((-(-N // WIDE), W, WIDE), np.uint64)
+    for p, panel in enumerate(panels):
+        columns = b[p * WIDE : (p + 1) * WIDE]
+        panel[:, : len(columns)] = columns.T
+    base = np.full(len(panels) * WIDE, K, np.int64)
+    return np.ascontiguousarray(a)[None], panels, base, np.int64(2)
+
+
+def _panels(a: Array, b: Array, K: int) -> tuple[Any, ...]:
+    panels = to_panels(b, K)
+    base = np.full(len(panels.words) * PANEL, K, np.int64)
+    return np.ascontiguousarray(a)[None], panels.words, base, np.int64(2)
+
+
+RUNGS = (
+    Rung("float_loops", float_loops, _floats, float_operands=True),
+    Rung("fast_float_loops", fast_float_loops, _floats, float_operands=True),
+    Rung("three_loops", three_loops, _words),
+    Rung("register_block", register_block, _words),
+    Rung("column_panels", column_panels, _wide_panels),
+    Rung("vector_tiles", vector_tiles, _panels),
+    Rung("carry_save", carry_save, _panels),
+)
+"""The ladder, lowest rung first."""

@@ -1,0 +1,246 @@
+"""Weights in the order in which the fast kernels read them: panels of 16 columns, word by word.
+
+Vector instructions take one word of eight columns at a time, so word w of neighbouring columns must
+be neighbours in memory. Sixteen columns make a panel, which is stored word by word, 128 bytes each.
+With 4,096 weights a column it is 8 KB: it stays in the L1 cache while it is used.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.words import check_words, pack, pack_reference, words_for
+
+PANEL = 16
+"""Columns in a panel: two vectors of eight words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """Packed vectors of +-1 in the order in which the kernels read them.
+
+    Made by `to_panels` or `pack_panels`, once.
+
+    Parameters
+    ----------
+    words : array of uint64, shape (ceil(N / 16), ceil(K / 64), 16)
+        ``words[p, w, j]`` is word w of column 16 p + j; columns beyond N are zero.
+    N : int
+        Number of columns.
+    K : int
+        Number of elements of a column: of weights, fan_in.
+    rows : array of uint64, shape (N, ceil(K / 64)), or None
+        The same columns one after the other, for products with one vector; None where they were
+        never asked for.
+    """
+
+    words: NDArray[np.uint64]
+    N: int
+    K: int
+    rows: NDArray[np.uint64] | None = None
+
+    @cached_property
+    def plus(self) -> NDArray[np.int64]:
+        """Number of +1 in each column, (N,)."""
+        counts = popcount(self.words).sum(axis=1)
+        return counts.reshape(-1)[: self.N].astype(np.int64)
+
+    def to_words(self) -> NDArray[np.uint64]:
+        """Give the columns one after the other, (N, words)."""
+        count, W, _ = self.words.shape  # written out: -1 would be ambiguous for W = 0
+        columns = self.words.transpose(0, 2, 1).reshape(count * PANEL, W)
+        return np.ascontiguousarray(columns[: self.N])
+
+
+def to_panels(b: NDArray[np.uint64], K: int) -> Panels:
+    """Rearrange packed weights for the kernels.
+
+    Parameters
+    ----------
+    b : array of uint64, shape (N, ceil(K / 64))
+        Weights packed along fan_in: row n holds the K weights of output n. They are copied.
+    K : int
+        Number of weights of an output (fan_in).
+
+    Returns
+    -------
+    Panels
+        The same weights; products accept them in place of `b`.
+
+    Raises
+    ------
+    TypeError
+        If `b` is not an array of uint64.
+    ValueError
+        If its shape does not fit K, or a padding bit is set.
+
+    Source
+    ------
+    Not in the paper: a layout for speed.
+    """
+    check_words("b", b, K, ndim=2)
+    return arrange_panels(b, K)
+
+
+def arrange_panels(b: NDArray[np.uint64], K: int) -> Panels:
+    """Rearrange words whose bits may have gaps, all zero: `to_panels` without its checks.
+
+    Parameters
+    ----------
+    b : array of uint64, shape (N, W)
+        Weights. Bits that stand for no weight are zero, as they are in the left operand.
+    K : int
+        Number of weights of an output: 64 W or less.
+
+    Returns
+    -------
+    Panels
+        The same weights, W words a column.
+
+    Source
+    ------
+    Not in the paper: a layout for speed.
+    """
+    N, W = b.shape
+    words = aligned_zeros((-(-N // PANEL), W, PANEL))
+    for p in range(len(words)):
+        columns = b[p * PANEL : (p + 1) * PANEL]
+        words[p, :, : len(columns)] = columns.T
+    return Panels(words, N, int(K), b.copy(order="C"))
+
+
+@njit(cache=True)
+def _transpose(block):  # type: ignore[no-untyped-def]
+    """Exchange bit c of word r and bit r of word c, for all of the 64 x 64 bits.
+
+    Quarters of the square change places, then quarters of the quarters, six times.
+    """
+    distance, mask = 32, np.uint64(0x00000000FFFFFFFF)
+    while distance:
+        shift = np.uint64(distance)
+        for first in range(0, 64, 2 * distance):
+            for r in range(first, first + distance):
+                low, high = block[r], block[r + distance]
+                change = ((low >> shift) ^ high) & mask
+                block[r] = low ^ (change << shift)
+                block[r + distance] = high ^ change
+        distance //= 2
+        mask ^= mask << np.uint64(distance)
+
+
+@njit(parallel=True, cache=True)
+def _arrange_both(words, C, by_column, by_row):  # type: ignore[no-untyped-def]
+    """Write packed rows to panels, and the bits of 64 rows at a time, turned, to panels too."""
+    R, W = words.shape
+    for i in prange((R + 63) // 64):
+        block = np.zeros(64, np.uint64)
+        for j in range(W):
+            for r in range(min(64, R - 64 * i)):
+                word = words[64 * i + r, j]
+                by_row[(64 * i + r) // PANEL, j, r % PANEL] = word
+                block[r] = word
+            block[min(64, R - 64 * i) :] = 0
+            _transpose(block)
+            for c in range(min(64, C - 64 * j)):
+                by_column[(64 * j + c) // PANEL, i, c % PANEL] = block[c]
+
+
+class SignMatrix(NamedTuple):
+    """The signs of a real matrix (R, C) as bits, in both directions.
+
+    Parameters
+    ----------
+    columns : Panels
+        C columns of R bits: what the forward product reads.
+    rows : Panels
+        R columns of C bits, the rows of the matrix: what the backward product reads.
+    """
+
+    columns: Panels
+    rows: Panels
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the real matrix."""
+        return self.rows.N, self.columns.N
+
+
+def pack_panels_reference(x: NDArray[Any]) -> SignMatrix:
+    """Pack a matrix along its columns and along its rows with NumPy: the twin of `pack_panels`.
+
+    Parameters
+    ----------
+    x : array of numbers, shape (R, C)
+
+    Returns
+    -------
+    SignMatrix
+
+    Source
+    ------
+    Eq. (1).
+    """
+    R, C = x.shape
+    return SignMatrix(to_panels(pack_reference(x.T), R), to_panels(pack_reference(x), C))
+
+
+def pack_panels(x: NDArray[Any]) -> SignMatrix:
+    """Pack the signs of a matrix along its columns and along its rows.
+
+    The forward product wants the columns of a weight matrix, the backward product its rows. The
+    numbers are read once; the bits are turned, which are a 32nd of them.
+
+    Parameters
+    ----------
+    x : array of numbers, shape (R, C)
+        0 and -0.0 give +1.
+
+    Returns
+    -------
+    SignMatrix
+        The bits in both directions.
+
+    Raises
+    ------
+    ValueError
+        If `x` holds a NaN or has not two axes.
+    TypeError
+        If it holds no numbers.
+
+    Source
+    ------
+    Eq. (1); Algorithm 1, lines 2 and 8.
+    """
+    if x.ndim != 2:
+        raise ValueError(f"x: expected shape (R, C), got {x.shape}")
+    R, C = x.shape
+    by_column = aligned_zeros((-(-C // PANEL), words_for(R), PANEL))
+    by_row = aligned_zeros((-(-R // PANEL), words_for(C), PANEL))
+    _arrange_both(pack(x), C, by_column, by_row)
+    return SignMatrix(Panels(by_column, C, R), Panels(by_row, R, C))
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.uint64]:
+    """Make zeros that start at a multiple of 64 bytes, so that no vector crosses a cache line.
+
+    Parameters
+    ----------
+    shape : tuple of int
+
+    Returns
+    -------
+    array of uint64 of this shape
+
+    Source
+    ------
+    Not in the paper: a layout for speed.
+    """
+    size = int(np.prod(shape))
+    room = np.zeros(size + 7, np.uint64)
+    start = -room.ctypes.data // 8 % 8
+    return room[start : start + size].reshape(shape)

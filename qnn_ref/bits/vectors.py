@@ -1,0 +1,183 @@
+"""Several numbers at a time: vector values for compiled kernels.
+
+A loop over the columns of a matrix is usually turned into vector instructions by the compiler. It
+gives up where it cannot see that two arrays do not overlap, and it never keeps a row of sums in
+registers across an inner loop. A kernel that wants both says so with these values: ``load`` some
+neighbours, add or XOR them, ``store`` them. LLVM writes them with whatever the processor has, one
+instruction where registers are wide enough, two or four where they are not.
+
+They exist in compiled code only: there is no plain Python form, and indices are not checked.
+Kernels that use them stand beside one that does not.
+"""
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 8
+"""Numbers in a vector of words or of floats."""
+
+SHORT_LANES = 16
+"""Numbers in a vector of 16-bit integers: half as wide, so twice as many."""
+
+
+class Vector(types.Type):
+    """Numba's type of eight (16 short) numbers of the type `lane`."""
+
+    def __init__(self, lane: Any) -> None:
+        self.lane = lane
+        self.lanes = LANES if lane.bitwidth >= 32 else SHORT_LANES
+        super().__init__(name=f"Vector({lane}, {self.lanes})")
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
+    """A vector lives in registers, as LLVM's own vector type."""
+
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        lane = manager.lookup(vector.lane).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(lane, vector.lanes))
+
+
+def _place(context: Any, builder: Any, array_type: Any, array: Any, index: Any, vector: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+
+def _is_flat(array: Any) -> bool:
+    return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
+
+
+@intrinsic
+def load(typing_context, array, index):  # type: ignore[no-untyped-def]
+    """Read the vector that starts at `index` of a contiguous array with one axis."""
+
+    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        vector = context.get_value_type(signature.return_type)
+        place = _place(context, builder, signature.args[0], args[0], args[1], vector)
+        read = builder.load(place)
+        read.align = array.dtype.bitwidth // 8
+        return read
+
+    return (Vector(array.dtype)(array, index), code) if _is_flat(array) else None
+
+
+@intrinsic
+def store(typing_context, array, index, vector):  # type: ignore[no-untyped-def]
+    """Write a vector to a contiguous array with one axis, from `index` on."""
+
+    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        place = _place(context, builder, signature.args[0], args[0], args[1], args[2].type)
+        builder.store(args[2], place).align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    fits = _is_flat(array) and vector == Vector(array.dtype)
+    return (types.void(array, index, vector), code) if fits else None
+
+
+@intrinsic
+def lanes_of(typing_context, array):  # type: ignore[no-untyped-def]
+    """Give the number of lanes of a vector of the array's numbers: a constant for the compiler."""
+
+    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return context.get_constant(types.uint64, Vector(array.dtype).lanes)
+
+    return types.uint64(array), code
+
+
+@intrinsic
+def spread(typing_context, number):  # type: ignore[no-untyped-def]
+    """Put one number into all lanes."""
+
+    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        empty = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
+        first = builder.insert_element(empty, args[0], ir.Constant(ir.IntType(32), 0))
+        count = signature.return_type.lanes
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
+        return builder.shuffle_vector(first, empty, lanes)
+
+    return Vector(number)(number), code
+
+
+@intrinsic
+def narrow(typing_context, words):  # type: ignore[no-untyped-def]
+    """Keep the low 32 bits of each lane, as int32."""
+
+    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.trunc(args[0], context.get_value_type(signature.return_type))
+
+    return Vector(types.int32)(words), code
+
+
+def _lanewise(name: str) -> Any:
+    @intrinsic
+    def operation(typing_context, a, b):  # type: ignore[no-untyped-def]
+        def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            kind = "f" if isinstance(a.lane, types.Float) else ""
+            return getattr(builder, kind + name)(*args)
+
+        return a(a, b), code
+
+    return operation
+
+
+def _overload(python_operator: Any, name: str) -> None:
+    operation = _lanewise(name)
+
+    @overload(python_operator)
+    def lanewise(a, b):  # type: ignore[no-untyped-def]
+        if isinstance(a, Vector) and a == b:
+            return lambda a, b: operation(a, b)
+        return None
+
+
+for _operator, _name in (
+    (operator.add, "add"),
+    (operator.iadd, "add"),
+    (operator.sub, "sub"),
+    (operator.mul, "mul"),
+    (operator.xor, "xor"),
+    (operator.and_, "and_"),
+    (operator.or_, "or_"),
+):
+    _overload(_operator, _name)
+
+
+@intrinsic
+def popcount_lanes(typing_context, words):  # type: ignore[no-untyped-def]
+    """Count the ones of each lane."""
+
+    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        vector = args[0].type
+        kind = ir.FunctionType(vector, [vector])
+        count = builder.module.declare_intrinsic(f"llvm.ctpop.v{LANES}i64", fnty=kind)
+        return builder.call(count, args)
+
+    return words(words), code
+
+
+def _mask(comparison: str) -> Any:
+    @intrinsic
+    def bits(typing_context, reals):  # type: ignore[no-untyped-def]
+        def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            zeros = ir.Constant(args[0].type, [0.0] * LANES)
+            if comparison == "uno":
+                flags = builder.fcmp_unordered(comparison, args[0], zeros)
+            else:
+                flags = builder.fcmp_ordered(comparison, args[0], zeros)
+            return builder.zext(builder.bitcast(flags, ir.IntType(LANES)), ir.IntType(64))
+
+        is_real = isinstance(reals, Vector) and isinstance(reals.lane, types.Float)
+        return (types.uint64(reals), code) if is_real else None
+
+    return bits
+
+
+sign_bits = _mask(">=")
+"""Bit i of the result is set where lane i is not negative (0 and -0.0 are not)."""
+
+nan_bits = _mask("uno")
+"""Bit i of the result is set where lane i is NaN."""
