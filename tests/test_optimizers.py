@@ -17,8 +17,12 @@ from qnn_ref.optimizers import (
     Optimizer,
     adam_update,
     adam_update_reference,
+    adamax_update,
+    adamax_update_reference,
     clipped_share,
     scaled_clipped_step,
+    sgd_update,
+    sgd_update_reference,
 )
 from qnn_ref.quantizers import Sign
 
@@ -267,6 +271,34 @@ def test_compiled_adam_equals_its_twin_on_many_values(dtype):
     adam_update_reference(*twins, constants, bound)
     for got, expected in zip(arrays, twins, strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+@given(
+    st.integers(0, 200),
+    st.sampled_from(DTYPES),
+    SEEDS,
+    st.sampled_from(["usual", "tiny", "huge", "zeros"]),
+    st.sampled_from([0.5, 1.0, np.inf]),
+    st.booleans(),
+)
+def test_compiled_adamax_and_descent_equal_their_twins_bit_for_bit(
+    size, dtype, seed, kind, bound, momentum
+):
+    (w, g, m, v), _, bound = adam_case(size, dtype, seed, kind, 1, bound)
+    constants = np.array([0.9, 1 - 0.9, 0.999, 0.01, 7.5], dtype)
+    velocity = m if momentum else m[:0]
+    for run, twin, arrays, numbers in (
+        (adamax_update, adamax_update_reference, (w, g, m, v), constants),
+        (sgd_update, sgd_update_reference, (w, g, velocity), constants[2:]),
+    ):
+        got, expected = copy.deepcopy(arrays), copy.deepcopy(arrays)
+        run(*got, numbers, bound)
+        twin(*expected, numbers, bound)
+        for one, other in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == dtype
+        assert np.all(np.abs(got[0]) <= bound)
+        np.testing.assert_array_equal(got[1], g)
 
 
 @given(SEEDS)

@@ -1,8 +1,9 @@
 """Gradients of a convolution with +-1 by lookup: no windows are written out.
 
 With stride 1 the window at one place is the window at the next, moved by one pixel. So where images
-stand one after the other in one long row of pixels, borders included, a tap of all windows is that
-row, moved by a constant:
+stand one after the other in one long row of pixels, with a border between lines and images, a tap
+of all windows is that row, moved by a constant. One border serves two neighbours: a line takes
+W + pw places, an image H + ph lines.
 
 - Gradient of the input: a sum over taps and outputs of real rows (one an output, moved) times
   signs. `lookup.run_signs` is told where each moved row begins; it may overlap others.
@@ -75,25 +76,29 @@ def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
 
 
 @njit(parallel=True, cache=True)
-def _to_rows(dy, top, left, rows):  # type: ignore[no-untyped-def]
-    """Write images (B, h, w, N) as N planes with a border: rows[n, b, top + i, left + j]."""
+def _to_rows(dy, lines, line, start, length, rows):  # type: ignore[no-untyped-def]
+    """Write output n of images (B, h, w, N) as a long row of pixels, from n * length + start on."""
     B, high, wide, N = dy.shape
     for task in prange(B * high):
         b, i = divmod(np.int64(task), high)
+        pixels = dy[b, i]
         for n in range(N):
+            at = n * length + start + (b * lines + i) * line
             for j in range(wide):
-                rows[n, b, top + i, left + j] = dy[b, i, j, n]
+                rows[np.uint64(at + j)] = pixels[np.uint64(j), np.uint64(n)]
 
 
 @njit(parallel=True, cache=True)
-def _from_rows(rows, dx):  # type: ignore[no-untyped-def]
-    """Read images (B, H, W, C) out of C planes with a border below and at the right."""
+def _from_rows(rows, lines, line, dx):  # type: ignore[no-untyped-def]
+    """Read images (B, H, W, C) out of C long rows of pixels."""
     B, H, W, C = dx.shape
+    flat, length = rows.reshape(-1), rows.shape[1]
     for task in prange(B * H):
         b, i = divmod(np.int64(task), H)
+        pixels, start = dx[b, i], (b * lines + i) * line
         for j in range(W):
             for c in range(C):
-                dx[b, i, j, c] = rows[c, b, i, j]
+                pixels[np.uint64(j), np.uint64(c)] = flat[np.uint64(c * length + start + j)]
 
 
 def conv_input_gradient_reference(w: Array, dy: Array, image: Pair, padding: Pair) -> Array:
@@ -157,18 +162,19 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     _check_gradient(kernel.size, dy, image, padding)
     if ph >= kh or pw >= kw:
         raise ValueError(f"padding: expected less than the kernel, {kh} x {kw}, got {ph}, {pw}")
-    B, high, wide = len(dy), H + kh - 1, W + kw - 1
-    places = B * high * wide
-    # Behind the last plane a window may look on for one border more.
-    room = np.zeros(N * places + (kh - 1) * wide + kw, dy.dtype)
-    planes = room[: N * places].reshape(N, B, high, wide)
-    _to_rows(np.ascontiguousarray(dy), kh - 1 - ph, kw - 1 - pw, planes)
+    B, lines, line = len(dy), H + ph, W + pw
+    places = B * lines * line
+    # The first window looks back over a border, the last one ahead.
+    before = (kh - 1 - ph) * line + kw - 1 - pw
+    length = before + places + ph * line + pw
+    room = np.zeros(N * length, dy.dtype)
+    _to_rows(np.ascontiguousarray(dy), lines, line, before, length, room)
     u, v, n = np.meshgrid(np.arange(kh), np.arange(kw), np.arange(N), indexing="ij")
-    starts = n * places + (kh - 1 - u) * wide + (kw - 1 - v)
+    starts = n * length + (kh - 1 - u) * line + (kw - 1 - v)
     sums = np.empty((C, places), dy.dtype)
     run_signs(kernel.backward, room, starts.reshape(-1), sums)
     dx = np.empty((B, H, W, C), dy.dtype)
-    _from_rows(sums.reshape(C, B, high, wide), dx)
+    _from_rows(sums, lines, line, dx)
     return dx
 
 
@@ -180,7 +186,7 @@ def _move_bits(panels, moves, channels, moved):  # type: ignore[no-untyped-def]
         words, bits = moves[t] // 64, np.uint64(moves[t] % 64)
         for c in range(channels):
             column = t * channels + c
-            for w in range(W):
+            for w in range(moved.shape[1]):
                 low, high = np.uint64(0), np.uint64(0)
                 if w + words < W:
                     low = panels[c // PANEL, w + words, c % PANEL]
@@ -260,17 +266,20 @@ def conv_weight_gradient(
     B, H, W, C = x.shape
     N = dy.shape[-1]
     _check_gradient((kh, kw, C, N), dy, (H, W), padding)
-    high, wide = H + 2 * ph, W + 2 * pw
-    border = 1 if pad_value else -1
-    padded = np.full((B, high, wide, C), border, x.dtype)
-    padded[:, ph : ph + H, pw : pw + W] = x
-    signs = pack_panels(padded.reshape(-1, C)).columns
-    moves = np.add.outer(np.arange(kh) * wide, np.arange(kw)).reshape(-1)
-    moved = aligned_zeros((-(-kh * kw * C // PANEL), words_for(B * high * wide), PANEL))
+    lines, line = H + ph, W + pw
+    places = B * lines * line
+    before = ph * line + pw
+    padded = np.full(
+        (before + places + (kh - 1) * line + kw - 1, C), 1 if pad_value else -1, x.dtype
+    )
+    inside = padded[before : before + places].reshape(B, lines, line, C)
+    inside[:, :H, :W] = x
+    signs = pack_panels(padded).columns
+    moves = np.add.outer(np.arange(kh) * line, np.arange(kw)).reshape(-1)
+    moved = aligned_zeros((-(-kh * kw * C // PANEL), words_for(places), PANEL))
     _move_bits(signs.words, moves, C, moved)
-    rows = np.zeros((B, high, wide, N), dy.dtype)
+    rows = np.zeros((B, lines, line, N), dy.dtype)
     rows[:, : dy.shape[1], : dy.shape[2]] = dy
-    places = B * high * wide
     dw = signs_matmul(Panels(moved, kh * kw * C, places), rows.reshape(places, N))
     dw = dw.reshape(kh, kw, C, N)
     if pad_value == 0:

@@ -78,6 +78,24 @@ def _multiply_few(planes, b, base, step, out):  # type: ignore[no-untyped-def]
             out[m, n] = np.int32(base[n] - step * np.int64(differ))
 
 
+def kernel_names() -> str:
+    """Say which kernels run on this processor, and why.
+
+    Returns
+    -------
+    str
+
+    Source
+    ------
+    Not in the paper.
+    """
+    if numba.config.DISABLE_JIT:
+        return "column_panels, as plain Python (NUMBA_DISABLE_JIT is set)"
+    if COUNTS_VECTORS:
+        return "vector_tiles (the processor counts bits of whole vectors)"
+    return f"vector_tiles; carry_save from {LONG} words a column on (no vector popcount here)"
+
+
 def kernel_for(W: int) -> Any:
     """Choose the kernel for columns of W words on this processor.
 

@@ -20,11 +20,11 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from qnn_ref.bits.gemm import FEW, INT32_END, as_panels, check_out, read_only, run_few
+from qnn_ref.bits.gemm import FEW, INT32_END, as_panels, check_out, read_only, run_panels
 from qnn_ref.bits.panels import PANEL, Panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
 from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
-from qnn_ref.bits.words import check_words, unpack
+from qnn_ref.bits.words import check_words, unpack, words_for
 
 Array = NDArray[Any]
 
@@ -424,10 +424,12 @@ def pixels_matmul(
         out = np.empty(shape, np.int32)
     else:
         check_out(out, shape)
-    if panels.rows is not None and len(images) < FEW:
-        # Planes of the pixels: low = -255, step = 2, eight planes, as in `planes_matmul`.
-        base = -255 * (2 * panels.plus - K) + 2 * 255 * panels.plus
-        return run_few(pixel_planes(images), panels.rows, base, 2, out)
+    if len(images) < FEW:
+        # Algorithm 5 as it stands: the planes of an image are eight rows of one binary product.
+        planes = pixel_planes(images).reshape(8 * len(images), words_for(K))
+        sums = run_panels(planes[None], panels, np.full(panels.N, K, np.int64), 2, None)
+        np.einsum("a,amn->mn", 1 << np.arange(8, dtype=np.int32), sums.reshape(8, *shape), out=out)
+        return out
     if numba.config.DISABLE_JIT:
         out[...] = pixels_matmul_reference(images, panels.to_words(), K)
         return out

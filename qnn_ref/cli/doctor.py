@@ -14,10 +14,14 @@ import numpy as np
 
 from qnn_ref import datasets
 from qnn_ref.bits import pack, xnor_matmul, xnor_matmul_reference
+from qnn_ref.bits.gemm import kernel_names
 from qnn_ref.cli.common import add_command, answer
 
 NEEDED = ("numpy", "numba", "matplotlib", "tqdm")
-OPTIONAL = ("hypothesis", "pooch", "pillow", "jupyterlab", "torch")
+OPTIONAL = (
+    *("hypothesis", "pooch", "pillow", "jupyterlab"),
+    *("torch", "faiss-cpu", "numkong", "onnx", "onnxruntime", "threadpoolctl"),
+)
 
 
 def add(subparsers: Any) -> None:
@@ -36,7 +40,13 @@ def run(args: argparse.Namespace) -> int:
     """Look, and say no if something needed is missing or wrong."""
     checks = [python_check(), *(package_check(n) for n in NEEDED), kernel_check(), data_check()]
     fit = all(ok for _, ok, _ in checks)
-    notes = {"threads": threads(), "cpu": cpu(), "optional": optional(), "openmp": openmp()}
+    notes = {
+        "threads": threads(),
+        "cpu": cpu(),
+        "binary product": kernel_names(),
+        "optional": optional(),
+        "openmp": openmp(),
+    }
     rows = [{"check": name, "ok": ok, "message": message} for name, ok, message in checks]
     lines = [f"[{'OK' if ok else 'FAIL'}]".ljust(7) + f"{n}: {m}" for n, ok, m in checks]
     lines += [f"       {name}: {value}" for name, value in notes.items()]

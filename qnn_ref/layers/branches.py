@@ -58,6 +58,7 @@ class Branches(Layer):
                 raise type(error)(f"path {number}: {error}") from error
         self.output_shape(self.input_shape)
         self.output_encoding(encoding)
+        self.tell_training_encoding(encoding)
         return self
 
     def tell_training_encoding(self, encoding: Encoding | None) -> None:
@@ -174,6 +175,7 @@ class Auxiliary(Layer):
     ) -> Self:
         super().build(input_shape, rng, encoding, dtype)
         build_row(self.head, self.input_shape, rng, encoding, dtype)
+        self.tell_training_encoding(encoding)
         self._dscores = None
         return self
 

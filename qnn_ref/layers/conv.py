@@ -312,6 +312,7 @@ class Conv2D(Weighted):
 
     def backward(self, dy: Array) -> Array | None:
         kept = self.saved(dy)
+        self.weight.grad = None  # the old one makes room for the new one
         dy = self.quantized_gradient(dy)
         if self.bias is not None:
             self.bias.grad = dy.sum(axis=(0, 1, 2))

@@ -69,6 +69,7 @@ class Dense(Weighted):
         if self.bias is not None:
             self.bias.grad = dy.sum(axis=0)
         ds = dy if self.input_scale == 1 else dy * dy.dtype.type(self.input_scale)
+        self.weight.grad = None  # the old one makes room for the new one
         self.weight.grad = self.products.weight_gradient(rows, ds, signs)
         if not self.needs_input_gradient:
             return None

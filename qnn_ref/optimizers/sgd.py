@@ -4,12 +4,61 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer, scaled_clipped_step
 
 Array = NDArray[Any]
+
+
+def sgd_update_reference(w: Array, g: Array, m: Array, constants: Array, bound: float) -> None:
+    r"""One step of descent with scale and clip, in place, in NumPy.
+
+    :math:`m \leftarrow \beta m + g`,
+    :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\,\eta m\big)`
+
+    Parameters
+    ----------
+    w, g : array (n,)
+        Latent value, which is changed, and gradient.
+    m : array (n,) or (0,)
+        Velocity, which is changed; without momentum there is none, and the gradient stands for it.
+    constants : array (3,)
+        beta, eta, gamma in the dtype of `w`.
+    bound : float
+        Clip to +-bound.
+
+    Source
+    ------
+    Section 2.2; Algorithm 1, line 11.
+    """
+    beta, rate, scale = constants
+    velocity = g
+    if m.size:
+        m *= beta
+        m += g
+        velocity = m
+    scaled_clipped_step(w, rate * velocity, scale, bound)
+
+
+@njit(cache=True, parallel=True)
+def sgd_update(w, g, m, constants, bound):  # type: ignore[no-untyped-def]
+    """Compiled twin of `sgd_update_reference`: one pass over memory, the same bits."""
+    beta, rate, scale = constants
+    for i in prange(w.size):
+        velocity = g[i]
+        if m.size:
+            velocity = beta * m[i] + g[i]
+            m[i] = velocity
+        new = w[i] - scale * (rate * velocity)
+        if new > bound:
+            new = bound
+        if new < -bound:
+            new = -bound
+        w[i] = new
 
 
 class SGD(Optimizer):
@@ -33,13 +82,9 @@ class SGD(Optimizer):
         self.moments = ("velocity",) if momentum else ()
 
     def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
-        real = latent.dtype.type
-        step = grad
-        if self.momentum:
-            velocity = moments["velocity"]
-            velocity *= real(self.momentum)
-            velocity += step
-            step = velocity
-        scaled_clipped_step(
-            latent, real(self.learning_rate) * step, parameter.learning_rate_scale, parameter.bound
+        constants = np.array(
+            [self.momentum, self.learning_rate, parameter.learning_rate_scale], latent.dtype
         )
+        velocity = moments.get("velocity", np.empty(0, latent.dtype))
+        w, g, m = (a.reshape(-1) for a in (latent, grad, velocity))
+        sgd_update(w, g, m, constants, latent.dtype.type(parameter.bound))
