@@ -13,6 +13,7 @@ import pytest
 
 from qnn_ref import cli, datasets
 from qnn_ref.cli import main
+from qnn_ref.experiments.runs import load_run
 from qnn_ref.packed import PackedNetwork
 
 pytestmark = pytest.mark.slow_without_jit
@@ -291,6 +292,9 @@ def test_limit_tries_a_recipe_for_a_few_steps(capsys, tmp_path):
     code, evaluated, _ = call(capsys, "evaluate", run)
     assert code == 0
     assert evaluated["validation_error"] == answer["validation_error"]
+    plain = ("train", "digits", "--out", tmp_path / "d", "--epochs", 1, "--plain-products")
+    assert call(capsys, *plain)[0] == 0
+    assert not load_run(tmp_path / "d")[0].bit_products
     assert call(capsys, "train", "digits", "--out", tmp_path / "b", "--limit", 3)[0] == 2
     code, _, error = call(capsys, "train", "alexnet-bnn", "--out", tmp_path / "c")
     assert code == 2

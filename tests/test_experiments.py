@@ -29,6 +29,7 @@ from qnn_ref.losses import softmax_cross_entropy
 from qnn_ref.network import Sequential
 from qnn_ref.optimizers import Adam, ShiftAdaMax
 from qnn_ref.packed import identical_scores, pack
+from qnn_ref.products import BitProducts, PlainProducts
 from qnn_ref.quantizers import LinearQuant, LogQuant, Sign, StochasticSign
 from qnn_ref.shifts import ap2
 
@@ -177,6 +178,13 @@ def test_convolutional_torch_recipes_are_the_authors(name, rate, every, scales):
     norms = [layer for layer in network.layers if isinstance(layer, BatchNorm)]
     assert [type(n).__name__ for n in norms] == ["ShiftBatchNorm"] * 8 + ["BatchNorm"]
     assert not any(norm.scale_gain_rate for norm in norms[:8])
+
+
+@pytest.mark.parametrize("by_bits", [True, False])
+def test_a_recipe_says_how_products_are_formed(by_bits):
+    network = replace(TINY, bit_products=by_bits).network((8, 8), 10, np.random.default_rng(0))
+    found = {type(layer.products) for layer in network.layers if isinstance(layer, Dense)}
+    assert found == {BitProducts if by_bits else PlainProducts}
 
 
 def test_limit_takes_the_first_images_of_each_part(digits):

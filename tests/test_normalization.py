@@ -2,13 +2,21 @@
 
 import math
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qnn_ref.layers import BatchNorm
-from qnn_ref.layers.normalization import channel_mean, normalize
+from qnn_ref.layers.normalization import (
+    channel_mean,
+    normalize,
+    normalize_batch,
+    normalize_batch_backward,
+    normalize_batch_backward_reference,
+    normalize_batch_reference,
+)
 from tests.numeric import central_differences, worst_error
 
 SEEDS = st.integers(0, 2**32)
@@ -271,3 +279,56 @@ def test_bad_arguments_are_refused_with_their_name(call, error, words):
         assert word in str(caught.value)
     np.testing.assert_array_equal(BUILT.running_mean, np.zeros(3))
     np.testing.assert_array_equal(BUILT.running_inverse_deviation, np.ones(3))
+
+
+# The compiled form
+
+
+@given(
+    st.one_of(
+        st.tuples(st.integers(1, 40), st.sampled_from([1, 2, 3, 63, 64, 65, 130])),
+        st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 70)),
+    ),
+    SEEDS,
+    st.sampled_from([1e-4, 1.0]),
+)
+@settings(max_examples=40)
+def test_compiled_batch_norm_equals_its_twin_bit_for_bit(shape, seed, epsilon):
+    rng = np.random.default_rng(seed)
+    x, dy = (rng.normal(3, 2, shape).astype(np.float32) for _ in range(2))
+    gain, shift = (rng.normal(size=shape[-1]).astype(np.float32) for _ in range(2))
+    x[rng.random(shape) < 0.1] = 0
+    found = normalize_batch(x, gain, shift, epsilon)
+    expected = normalize_batch_reference(x, gain, shift, epsilon)
+    for got, twin in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(got, twin)
+        assert (got.dtype, got.shape) == (twin.dtype, twin.shape)
+    _, normalized, _, r = found
+    gradients = normalize_batch_backward(dy, normalized, r, gain)
+    twins = normalize_batch_backward_reference(dy, normalized, r, gain)
+    for got, twin in zip(gradients, twins, strict=True):
+        np.testing.assert_array_equal(got, twin)
+        assert (got.dtype, got.shape) == (twin.dtype, twin.shape)
+
+
+@pytest.mark.slow_without_jit
+def test_threads_and_memory_order_change_nothing():
+    rng = np.random.default_rng(0)
+    x, dy = (rng.normal(size=(200, 300)).astype(np.float32) for _ in range(2))
+    gain, shift = (rng.normal(size=300).astype(np.float32) for _ in range(2))
+    threads = numba.get_num_threads()
+    results = []
+    try:
+        for count in {1, threads}:
+            numba.set_num_threads(count)
+            for order in "CF":
+                forward = normalize_batch(np.array(x, order=order), gain, shift, 1e-4)
+                back = normalize_batch_backward(
+                    np.array(dy, order=order), forward[1], forward[3], gain
+                )
+                results.append((*forward, *back))
+    finally:
+        numba.set_num_threads(threads)
+    for result in results[1:]:
+        for one, other in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(one, other)

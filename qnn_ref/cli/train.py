@@ -38,6 +38,11 @@ def add(subparsers: Any) -> None:
         metavar="N",
         help="train on the first N images only, and choose by N validation images",
     )
+    parser.add_argument(
+        "--plain-products",
+        action="store_true",
+        help="form products with NumPy's @, not on bits: slower, rounded in another order",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
     add_data_option(parser)
 
@@ -58,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
             least = recipe.batch_size
             raise ValueError(f"--limit: expected at least a batch of {least}, got {args.limit}")
         recipe = replace(recipe, limit=args.limit)
+    if args.plain_products:
+        recipe = replace(recipe, bit_products=False)
     dataset = datasets.load(recipe.dataset, args.data)
     state = train_recipe(recipe, dataset, args.out, args.resume, progress=True)
     assert state.best_epoch is not None
@@ -86,8 +93,9 @@ def run(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
     """Run a sweep, draw it, and print the mean and spread of each case."""
-    if (args.epochs, args.seed, args.limit) != (None, None, None):
-        raise ValueError(f"--epochs, --seed, --limit: {sweep.name} has its own; give none")
+    if (args.epochs, args.seed, args.limit, args.plain_products) != (None, None, None, False):
+        options = "--epochs, --seed, --limit, --plain-products"
+        raise ValueError(f"{options}: {sweep.name} has its own; give none")
     dataset = datasets.load(sweep.dataset, args.data)
     rows = run_sweep(sweep, dataset, args.out, args.resume, progress=True)
     table = mean_and_spread(rows, sweep.labels)

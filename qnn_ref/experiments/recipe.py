@@ -30,6 +30,7 @@ from qnn_ref.optimizers import (
     Optimizer,
     ShiftAdaMax,
 )
+from qnn_ref.products import BITS, PLAIN
 from qnn_ref.quantizers import (
     DoReFaGradient,
     LinearGradient,
@@ -138,6 +139,9 @@ class Recipe:
     limit : int
         Train on the first so many training images only, and choose by as many validation images:
         to try a long recipe for a few steps. 0 for all, as in the paper.
+    bit_products : bool
+        Whether products are formed on packed bits where that is faster. False for NumPy's `@`, by
+        which the stored tables were made: gradients differ in their last bits.
     """
 
     name: str
@@ -169,6 +173,7 @@ class Recipe:
     retrain_epochs: int = 0
     retrain_saturation: float = 1.0
     limit: int = 0
+    bit_products: bool = True
 
     def __post_init__(self) -> None:
         if self.gradient_rule not in GRADIENTS:
@@ -223,6 +228,7 @@ class Recipe:
     ) -> Sequential:
         """The network, built and started."""
         network = Sequential(self.layers(classes), input_shape, rng)
+        network.use_products(BITS if self.bit_products else PLAIN)
         if self.gradient_bits:
             network.quantize_gradients(GRADIENTS[self.gradient_rule](self.gradient_bits))
         return network
