@@ -172,8 +172,8 @@ class BitProducts(PlainProducts):
     Algorithm 1, lines 2, 8, 9; section 6.
     """
 
-    least_weights = 2**15
-    """Layers with fewer weights are multiplied plainly: packing would cost more than it saves."""
+    least_weights = 2**17
+    """Dense layers with fewer weights are multiplied plainly: packing costs more than it saves."""
 
     least_outputs = 64
     """Fewer outputs than this do not earn back the tables of a lookup."""
@@ -198,7 +198,7 @@ class BitProducts(PlainProducts):
         return super().weights(parameter) if signs is None else signs
 
     def kernel(self, parameter: Any) -> Any:
-        """Weights of a convolution as bits where they are signs and many, else None.
+        """Weights of a convolution as bits where they are signs of many channels, else None.
 
         Parameters
         ----------
@@ -214,9 +214,7 @@ class BitProducts(PlainProducts):
         ------
         Algorithm 1, line 1.
         """
-        channels = parameter.shape[2]
-        many = parameter.size >= self.least_weights and channels >= self.least_outputs
-        return parameter.kernel if many else None
+        return parameter.kernel if min(parameter.shape[2:]) >= self.least_outputs else None
 
     def forward(self, x: Array, w: Any, largest: float = 0.0, signs: bool = False) -> Array:
         """Line 2 on bits.

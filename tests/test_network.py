@@ -7,17 +7,24 @@ from hypothesis import strategies as st
 
 import qnn_ref
 from qnn_ref.layers import (
+    Auxiliary,
+    AveragePool2D,
     BatchNorm,
+    Branches,
+    Conv2D,
     Dense,
     Dropout,
     Flatten,
     HardTanh,
     Layer,
+    MaxPool2D,
     Pixels,
     Quantize,
 )
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.network import Sequential
+from qnn_ref.optimizers import SGD
+from qnn_ref.products import PLAIN, BitProducts
 from qnn_ref.quantizers import Encoding, LinearQuant, LogQuant, Sign, StochasticSign
 from tests.numeric import central_differences, worst_error
 
@@ -469,3 +476,251 @@ def test_bad_arguments_are_refused_with_their_name(call, error, words):
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+# Products of bits and plain ones: the same network
+
+PIXEL_CODES = Encoding(1 / 255, -255, 255, 2)
+SIGN_CODES = Sign().encoding
+SIGNS_DROPPED = SIGN_CODES.off_grid()
+
+
+def block(units, quantizer=None):
+    return [Dense(units), BatchNorm(), Quantize(quantizer or Sign())]
+
+
+BITS = BitProducts()
+BITS.least_weights = 2**15  # smaller layers than those that pay
+
+
+def wide_layers(kind):
+    """Hidden layers of 2^15 weights and more, so that bits are used; ten outputs."""
+    inner = [Dropout(0.5), Dense(128), BatchNorm(), Quantize()], block(128)
+    middle = {
+        "plain": block(256),
+        "dropout": [Dropout(0.5), *block(256)],
+        "stochastic": block(256, StochasticSign()),
+        "two bits": block(256, LinearQuant(2)),
+        "branches": [Branches(*inner)],
+        "auxiliary": [Auxiliary([Dropout(0.5), *block(128), Dense(10)]), *block(256)],
+    }[kind]
+    return [Pixels(), Flatten(), *block(256), *middle, *block(256), Dense(10), BatchNorm()]
+
+
+KINDS = ["plain", "dropout", "stochastic", "two bits", "branches", "auxiliary"]
+
+
+def wide_network(kind, products):
+    """The same weights and the same draws for each `products`."""
+    network = Sequential(wide_layers(kind), (14, 14, 1), np.random.default_rng(0))
+    network.use_products(products)
+    return network
+
+
+def wide_images(n):
+    return np.random.default_rng(1).integers(0, 256, (n, 14, 14, 1), dtype=np.uint8)
+
+
+def learn(network, images, labels):
+    """Scores of a training forward; then the backward pass."""
+    scores = network.forward(images, training=True)
+    for auxiliary in network.auxiliaries():
+        auxiliary.learn(squared_hinge, labels)
+    network.backward(squared_hinge(scores, labels)[1])
+    return scores
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_and_plain_products_train_the_same_network(kind):
+    """Equal scores in inference and in training, bit for bit; equal gradients to rounding."""
+    x, labels = wide_images(7), np.arange(7) % 10
+    bits, plain = wide_network(kind, BITS), wide_network(kind, PLAIN)
+    np.testing.assert_array_equal(learn(bits, x, labels), learn(plain, x, labels))
+    for name, parameter in bits.parameters().items():
+        expected = plain.parameters()[name].grad
+        error = np.linalg.norm(parameter.grad - expected)
+        assert error <= 2e-6 * np.linalg.norm(expected), name
+        assert np.any(expected), name
+    np.testing.assert_array_equal(bits.forward(x), plain.forward(x))
+    for one, other in zip(bits.auxiliaries(), plain.auxiliaries(), strict=True):
+        np.testing.assert_array_equal(one.scores, other.scores)
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("one_padding", [False, True])
+def test_bits_and_plain_products_train_the_same_convolutions(dropout, one_padding):
+    """A border of zeros and dropout both make numbers that are no signs."""
+    results = []
+    for products in (BITS, PLAIN):
+        conv = Conv2D(64, 3, padding=1, one_padding=one_padding)
+        layers = [Pixels(), Conv2D(64, 3, padding=1), BatchNorm(), Quantize()]
+        layers += [Dropout(0.5)] * dropout + [conv, MaxPool2D(2), BatchNorm(), Quantize()]
+        layers += [Flatten(), *block(64), Dense(10), BatchNorm()]
+        network = Sequential(layers, (6, 6, 3), np.random.default_rng(0))
+        network.use_products(products)
+        x = np.random.default_rng(1).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
+        scores = learn(network, x, np.arange(5))
+        gradients = {name: p.grad for name, p in network.parameters().items()}
+        results.append((scores, network.forward(x), gradients))
+    (trained, inferred, gradients), plain = results
+    np.testing.assert_array_equal(trained, plain[0])
+    np.testing.assert_array_equal(inferred, plain[1])
+    for name, gradient in gradients.items():
+        error = np.linalg.norm(gradient - plain[2][name])
+        assert error <= 2e-6 * np.linalg.norm(plain[2][name]), name
+
+
+def test_bits_and_plain_products_agree_in_float64_bit_for_bit():
+    results = []
+    for products in (BITS, PLAIN):
+        network = wide_network("plain", products).copy(np.float64)
+        scores = learn(network, wide_images(5), np.arange(5))
+        results.append([scores, *(p.grad for p in network.parameters().values())])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_training_step_on_bits_makes_no_codes_of_large_weights():
+    network = wide_network("dropout", BITS)
+    large = [p for p in network.parameters().values() if p.size >= BITS.least_weights]
+    assert len(large) == 3
+    optimizer = SGD(0.01)
+    for _ in range(2):
+        learn(network, wide_images(7), np.arange(7))
+        assert all(p._encoded is None and p._signs is not None for p in large)
+        optimizer.step(network.parameters())
+        assert all(p._encoded is None and p._signs is None for p in large)
+    network.forward(wide_images(7))
+    assert all(p._encoded is None for p in large)
+
+
+def test_bits_follow_weights_that_were_set():
+    """Scores on bits are those of a fresh network with the same arrays."""
+    network, other = wide_network("plain", BITS), wide_network("plain", BITS)
+    x = wide_images(5)
+    before = network.forward(x)
+    learn(network, x, np.arange(5))
+    SGD(1.0).step(network.parameters())
+    after = network.forward(x)
+    assert np.any(after != before)
+    other.forward(x)
+    other.set_arrays(network.arrays())
+    np.testing.assert_array_equal(other.forward(x), after)
+    np.testing.assert_array_equal(network.copy().forward(x), after)
+    other.use_products(PLAIN)
+    np.testing.assert_array_equal(other.forward(x), after)
+
+
+# What layers are told about their input in training
+
+
+def told(network):
+    """Place, encoding in inference and in training of every weighted layer."""
+    return [
+        (place, layer.encoding, layer.training_encoding)
+        for place, layer in network.walk()
+        if isinstance(layer, Dense)
+    ]
+
+
+def test_every_layer_is_told_what_it_gets_in_training():
+    """Dropout makes zeros of signs; what comes after the next quantizer are signs again."""
+    layers = [Pixels(), Flatten(), *block(4), Dropout(0.5), Flatten(), *block(3), Dense(2)]
+    network = Sequential(layers, (2, 2, 1), np.random.default_rng(0))
+    assert [layer.training_encoding for layer in network.layers] == [
+        None,
+        *[PIXEL_CODES] * 2,
+        *[None] * 2,
+        SIGN_CODES,
+        *[SIGNS_DROPPED] * 2,
+        *[None] * 2,
+        SIGN_CODES,
+    ]
+    assert [layer.encoding for layer in network.layers] == [
+        None,
+        *[PIXEL_CODES] * 2,
+        *[None] * 2,
+        *[SIGN_CODES] * 3,
+        *[None] * 2,
+        SIGN_CODES,
+    ]
+    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
+    assert [layer.takes_signs(training=True) for layer in dense] == [False, False, True]
+    assert [layer.takes_signs(training=False) for layer in dense] == [False, True, True]
+
+
+@pytest.mark.parametrize("quantizer", [Sign(), StochasticSign(), LinearQuant(1)])
+def test_quantizers_of_one_bit_give_signs(quantizer):
+    network = Sequential([*block(4, quantizer), Dense(2)], (3,), np.random.default_rng(0))
+    assert network.layers[3].takes_signs(training=True)
+    assert network.layers[3].takes_signs(training=False)
+
+
+@pytest.mark.parametrize("quantizer", [LinearQuant(2), LinearQuant(8), LogQuant(4)])
+def test_quantizers_of_more_bits_give_no_signs(quantizer):
+    network = Sequential([*block(4, quantizer), Dense(2)], (3,), np.random.default_rng(0))
+    assert not network.layers[3].takes_signs(training=True)
+    assert not network.layers[3].takes_signs(training=False)
+    assert network.layers[3].training_encoding == quantizer.encoding
+
+
+def test_layers_inside_layers_are_told_too():
+    network = Sequential(
+        [
+            *block(4),
+            Branches([Dropout(0.5), *block(3)], [Dropout(0.5)], block(2), []),
+            Auxiliary([Dropout(0.5), Dense(3), BatchNorm(), Quantize(), Dense(2)]),
+            *block(3),
+            Branches([Branches([Dropout(0.5), Dense(2)])], [Dense(2)]),
+        ],
+        (5,),
+        np.random.default_rng(0),
+    )
+    assert told(network) == [
+        ("0.Dense", None, None),
+        ("3.1.Dense", SIGN_CODES, SIGNS_DROPPED),
+        ("3.5.Dense", SIGN_CODES, SIGN_CODES),
+        # One path ended with dropout: the joined channels are no signs in training.
+        ("4.1.Dense", SIGN_CODES, SIGNS_DROPPED),
+        ("4.4.Dense", SIGN_CODES, SIGN_CODES),
+        ("5.Dense", SIGN_CODES, SIGNS_DROPPED),
+        ("8.0.1.Dense", SIGN_CODES, SIGNS_DROPPED),
+        ("8.1.Dense", SIGN_CODES, SIGN_CODES),
+    ]
+    assert network.layers[3].training_encoding == SIGN_CODES
+    assert network.layers[4].training_encoding == SIGNS_DROPPED
+
+
+def test_pools_keep_signs_or_change_their_grid():
+    layers = [Conv2D(4, 3, padding=1), BatchNorm(), Quantize(), MaxPool2D(2)]
+    network = Sequential([*layers, Flatten(), Dense(2)], (4, 4, 1), np.random.default_rng(0))
+    assert network.layers[5].takes_signs(training=True)
+    network = Sequential(
+        [*layers[:3], AveragePool2D(2), Flatten(), Dense(2)], (4, 4, 1), np.random.default_rng(0)
+    )
+    assert not network.layers[5].takes_signs(training=True)
+    assert not network.layers[5].takes_signs(training=False)
+
+
+def test_a_layer_built_into_another_network_forgets_the_dropout():
+    dense = Dense(2)
+    Sequential([*block(4), Dropout(0.5), dense], (3,), np.random.default_rng(0))
+    assert dense.training_encoding == SIGNS_DROPPED
+    network = Sequential([*block(4), dense], (3,), np.random.default_rng(0))
+    assert dense.training_encoding == SIGN_CODES
+    assert network.copy().layers[3].training_encoding == SIGN_CODES
+
+
+@pytest.mark.parametrize("make", [lambda *path: Branches(path), lambda *path: Auxiliary(path)])
+def test_layers_inside_a_layer_that_stands_alone_are_told_too(make):
+    """Built without a network, inner dropout makes zeros all the same."""
+    dropout, dense = Dropout(0.5), Dense(128)
+    layer = make(dropout, dense).build((256,), np.random.default_rng(0), SIGN_CODES)
+    assert dense.training_encoding == SIGNS_DROPPED
+    x = np.random.default_rng(1).choice(np.array([-1, 1], np.float32), (9, 256))
+    layer.forward(x, training=True)
+    rows = dense.saved()[0]
+    assert np.any(rows == 0)
+    head = layer.scores if isinstance(layer, Auxiliary) else layer.forward(x, training=True)
+    np.testing.assert_array_equal(head, dense.saved()[0] @ dense.weight.codes)

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import pack, pixels_matmul, pixels_matmul_reference
+from qnn_ref.bits import (
+    pack,
+    pack_panels,
+    pixels_matmul,
+    pixels_matmul_reference,
+    to_panels,
+)
+from qnn_ref.bits.lookup import PIXEL_OUTPUTS
 
 SIZES = st.sampled_from([0, 1, 2, 3, 5, 17, 63, 64, 65, 130])
 
@@ -94,3 +101,35 @@ def test_sums_beyond_int32_are_refused():
     images = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (1, K), (0, 0))
     with pytest.raises(ValueError, match="K: expected 1020 K below"):
         pixels_matmul(images, np.zeros((1, -(-K // 64)), np.uint64), K)
+
+
+# Both ways: a few images as bit planes, the others by lookup
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("K", [1, 4, 31, 32, 33, 64, 65, 127, 128, 129, 130, 256, 257, 1000])
+def test_extremes_by_lookup(K):
+    """128 pixels fill 16 bits, so they are emptied into 32 bits in time; five images are many."""
+    for pixel in (0, 1, 128, 255):
+        for weight in (-1, 1):
+            check(np.full((5, K), pixel, np.uint8), np.full((2, K), weight, np.int8))
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("M", [4, 15, 16, 17, 63, 64, 65, 81])
+def test_blocks_of_images_and_of_outputs(M):
+    rng = np.random.default_rng(M)
+    for K, N in ((33, 1), (100, 16), (160, 17), (7, PIXEL_OUTPUTS), (40, PIXEL_OUTPUTS + 1)):
+        images = rng.integers(0, 256, (M, K), dtype=np.uint8)
+        check(images, rng.choice(np.array([-1, 1], np.int8), (N, K)))
+
+
+@pytest.mark.parametrize("M", [1, 2, 3, 4, 5])
+def test_every_form_of_the_weights_gives_the_same(M):
+    """Words, their panels, and panels of a real matrix, which keep no rows."""
+    rng = np.random.default_rng(M)
+    images = rng.integers(0, 256, (M, 70), dtype=np.uint8)
+    w = rng.choice(np.array([-1, 1], np.int8), (18, 70))
+    expected = (2 * images.astype(np.int64) - 255) @ w.astype(np.int64).T
+    for form in (pack(w), to_panels(pack(w), 70), pack_panels(w.T).columns):
+        np.testing.assert_array_equal(pixels_matmul(images, form, 70), expected)

@@ -1,11 +1,14 @@
-"""The three products of a layer: Algorithm 1, lines 2, 8 and 9."""
+"""The three products of a layer: Algorithm 1, lines 2, 8 and 9; plain and on bits."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnn_ref.products import PLAIN, PlainProducts
+from qnn_ref.bits import SignMatrix, pack, unpack
+from qnn_ref.layers.base import Parameter
+from qnn_ref.products import BITS, PLAIN, BitProducts, PlainProducts
+from qnn_ref.quantizers import LinearQuant, LogQuant, Sign, StochasticSign
 
 DTYPES = st.sampled_from([np.float32, np.float64])
 SIZES = st.integers(1, 9)
@@ -87,3 +90,254 @@ def test_a_sum_of_nothing_is_zero():
 def test_operands_that_do_not_fit_are_refused(call):
     with pytest.raises(ValueError, match=r"size 4 is different from 3|mismatch"):
         call(np.ones((2, 3)), np.ones((4, 5)))
+
+
+# Products of bits
+
+RELATIVE = 1e-6  # in float32: a few roundings
+
+
+def eager():
+    """Products of bits for matrices of any size."""
+    bits = BitProducts()
+    bits.least_weights = bits.least_outputs = 1
+    return bits
+
+
+def binary_weights(rng, fan_in, units, quantizer=None, dtype=np.float32):
+    return Parameter(rng.uniform(-1, 1, (fan_in, units)).astype(dtype), quantizer or Sign())
+
+
+def random_signs(rng, *shape):
+    return rng.choice(np.array([-1, 1], np.float32), shape)
+
+
+def assert_close(result, a, b):
+    """The product of a and b: its error is small against sums of that size, cancelled or not."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    assert result.dtype == np.float32
+    assert result.shape == (len(a), b.shape[1])
+    size = np.sqrt(np.square(a) @ np.square(b))
+    assert np.linalg.norm(result - a @ b) <= RELATIVE * np.linalg.norm(size)
+
+
+RAGGED = st.one_of(st.integers(1, 20), st.sampled_from([31, 32, 33, 63, 64, 65, 100, 129]))
+
+
+@given(RAGGED, RAGGED, RAGGED, SEEDS)
+def test_bits_give_the_three_products_of_signs(batch, fan_in, units, seed):
+    """Forward exactly; gradients to rounding, and exactly where the sums are whole numbers."""
+    rng, bits = np.random.default_rng(seed), eager()
+    parameter = binary_weights(rng, fan_in, units)
+    w, codes = bits.weights(parameter), parameter.codes.astype(np.float64)
+    assert isinstance(w, SignMatrix)
+    assert w.shape == (fan_in, units)
+    x = random_signs(rng, batch, fan_in)
+    y = bits.forward(x, w, 1.0, signs=True)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y, x @ codes)
+    dy = rng.normal(size=(batch, units)).astype(np.float32)
+    assert_close(bits.input_gradient(dy, w), dy, codes.T)
+    assert_close(bits.weight_gradient(x, dy, signs=True), x.T, dy)
+    whole = rng.integers(-99, 100, (batch, units)).astype(np.float32)
+    dx, dw = bits.input_gradient(whole, w), bits.weight_gradient(x, whole, signs=True)
+    np.testing.assert_array_equal(dx, whole @ codes.T)
+    np.testing.assert_array_equal(dw, x.T @ whole)
+    # <dy, x w> = <dx, x> = <dw, w>, in whole numbers: exactly.
+    inner = np.sum(whole * y.astype(np.float64))
+    assert np.sum(dx * x.astype(np.float64)) == np.sum(dw * codes) == inner
+
+
+@given(RAGGED, RAGGED, RAGGED, SEEDS)
+def test_bits_give_the_products_of_pixels_and_of_real_numbers(batch, fan_in, units, seed):
+    rng, bits = np.random.default_rng(seed), eager()
+    parameter = binary_weights(rng, fan_in, units)
+    w, codes = bits.weights(parameter), parameter.codes
+    pixels = (2.0 * rng.integers(0, 256, (batch, fan_in)) - 255).astype(np.float32)
+    y = bits.forward(pixels, w, 255.0)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y, PLAIN.forward(pixels, codes, 255.0))
+    halves = random_signs(rng, batch, fan_in) * rng.choice(np.array([0, 2], "f4"), (batch, fan_in))
+    np.testing.assert_array_equal(bits.forward(halves, w), PLAIN.forward(halves, codes))
+    real = rng.normal(size=(batch, fan_in)).astype(np.float32)
+    assert_close(bits.forward(real, w), real, codes)
+    dy = rng.normal(size=(batch, units)).astype(np.float32)
+    np.testing.assert_array_equal(bits.weight_gradient(real, dy), PLAIN.weight_gradient(real, dy))
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize(("batch", "fan_in", "units"), [(100, 784, 512), (64, 512, 512)])
+def test_bits_of_whole_layers(batch, fan_in, units):
+    """As they come, without lowered limits: tolerance is that of float32 against float64."""
+    rng = np.random.default_rng(0)
+    parameter = binary_weights(rng, fan_in, units)
+    w, codes = BITS.weights(parameter), parameter.codes.astype(np.float64)
+    x, dy = random_signs(rng, batch, fan_in), rng.normal(size=(batch, units)).astype(np.float32)
+    np.testing.assert_array_equal(BITS.forward(x, w, 1.0, signs=True), x @ codes)
+    assert_close(BITS.forward(x / 3, w), x / 3, codes)
+    assert_close(BITS.input_gradient(dy, w), dy, codes.T)
+    assert_close(BITS.weight_gradient(x, dy, signs=True), x.T, dy)
+
+
+def test_small_layers_go_the_plain_way_bit_for_bit():
+    rng = np.random.default_rng(1)
+    parameter = binary_weights(rng, 256, 511)  # one unit less than 2^17 weights
+    w = BITS.weights(parameter)
+    assert w.base is parameter.codes or w is parameter.codes
+    x, dy = random_signs(rng, 9, 256), rng.normal(size=(9, 511)).astype(np.float32)
+    np.testing.assert_array_equal(BITS.forward(x, w, 1.0, True), PLAIN.forward(x, w, 1.0))
+    np.testing.assert_array_equal(BITS.input_gradient(dy, w), PLAIN.input_gradient(dy, w))
+    dw = BITS.weight_gradient(x, dy, True)
+    np.testing.assert_array_equal(dw, PLAIN.weight_gradient(x, dy))
+    assert isinstance(BITS.weights(binary_weights(rng, 256, 512)), SignMatrix)
+
+
+def test_few_inputs_or_outputs_do_not_pay_for_tables():
+    """Real numbers times 63 outputs, and gradients of 63 inputs, are multiplied plainly."""
+    rng = np.random.default_rng(2)
+    bits = BitProducts()
+    bits.least_weights = 1
+    parameter = binary_weights(rng, 100, 63)
+    real = rng.normal(size=(9, 100)).astype(np.float32)
+    assert_close(bits.forward(real, bits.weights(parameter)), real, parameter.codes)
+    x, dy = random_signs(rng, 9, 63), rng.normal(size=(9, 100)).astype(np.float32)
+    np.testing.assert_array_equal(bits.weight_gradient(x, dy, True), PLAIN.weight_gradient(x, dy))
+
+
+@given(RAGGED, RAGGED, RAGGED, SEEDS)
+def test_float64_goes_the_plain_way_bit_for_bit(batch, fan_in, units, seed):
+    rng, bits = np.random.default_rng(seed), eager()
+    parameter = binary_weights(rng, fan_in, units, dtype=np.float64)
+    w, codes = bits.weights(parameter), PLAIN.weights(parameter)
+    np.testing.assert_array_equal(w, codes)
+    x = random_signs(rng, batch, fan_in).astype(np.float64)
+    dy = rng.normal(size=(batch, units))
+    np.testing.assert_array_equal(bits.forward(x, w, 1.0, True), PLAIN.forward(x, codes, 1.0))
+    np.testing.assert_array_equal(bits.input_gradient(dy, w), PLAIN.input_gradient(dy, codes))
+    dw = bits.weight_gradient(x, dy, True)
+    np.testing.assert_array_equal(dw, PLAIN.weight_gradient(x, dy))
+    assert dw.dtype == np.float64
+
+
+@pytest.mark.parametrize("quantizer", [LinearQuant(2), LogQuant(4), None])
+def test_other_weights_go_the_plain_way_bit_for_bit(quantizer):
+    rng, bits = np.random.default_rng(3), eager()
+    parameter = Parameter(rng.uniform(-1, 1, (70, 80)).astype(np.float32), quantizer)
+    w = bits.weights(parameter)
+    np.testing.assert_array_equal(w, parameter.codes)
+    x, dy = random_signs(rng, 9, 70), rng.normal(size=(9, 80)).astype(np.float32)
+    np.testing.assert_array_equal(bits.forward(x, w, 3.0, True), PLAIN.forward(x, w, 3.0))
+    np.testing.assert_array_equal(bits.input_gradient(dy, w), PLAIN.input_gradient(dy, w))
+    assert_close(bits.weight_gradient(x, dy, True), x.T, dy)
+
+
+@pytest.mark.slow_without_jit
+def test_bits_form_sums_beyond_float32_in_float64_and_round_once():
+    # Sums reach 255 * 150,001 = 3.8e7, over 2^25: those of four odd numbers at a time round too.
+    fan_in, units = 150_001, 64
+    rng = np.random.default_rng(5)
+    x = 2.0 * rng.integers(254, 256, (2, fan_in)) - 255
+    parameter = Parameter(np.where(rng.random((fan_in, units)) < 0.999, 0.5, -0.5).astype("f4"))
+    parameter.quantizer = Sign()
+    exact = x @ np.sign(parameter.latent.astype(np.float64))
+    assert np.all(exact > 2**25)
+    assert np.any(exact % 2 == 1)
+    got = BITS.forward(x.astype(np.float32), BITS.weights(parameter), 255.0)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, exact.astype(np.float32))
+
+
+def test_weights_of_a_convolution_are_a_matrix_too():
+    """(kh, kw, channels, units) as (kh kw channels, units), in both forms."""
+    rng = np.random.default_rng(6)
+    parameter = Parameter(rng.uniform(-1, 1, (3, 3, 8, 20)).astype(np.float32), Sign())
+    w, codes = eager().weights(parameter), PLAIN.weights(parameter)
+    assert w.shape == codes.shape == (72, 20)
+    x = random_signs(rng, 5, 72)
+    np.testing.assert_array_equal(eager().forward(x, w, 1.0, True), x @ codes)
+
+
+# The bits of a parameter
+
+
+def test_signs_are_the_codes_and_are_kept():
+    rng = np.random.default_rng(7)
+    parameter = binary_weights(rng, 70, 20)
+    signs = parameter.signs
+    assert parameter.signs is signs
+    assert parameter._encoded is None  # no codes were made for them
+    np.testing.assert_array_equal(unpack(signs.columns.to_words(), 70).T, parameter.codes)
+    np.testing.assert_array_equal(unpack(signs.rows.to_words(), 20), parameter.codes)
+
+
+def assign(parameter, value):
+    parameter.assign(value)
+
+
+def edit(parameter, value):
+    with parameter.edit() as latent:
+        latent[...] = value
+
+
+def edit_and_fail(parameter, value):
+    def fail():
+        with parameter.edit() as latent:
+            latent[...] = value
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail()
+
+
+@pytest.mark.parametrize("change", [assign, edit, edit_and_fail])
+def test_signs_follow_the_latent_value(change):
+    rng = np.random.default_rng(8)
+    parameter = binary_weights(rng, 30, 20)
+    old, value = parameter.signs, -parameter.latent
+    change(parameter, value)
+    np.testing.assert_array_equal(parameter.signs.rows.to_words(), pack(value))
+    assert np.any(parameter.signs.rows.words != old.rows.words)
+
+
+@pytest.mark.parametrize("change", [assign, edit, edit_and_fail])
+def test_the_kernel_of_a_convolution_follows_the_latent_value(change):
+    value = np.random.default_rng(11).uniform(-1, 1, (3, 2, 5, 4)).astype(np.float32)
+    parameter = Parameter(value, Sign())
+    old = parameter.kernel
+    assert parameter.kernel is old
+    assert parameter._encoded is None
+    change(parameter, -value)
+    expected = Parameter(-value, Sign()).kernel
+    assert parameter.kernel.size == (3, 2, 5, 4)
+    np.testing.assert_array_equal(parameter.kernel.backward.words, expected.backward.words)
+    np.testing.assert_array_equal(parameter.kernel.forward.words, expected.forward.words)
+    assert np.any(parameter.kernel.backward.words != old.backward.words)
+    parameter.astype(np.float64)
+    assert parameter.kernel is None
+
+
+def test_only_signs_of_float32_are_bits():
+    rng = np.random.default_rng(9)
+    value = rng.uniform(-1, 1, (30, 20)).astype(np.float32)
+    assert Parameter(value).signs is None
+    assert Parameter(value, LinearQuant(1)).signs is None
+    assert Parameter(value, LogQuant(4)).signs is None
+    assert Parameter(value.astype(np.float64), Sign()).signs is None
+    np.testing.assert_array_equal(
+        Parameter(value, StochasticSign()).signs.rows.words,
+        Parameter(value, Sign()).signs.rows.words,
+    )
+    parameter = Parameter(value, Sign())
+    assert parameter.signs is not None
+    parameter.astype(np.float64)
+    assert parameter.signs is None
+    parameter.astype(np.float32)
+    np.testing.assert_array_equal(parameter.signs.rows.to_words(), pack(value))
+
+
+def test_a_weight_without_a_sign_is_refused_by_name():
+    parameter = binary_weights(np.random.default_rng(10), 30, 20)
+    with parameter.edit() as latent:
+        latent[29, 19] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        _ = parameter.signs

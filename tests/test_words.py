@@ -218,3 +218,45 @@ def test_pack_thresholds_equals_its_twin(M, K, seed, size):
 def test_pack_thresholds_refuses_what_does_not_fit(arguments, words):
     with pytest.raises(ValueError, match=words):
         pack_thresholds(*arguments)
+
+
+# Floats in compiled code: eight comparisons at a time, the rest of a row one by one
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@given(
+    M=st.integers(0, 9),
+    K=st.one_of(st.integers(0, 200), st.sampled_from([63, 64, 65, 127, 128, 129, 192])),
+    seed=st.integers(0, 2**32),
+)
+def test_rows_of_floats_are_their_twin(dtype, M, K, seed):
+    """Rows begin anywhere in memory: no row takes bits of its neighbours."""
+    rng = np.random.default_rng(seed)
+    special = np.array([0, -0.0, np.inf, -np.inf, np.finfo(dtype).tiny / 2, -1e-40], dtype)
+    x = np.where(rng.random((M, K)) < 0.5, rng.choice(special, (M, K)), rng.normal(size=(M, K)))
+    x = x.astype(dtype)
+    words = pack(x)
+    np.testing.assert_array_equal(words, pack_reference(x))
+    check_words("words", words, K)
+    for row, packed in zip(x, words, strict=True):
+        assert packed.tolist() == bits_one_by_one(row)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_nan_of_either_sign_is_found_at_every_place(dtype, sign):
+    x = np.ones((3, 70), dtype)
+    for place in range(x.size):
+        x.flat[place] = np.copysign(np.nan, sign)
+        with pytest.raises(ValueError, match=r"^x: contains NaN"):
+            pack(x)
+        x.flat[place] = -1
+    assert not pack(x).any()
+
+
+def test_two_nan_do_not_cancel():
+    x = np.zeros((4, 130), np.float32)
+    for count in (2, 3, 8, 16, 256, x.size):
+        x.flat[:count] = np.nan
+        with pytest.raises(ValueError, match=r"^x: contains NaN"):
+            pack(x)

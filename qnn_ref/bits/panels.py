@@ -216,6 +216,7 @@ def pack_panels(x: NDArray[Any]) -> SignMatrix:
     ------
     Eq. (1); Algorithm 1, lines 2 and 8.
     """
+    x = np.asarray(x)
     if x.ndim != 2:
         raise ValueError(f"x: expected shape (R, C), got {x.shape}")
     R, C = x.shape

@@ -145,6 +145,10 @@ energy | of operations and memory accesses | | |
         """
 eq. 8 | XNOR and popcount | bits.xnor_matmul | test_gemm.py::test_product_is_its_twin_and_the_integer_product | 04
 packing | signs into words | bits.pack | test_words.py::test_pack_is_its_twin_and_the_convention | 04
+baseline kernel | product of floats, loop by loop | bits.ladder.float_loops | test_ladder.py::test_every_rung_is_the_twin | 10
+XNOR kernel | from three loops to vectors | bits.ladder.vector_tiles | test_ladder.py::test_every_rung_is_the_twin | 10
+backward product | signs times reals without multiplications | bits.signs_matmul | test_lookup.py::test_is_its_twin_and_the_product | 10
+Algorithm 1 on bits | the three products of training | products.BitProducts | test_products.py::test_bits_give_the_three_products_of_signs | 10
 """,  # noqa: E501
     ),
 )
