@@ -574,3 +574,5 @@ for cost in sorted({k * l for k, l in means}):
 # (2016), *Convolutional neural networks using logarithmic data representation*; L5 and products by
 # planes from Zhou et al. (2016), *DoReFa-Net: training low bitwidth convolutional neural networks
 # with low bitwidth gradients*.
+#
+# Next: [8. Gradients of six bits](08_gradients_of_six_bits.ipynb).

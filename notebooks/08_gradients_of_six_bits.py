@@ -622,3 +622,5 @@ for bits in sorted({bits for rule, bits, _ in tests if rule != "none"}):
 # convolutional neural networks with low bitwidth gradients*. One bit for the gradients that
 # computers send each other, with the error kept for the next step: Seide et al. (2014), *1-bit
 # stochastic gradient descent*.
+#
+# Next: [10. The kernel ladder](10_the_kernel_ladder.ipynb).

@@ -37,6 +37,9 @@ OUTPUTS = 1024
 PIXEL_OUTPUTS = 512
 """The same for pixels, whose sums are kept in 16 and in 32 bits."""
 
+SQUARE = 16
+"""Side of the squares of a transposition: a cache line of float32."""
+
 PIXEL_HALVES = 4
 """Half words after which 16 bits may be full: 128 pixels give sums of up to 32,640."""
 
@@ -287,6 +290,49 @@ def signs_matmul(b: NDArray[np.uint64] | Panels, x: Array, out: Array | None = N
         starts = np.arange(len(x)) * shape[1]
         run_signs(panels, read_only(x).reshape(-1), starts, out)
     return out
+
+
+@njit(parallel=True, cache=True)
+def _turn(x, turned):  # type: ignore[no-untyped-def]
+    """Transpose in squares, each by way of a tile that stays in the cache."""
+    R, C = x.shape
+    for block in prange((C + SQUARE - 1) // SQUARE):
+        first = SQUARE * np.int64(block)
+        width = min(SQUARE, C - first)
+        tile = np.empty(SQUARE * SQUARE, x.dtype)
+        for top in range(0, R, SQUARE):
+            height = min(SQUARE, R - top)
+            for r in range(height):
+                row = x[top + r]
+                for c in range(width):
+                    tile[np.uint64(SQUARE * r + c)] = row[np.uint64(first + c)]
+            for c in range(width):
+                row = turned[first + c]
+                for r in range(height):
+                    row[np.uint64(top + r)] = tile[np.uint64(SQUARE * r + c)]
+
+
+def turn(x: Array) -> Array:
+    """Transpose a matrix into new, contiguous memory.
+
+    Parameters
+    ----------
+    x : array of float32 or float64, shape (R, C)
+
+    Returns
+    -------
+    array (C, R), the dtype of `x`
+
+    Source
+    ------
+    Not in the paper.
+    """
+    turned = np.empty(x.shape[::-1], x.dtype)
+    if numba.config.DISABLE_JIT:
+        turned[...] = x.T
+    else:
+        _turn(read_only(x), turned)
+    return turned
 
 
 def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -> None:

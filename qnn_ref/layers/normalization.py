@@ -134,13 +134,14 @@ def _mean_of_products(a, b, offset, means):  # type: ignore[no-untyped-def]
     """
     m, channels = a.shape
     for block in prange((channels + CHANNELS - 1) // CHANNELS):
-        last = min(CHANNELS * block + CHANNELS, channels)
-        total = np.zeros(channels)
+        first = CHANNELS * np.int64(block)
+        total = np.zeros(min(CHANNELS, channels - first))
+        start = offset[first : first + total.size]
         for i in range(m):
-            for c in range(CHANNELS * block, last):
-                total[c] += np.float64((a[i, c] - offset[c]) * (b[i, c] - offset[c]))
-        for c in range(CHANNELS * block, last):
-            means[c] = total[c] / m
+            left, right = a[i, first : first + total.size], b[i, first : first + total.size]
+            for c in range(total.size):
+                total[c] += np.float64((left[c] - start[c]) * (right[c] - start[c]))
+        means[first : first + total.size] = total / m
 
 
 @njit(parallel=True, cache=True)
@@ -148,13 +149,13 @@ def _mean(a, means):  # type: ignore[no-untyped-def]
     """Mean over the rows in float64, in the same order."""
     m, channels = a.shape
     for block in prange((channels + CHANNELS - 1) // CHANNELS):
-        last = min(CHANNELS * block + CHANNELS, channels)
-        total = np.zeros(channels)
+        first = CHANNELS * np.int64(block)
+        total = np.zeros(min(CHANNELS, channels - first))
         for i in range(m):
-            for c in range(CHANNELS * block, last):
-                total[c] += np.float64(a[i, c])
-        for c in range(CHANNELS * block, last):
-            means[c] = total[c] / m
+            row = a[i, first : first + total.size]
+            for c in range(total.size):
+                total[c] += np.float64(row[c])
+        means[first : first + total.size] = total / m
 
 
 @njit(parallel=True, cache=True)
