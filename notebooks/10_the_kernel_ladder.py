@@ -521,7 +521,7 @@ for name, rung in ladder.items():
     print(f"{np.abs(difference).max():.0f}  {name:<17} {rung.sentence}")
 
 # %% [markdown]
-# Now the time, for $256 \times 1024$ times $1024 \times 256$ on one core, packed beforehand; each
+# Now the time, for $256 \times 4096$ times $4096 \times 256$ on one core, packed beforehand; each
 # bar is a median of interleaved runs. Two more things are drawn in: NumPy's float32 product, and
 # the *ceiling*, a loop that does nothing but XOR, popcount and addition on words in the L1 cache.
 # It is what this very processor can do at most.
@@ -533,7 +533,7 @@ for name, rung in ladder.items():
 # the pictures; yours will look different.
 
 # %%
-M, K, N = 256, 1024, 256
+M, K, N = 256, 4096, 256
 x, w = signs_of(M, K), signs_of(K, N)
 calls = {name: call_of(rung, x, w) for name, rung in ladder.items()}
 calls["NumPy float32"] = lambda: x @ w
@@ -560,11 +560,10 @@ plots.ladder_figure(
 # - All other rungs share what is left up to the ceiling, a factor of two to four. That is much if
 #   you wait for it, and little beside what the *format* gave.
 # - Which of the upper rungs is highest, and whether the block gains anything, depends on the
-#   processor: on its popcount, and on what the compiler made of the plain loops. `carry_save` has
-#   only two turns of eight words here, and pays for the three popcounts at the end; it needs longer
-#   columns, and a processor that cannot count in vectors.
-# - This product is small. At 4096 cubed the upper rungs come nearer to the ceiling; `qnn-ref bench
-#   ladder` measures that, with other libraries beside it.
+#   processor: on its popcount, and on what the compiler made of the plain loops. `carry_save` pays
+#   for three popcounts at the end, which eight turns of eight words earn back here; with short
+#   columns, or on a processor that counts in vectors, it falls behind.
+# - `qnn-ref bench ladder` measures the same with other libraries beside it.
 
 # %% [markdown]
 # ## 10.11 A whole network: Amdahl
