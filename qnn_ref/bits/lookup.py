@@ -44,6 +44,71 @@ PIXEL_HALVES = 4
 """Half words after which 16 bits may be full: 128 pixels give sums of up to 32,640."""
 
 
+def signs_matmul_reference(b: NDArray[np.uint64], x: Array) -> Array:
+    """Multiply signs by real numbers with 16 sums for each four: the twin of `signs_matmul`.
+
+    It adds in the same order, so the results are the same bit for bit.
+
+    Parameters
+    ----------
+    b : array of uint64, shape (N, ceil(K / 64))
+        Signs, packed.
+    x : array of float32 or float64, shape (K, L)
+
+    Returns
+    -------
+    array (N, L), the dtype of `x`
+
+    Source
+    ------
+    Algorithm 1, lines 8 and 9, without multiplications.
+    """
+    K, L = x.shape
+    groups = -(-K // 4)
+    padded = np.zeros((4 * groups, L), x.dtype)
+    padded[:K] = x
+    bits = unpack(b, K, np.float64) > 0
+    entry = np.zeros((len(b), 4 * groups), np.int64)
+    entry[:, :K] = bits
+    entry = entry.reshape(len(b), groups, 4) @ np.array([1, 2, 4, 8])
+    signs = 2 * (np.arange(16)[:, None] >> np.arange(4) & 1).astype(x.dtype) - 1
+    out = np.zeros((len(b), L), x.dtype)
+    for g in range(groups):
+        a, b_, c, d = padded[4 * g : 4 * g + 4]
+        s = signs[:, :, None]
+        table = (s[:, 0] * a + s[:, 1] * b_) + (s[:, 2] * c + s[:, 3] * d)
+        out += table[entry[:, g]]
+    return out
+
+
+def pixels_matmul_reference(
+    images: NDArray[np.uint8], b: NDArray[np.uint64], K: int
+) -> NDArray[np.int32]:
+    """Multiply pixels by +-1 as Algorithm 5 prints it: the twin of `pixels_matmul`.
+
+    out[m, n] = sum_a 2^a Xnor(plane a of image m, w[n]) = sum_k (2 p[m, k] - 255) w[n, k]
+
+    Parameters
+    ----------
+    images : array of uint8, shape (M, K)
+        Pixels p.
+    b : array of uint64, shape (N, ceil(K / 64))
+        Weights +-1, packed along fan_in.
+    K : int
+        Pixels of an image.
+
+    Returns
+    -------
+    array of int32, shape (M, N)
+        Exact sums.
+
+    Source
+    ------
+    Eq. (7); Algorithm 5, first loop.
+    """
+    return planes_matmul_reference(pixel_planes(images), b, K, -255, 255, 2)
+
+
 @njit(cache=True)
 def _fill_tables(tables, x, starts, first, left, width):  # type: ignore[no-untyped-def]
     """Table g, entry e: sum of rows 4 g + i, each with the sign that bit i of e stands for.
@@ -205,43 +270,6 @@ def _signs_kernel(panels, x, starts, out, lanes, outputs):  # type: ignore[no-un
                     out[top + n, left + lane] = sums[n * width + lane]
 
 
-def signs_matmul_reference(b: NDArray[np.uint64], x: Array) -> Array:
-    """Multiply signs by real numbers with 16 sums for each four: the twin of `signs_matmul`.
-
-    It adds in the same order, so the results are the same bit for bit.
-
-    Parameters
-    ----------
-    b : array of uint64, shape (N, ceil(K / 64))
-        Signs, packed.
-    x : array of float32 or float64, shape (K, L)
-
-    Returns
-    -------
-    array (N, L), the dtype of `x`
-
-    Source
-    ------
-    Algorithm 1, lines 8 and 9, without multiplications.
-    """
-    K, L = x.shape
-    groups = -(-K // 4)
-    padded = np.zeros((4 * groups, L), x.dtype)
-    padded[:K] = x
-    bits = unpack(b, K, np.float64) > 0
-    entry = np.zeros((len(b), 4 * groups), np.int64)
-    entry[:, :K] = bits
-    entry = entry.reshape(len(b), groups, 4) @ np.array([1, 2, 4, 8])
-    signs = 2 * (np.arange(16)[:, None] >> np.arange(4) & 1).astype(x.dtype) - 1
-    out = np.zeros((len(b), L), x.dtype)
-    for g in range(groups):
-        a, b_, c, d = padded[4 * g : 4 * g + 4]
-        s = signs[:, :, None]
-        table = (s[:, 0] * a + s[:, 1] * b_) + (s[:, 2] * c + s[:, 3] * d)
-        out += table[entry[:, g]]
-    return out
-
-
 def signs_matmul(b: NDArray[np.uint64] | Panels, x: Array, out: Array | None = None) -> Array:
     """Multiply a matrix of signs by a real matrix, without multiplications.
 
@@ -387,34 +415,6 @@ def _pixels_kernel(images, panels, base, out, lanes):  # type: ignore[no-untyped
                 # Unsigned: the compiler need not think of indices from the end.
                 column, at = np.uint64(left + n), np.uint64(n * width + lane)
                 row[column] = base[column] + np.int32(2) * total[at]
-
-
-def pixels_matmul_reference(
-    images: NDArray[np.uint8], b: NDArray[np.uint64], K: int
-) -> NDArray[np.int32]:
-    """Multiply pixels by +-1 as Algorithm 5 prints it: the twin of `pixels_matmul`.
-
-    out[m, n] = sum_a 2^a Xnor(plane a of image m, w[n]) = sum_k (2 p[m, k] - 255) w[n, k]
-
-    Parameters
-    ----------
-    images : array of uint8, shape (M, K)
-        Pixels p.
-    b : array of uint64, shape (N, ceil(K / 64))
-        Weights +-1, packed along fan_in.
-    K : int
-        Pixels of an image.
-
-    Returns
-    -------
-    array of int32, shape (M, N)
-        Exact sums.
-
-    Source
-    ------
-    Eq. (7); Algorithm 5, first loop.
-    """
-    return planes_matmul_reference(pixel_planes(images), b, K, -255, 255, 2)
 
 
 def pixels_matmul(
