@@ -312,11 +312,7 @@ def signs_matmul(b: NDArray[np.uint64] | Panels, x: Array, out: Array | None = N
         out = np.empty(shape, x.dtype)
     else:
         check_out(out, shape, x.dtype)
-    if numba.config.DISABLE_JIT:
-        out[...] = signs_matmul_reference(panels.to_words(), x)
-    else:
-        starts = np.arange(len(x)) * shape[1]
-        run_signs(panels, read_only(x).reshape(-1), starts, out)
+    run_signs(panels, read_only(x).reshape(-1), np.arange(len(x)) * shape[1], out)
     return out
 
 
@@ -377,7 +373,11 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
     out : array (N, L), the dtype of `x`
         Receives the result.
     """
-    _signs_kernel(read_only(panels.words), x, starts, out, LANES, OUTPUTS)
+    if numba.config.DISABLE_JIT:
+        rows = x[starts[:, None] + np.arange(out.shape[1])]
+        out[...] = signs_matmul_reference(panels.to_words(), rows)
+    else:
+        _signs_kernel(read_only(panels.words), x, starts, out, LANES, OUTPUTS)
 
 
 @njit(parallel=True, cache=True)
