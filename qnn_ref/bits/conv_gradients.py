@@ -179,9 +179,13 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
 
 
 @njit(parallel=True, cache=True)
-def _move_bits(panels, moves, channels, moved):  # type: ignore[no-untyped-def]
-    """Column t * channels + c of `moved` is column c of `panels`, moved by moves[t] bits."""
+def _move_bits(panels, moves, channels, places, moved):  # type: ignore[no-untyped-def]
+    """Column t * channels + c of `moved` is column c of `panels`, moved by moves[t] bits.
+
+    It has `places` bits; as everywhere, those beyond are zero.
+    """
     W = panels.shape[1]
+    beyond = np.uint64(places % 64)
     for t in prange(moves.size):
         words, bits = moves[t] // 64, np.uint64(moves[t] % 64)
         for c in range(channels):
@@ -195,6 +199,8 @@ def _move_bits(panels, moves, channels, moved):  # type: ignore[no-untyped-def]
                 word = low >> bits
                 if bits:
                     word |= high << (np.uint64(64) - bits)
+                if beyond and w == moved.shape[1] - 1:
+                    word &= (np.uint64(1) << beyond) - np.uint64(1)
                 moved[column // PANEL, w, column % PANEL] = word
 
 
@@ -277,7 +283,7 @@ def conv_weight_gradient(
     signs = pack_panels(padded).columns
     moves = np.add.outer(np.arange(kh) * line, np.arange(kw)).reshape(-1)
     moved = aligned_zeros((-(-kh * kw * C // PANEL), words_for(places), PANEL))
-    _move_bits(signs.words, moves, C, moved)
+    _move_bits(signs.words, moves, C, places, moved)
     rows = np.zeros((B, lines, line, N), dy.dtype)
     rows[:, : dy.shape[1], : dy.shape[2]] = dy
     dw = signs_matmul(Panels(moved, kh * kw * C, places), rows.reshape(places, N))
