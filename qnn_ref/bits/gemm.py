@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from qnn_ref.bits.ladder import carry_save, column_panels, vector_tiles
 from qnn_ref.bits.panels import PANEL, Panels, to_panels
 from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words
 
 INT32_END = 2**31
@@ -29,6 +30,9 @@ COUNTS_VECTORS = bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
 
 LONG = 32
 """Words of a column from which carry-save adders pay for themselves."""
+
+NS_A_WORD = 0.2
+"""Nanoseconds for XOR and popcount of a pair of words, roughly."""
 
 FEW = 4
 """Left rows below which a product goes row by row: a tile of four would be half empty."""
@@ -233,7 +237,8 @@ def run_panels(
     whole = np.zeros(len(panels.words) * PANEL, np.int64)
     whole[: panels.N] = base
     multiply = kernel_for(panels.words.shape[1])
-    multiply(read_only(planes), read_only(panels.words), read_only(whole), np.int64(step), out)
+    with threads_for(NS_A_WORD * planes.size * panels.N):
+        multiply(read_only(planes), read_only(panels.words), read_only(whole), np.int64(step), out)
     return out
 
 
@@ -261,7 +266,8 @@ def run_few(
     array of int32, shape (M, N)
         The array `out`.
     """
-    _multiply_few(read_only(planes), read_only(rows), read_only(base), np.int64(step), out)
+    with threads_for(NS_A_WORD * planes.size * len(rows)):
+        _multiply_few(read_only(planes), read_only(rows), read_only(base), np.int64(step), out)
     return out
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from qnn_ref.bits.gemm import FEW, INT32_END, as_panels, check_out, read_only, run_panels
 from qnn_ref.bits.panels import PANEL, Panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
+from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
 from qnn_ref.bits.words import check_words, unpack, words_for
 
@@ -36,6 +37,9 @@ OUTPUTS = 1024
 
 PIXEL_OUTPUTS = 512
 """The same for pixels, whose sums are kept in 16 and in 32 bits."""
+
+NS_A_PAIR = 0.01
+"""Nanoseconds for a product of two numbers by lookup, roughly."""
 
 SQUARE = 16
 """Side of the squares of a transposition: a cache line of float32."""
@@ -355,7 +359,8 @@ def turn(x: Array) -> Array:
     if numba.config.DISABLE_JIT:
         turned[...] = x.T
     else:
-        _turn(read_only(x), turned)
+        with threads_for(x.size):
+            _turn(read_only(x), turned)
     return turned
 
 
@@ -377,7 +382,8 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
         rows = x[starts[:, None] + np.arange(out.shape[1])]
         out[...] = signs_matmul_reference(panels.to_words(), rows)
     else:
-        _signs_kernel(read_only(panels.words), x, starts, out, LANES, OUTPUTS)
+        with threads_for(NS_A_PAIR * len(starts) * out.size):
+            _signs_kernel(read_only(panels.words), x, starts, out, LANES, OUTPUTS)
 
 
 @njit(parallel=True, cache=True)
@@ -480,5 +486,7 @@ def pixels_matmul(
         out[...] = pixels_matmul_reference(images, panels.to_words(), K)
         return out
     base = (-255 * (2 * panels.plus - K)).astype(np.int32)
-    _pixels_kernel(np.ascontiguousarray(images), read_only(panels.words), base, out, SHORT_LANES)
+    images, words = np.ascontiguousarray(images), read_only(panels.words)
+    with threads_for(NS_A_PAIR / 2 * K * out.size):
+        _pixels_kernel(images, words, base, out, SHORT_LANES)
     return out

@@ -14,6 +14,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words, pack, pack_reference, words_for
 
 PANEL = 16
@@ -222,7 +223,9 @@ def pack_panels(x: NDArray[Any]) -> SignMatrix:
     R, C = x.shape
     by_column = aligned_zeros((-(-C // PANEL), words_for(R), PANEL))
     by_row = aligned_zeros((-(-R // PANEL), words_for(C), PANEL))
-    _arrange_both(pack(x), C, by_column, by_row)
+    words = pack(x)
+    with threads_for(x.size / 8):
+        _arrange_both(words, C, by_column, by_row)
     return SignMatrix(Panels(by_column, C, R), Panels(by_row, R, C))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, load, nan_bits, sign_bits
 
 WORD_BITS = 64
@@ -369,7 +370,8 @@ def _pack(array: NDArray[Any], least: int) -> tuple[NDArray[np.uint64], int]:
     flat = np.ascontiguousarray(array).reshape(rows, K) if K else np.empty((0, 0), array.dtype)
     by_row = words.reshape(rows, words_for(K))
     if array.dtype.kind == "f" and least == 0 and not numba.config.DISABLE_JIT:
-        return words, int(_pack_reals(flat.reshape(-1), by_row, K))
+        with threads_for(flat.size / 4):
+            return words, int(_pack_reals(flat.reshape(-1), by_row, K))
     return words, _pack_rows(flat, array.dtype.type(least), by_row)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.bits.threads import threads_for
 from qnn_ref.layers.base import Layer, Parameter, Shape
 from qnn_ref.quantizers import Encoding
 
@@ -205,11 +206,12 @@ def normalize_batch(
         return normalize_batch_reference(x, gain, shift, epsilon)
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
     mean, variance = np.empty_like(gain), np.empty_like(gain)
-    _mean(rows, mean)
-    _mean_of_products(rows, rows, mean, variance)
-    r = 1 / np.sqrt(variance + variance.dtype.type(epsilon))
     y, normalized = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    _apply(rows, mean, r, gain, shift, normalized.reshape(rows.shape), y.reshape(rows.shape))
+    with threads_for(x.size):
+        _mean(rows, mean)
+        _mean_of_products(rows, rows, mean, variance)
+        r = 1 / np.sqrt(variance + variance.dtype.type(epsilon))
+        _apply(rows, mean, r, gain, shift, normalized.reshape(rows.shape), y.reshape(rows.shape))
     return y, normalized, mean, r
 
 
@@ -239,10 +241,11 @@ def normalize_batch_backward(
     normal = normalized.reshape(rows.shape)
     m = dy.dtype.type(len(rows))
     mean_dy, mean_dy_normalized = np.empty_like(gain), np.empty_like(gain)
-    _mean(rows, mean_dy)
-    _mean_of_products(rows, normal, np.zeros_like(gain), mean_dy_normalized)
     dx = np.empty(dy.shape, dy.dtype)
-    _apply_backward(rows, normal, mean_dy, mean_dy_normalized, gain * r, dx.reshape(rows.shape))
+    with threads_for(dy.size):
+        _mean(rows, mean_dy)
+        _mean_of_products(rows, normal, np.zeros_like(gain), mean_dy_normalized)
+        _apply_backward(rows, normal, mean_dy, mean_dy_normalized, gain * r, dx.reshape(rows.shape))
     return dx, mean_dy_normalized * m, mean_dy * m
 
 

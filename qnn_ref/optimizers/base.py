@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.bits.threads import threads_for
 from qnn_ref.layers.base import Parameter
 
 Array = NDArray[Any]
@@ -47,7 +48,7 @@ class Optimizer:
         for name, parameter in parameters.items():
             if name not in self.state:
                 self.state[name] = {m: np.zeros_like(parameter.latent) for m in self.moments}
-            with parameter.edit() as latent:
+            with threads_for(parameter.size), parameter.edit() as latent:
                 self.update(latent, gradients[name], parameter, **self.state[name])
 
     def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
