@@ -386,11 +386,26 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
             _signs_kernel(read_only(panels.words), x, starts, out, LANES, OUTPUTS)
 
 
+@njit(cache=True)
+def _spread_pixels(quads, top, count, first, rows):  # type: ignore[no-untyped-def]
+    """Write 32 pixels of `count` images as rows, an image a column; four are read at a time."""
+    four = np.empty(count, np.uint32)
+    for q in range(8):
+        if first + q < quads.shape[1]:
+            for lane in range(count):
+                four[lane] = quads[top + lane, first + q]
+        else:
+            four[:] = 0
+        for i in range(4):
+            row, shift = rows[4 * q + i], np.uint32(8 * i)
+            for lane in range(count):
+                row[lane] = np.int16((four[lane] >> shift) & np.uint32(255))
+
+
 @njit(parallel=True, cache=True)
-def _pixels_kernel(images, panels, base, out, lanes):  # type: ignore[no-untyped-def]
+def _pixels_kernel(quads, K, panels, base, out, lanes):  # type: ignore[no-untyped-def]
     """Write base + 2 (pixels times signs)."""
-    M, K = images.shape
-    N = out.shape[1]
+    M, N = out.shape
     whole, blocks = _blocks(M, lanes)
     parts, outputs = _parts(N, PIXEL_OUTPUTS)
     halves = (K + 31) // 32
@@ -405,10 +420,7 @@ def _pixels_kernel(images, panels, base, out, lanes):  # type: ignore[no-untyped
         sums = np.zeros(part.shape[0] * PANEL * width, np.int16)
         total = np.zeros(part.shape[0] * PANEL * width, np.int32)
         for half in range(halves):
-            for k in range(32):
-                for lane in range(inside):
-                    inside_x = 32 * half + k < K
-                    rows[k, lane] = images[top + lane, 32 * half + k] if inside_x else 0
+            _spread_pixels(quads, top, inside, 8 * half, rows)
             _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
             _add_half(sums, tables, part, half, K, width)
             if half % PIXEL_HALVES == PIXEL_HALVES - 1 or half == halves - 1:
@@ -486,7 +498,11 @@ def pixels_matmul(
         out[...] = pixels_matmul_reference(images, panels.to_words(), K)
         return out
     base = (-255 * (2 * panels.plus - K)).astype(np.int32)
-    images, words = np.ascontiguousarray(images), read_only(panels.words)
+    quads = images
+    if K % 4:
+        quads = np.zeros((len(images), K + 4 - K % 4), np.uint8)
+        quads[:, :K] = images
+    quads = np.ascontiguousarray(quads).view("<u4").astype(np.uint32, copy=False)
     with threads_for(NS_A_PAIR / 2 * K * out.size):
-        _pixels_kernel(images, words, base, out, SHORT_LANES)
+        _pixels_kernel(read_only(quads), K, read_only(panels.words), base, out, SHORT_LANES)
     return out
