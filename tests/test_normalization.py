@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from qnn_ref.layers import BatchNorm
 from qnn_ref.layers.normalization import (
     channel_mean,
+    channel_mean_reference,
     normalize,
     normalize_batch,
     normalize_batch_backward,
@@ -298,6 +299,7 @@ def test_compiled_batch_norm_equals_its_twin_bit_for_bit(shape, seed, epsilon):
     x, dy = (rng.normal(3, 2, shape).astype(np.float32) for _ in range(2))
     gain, shift = (rng.normal(size=shape[-1]).astype(np.float32) for _ in range(2))
     x[rng.random(shape) < 0.1] = 0
+    np.testing.assert_array_equal(channel_mean(x), channel_mean_reference(x))
     found = normalize_batch(x, gain, shift, epsilon)
     expected = normalize_batch_reference(x, gain, shift, epsilon)
     for got, twin in zip(found, expected, strict=True):
