@@ -16,14 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qnn_ref.checkpoints import (
-    FileError,
-    atomic_write,
-    load_arrays,
-    load_checkpoint,
-    save_arrays,
-    save_checkpoint,
-)
+from qnn_ref.checkpoints import load_checkpoint, save_checkpoint
+from qnn_ref.files import FileError, atomic_write, load_arrays, remove_parts, save_arrays
 from qnn_ref.layers import BatchNorm, Dense, Dropout, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
@@ -283,13 +277,45 @@ def test_the_file_has_the_mode_of_an_ordinary_new_file(tmp_path):
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
+def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "target.npz").write_bytes(b"old")
+    (tmp_path / "link.npz").symlink_to("target.npz")
+    save_arrays(tmp_path / "link.npz", NEW, HEADER)
+    assert (tmp_path / "link.npz").is_symlink()
+    np.testing.assert_array_equal(load_arrays(tmp_path / "target.npz", "test", 1)[0]["w"], NEW["w"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_a_pipe_or_a_device_is_refused_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(FileError, match="no regular file"):
+            save_arrays(tmp_path / name, NEW, HEADER)
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_arrays("~/a.npz", NEW, HEADER)
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path):
+    for name in (".a[1].npz.xyz.part", ".b.npz.xyz.part", "a[1].npz", ".a[1].npz.xyz"):
+        (tmp_path / name).write_bytes(b"")
+    remove_parts(tmp_path / "a[1].npz")
+    assert sorted(os.listdir(tmp_path)) == [".a[1].npz.xyz", ".b.npz.xyz.part", "a[1].npz"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 def test_a_process_killed_in_the_middle_of_a_write_leaves_the_old_file(tmp_path):
     # The child stops where all bytes are written and the old file is about to be replaced.
     script = """
         import os, sys, time
         import numpy as np
-        from qnn_ref.checkpoints import save_arrays
+        from qnn_ref.files import save_arrays
         os.replace = lambda *paths: (print("half-way", flush=True), time.sleep(60))
         save_arrays(sys.argv[1], {"w": np.arange(100_000.0)}, {"kind": "test", "version": 1})
     """
@@ -310,7 +336,7 @@ def test_a_process_killed_at_any_time_leaves_a_whole_file(tmp_path):
     script = """
         import sys
         import numpy as np
-        from qnn_ref.checkpoints import save_arrays
+        from qnn_ref.files import save_arrays
         print("ready", flush=True)
         for i in range(10**6):
             arrays = {"a": np.full(50_000, i), "b": np.full(50_000, i)}
@@ -336,10 +362,12 @@ def start(script, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root)
 
 
-@pytest.mark.parametrize("name", ["missing/run.npz", "folder"])
-def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
+@pytest.mark.parametrize(
+    "name, words", [("missing/run.npz", "cannot be written"), ("folder", "is a folder")]
+)
+def test_a_place_that_cannot_be_written_is_named(tmp_path, name, words):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(FileError, match="cannot be written") as caught:
+    with pytest.raises(FileError, match=words) as caught:
         save_arrays(tmp_path / name, OLD, HEADER)
     assert str(tmp_path / name) in str(caught.value)
     assert os.listdir(tmp_path) == ["folder"]

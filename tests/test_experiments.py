@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from qnn_ref import datasets
-from qnn_ref.checkpoints import FileError
 from qnn_ref.experiments import NETWORKS, RECIPES, find_recipe
 from qnn_ref.experiments import runs as runs_module
 from qnn_ref.experiments.googlenet import googlenet
 from qnn_ref.experiments.runs import load_run, split, start_run, train_recipe
+from qnn_ref.files import FileError
 from qnn_ref.layers import (
     BatchNorm,
     Branches,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qnn_ref import PackedNetwork, Sequential, pack
-from qnn_ref.checkpoints import FileError, save_arrays
+from qnn_ref.files import FileError, save_arrays
 from qnn_ref.layers import (
     AveragePool2D,
     BatchNorm,

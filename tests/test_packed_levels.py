@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qnn_ref import PackedNetwork, Sequential, pack
 from qnn_ref.bits import to_planes
-from qnn_ref.checkpoints import FileError
+from qnn_ref.files import FileError
 from qnn_ref.layers import (
     AveragePool2D,
     BatchNorm,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from qnn_ref import datasets
-from qnn_ref.checkpoints import FileError
 from qnn_ref.experiments import RECIPES, SWEEPS
 from qnn_ref.experiments import sweep as sweep_module
 from qnn_ref.experiments.recipe import NORMS
 from qnn_ref.experiments.sweep import Sweep, mean_and_spread, read_rows, run_sweep
+from qnn_ref.files import FileError
 
 TINY = replace(RECIPES["digits"], hidden=(7,), epochs=2, validation=50, batch_size=64)
 SWEEP = Sweep(

@@ -10,8 +10,8 @@ import numba
 
 from qnn_ref import plots
 from qnn_ref.bench import NAMES, Settings, bench, cores
-from qnn_ref.checkpoints import atomic_write
 from qnn_ref.cli.common import add_command, answer, check_output
+from qnn_ref.files import atomic_write
 
 REPEATS, QUICK_REPEATS = 9, 5
 BUDGET, QUICK_BUDGET = 4.0, 0.7

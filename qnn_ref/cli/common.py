@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from pathlib import Path
 from typing import Any
 
-from qnn_ref.checkpoints import FileError
+from qnn_ref.files import target_of
 
 
 def add_command(
@@ -39,6 +37,4 @@ def answer(args: argparse.Namespace, result: dict[str, Any], text: str) -> None:
 
 def check_output(path: str) -> None:
     """Refuse a file that cannot be written, before the work that it is to hold begins."""
-    folder = Path(path).resolve().parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise FileError(f"{path}: cannot be written: {folder} is no folder that may be written to")
+    target_of(path)

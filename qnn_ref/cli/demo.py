@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from qnn_ref import datasets, plots
 from qnn_ref.checking import Report, check_gradients
-from qnn_ref.checkpoints import atomic_write
 from qnn_ref.cli.common import add_command, add_data_option, answer, check_output
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
+from qnn_ref.files import atomic_write
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
 from qnn_ref.packed import PackedNetwork, identical_scores, pack

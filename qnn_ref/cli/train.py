@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from qnn_ref import datasets, plots
-from qnn_ref.checkpoints import atomic_write
 from qnn_ref.cli.common import add_command, add_data_option, answer
 from qnn_ref.experiments import SWEEPS, Sweep, find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.experiments.sweep import mean_and_spread, run_sweep
+from qnn_ref.files import atomic_write
 from qnn_ref.training import error_rate
 
 

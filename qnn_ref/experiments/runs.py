@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from qnn_ref.checkpoints import FileError, atomic_write, load_checkpoint, save_checkpoint
+from qnn_ref.checkpoints import load_checkpoint, save_checkpoint
 from qnn_ref.datasets import Dataset, Examples
 from qnn_ref.experiments.recipe import Recipe
+from qnn_ref.files import FileError, atomic_write
 from qnn_ref.losses import squared_hinge
 from qnn_ref.training import Run, train
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from qnn_ref.checkpoints import FileError
 from qnn_ref.datasets import Dataset
 from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.experiments.runs import make_folder, train_recipe, write_rows
+from qnn_ref.files import FileError
 from qnn_ref.training import error_rate
 
 Row = dict[str, str]

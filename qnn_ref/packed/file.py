@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from qnn_ref.checkpoints import FileError, load_arrays, save_arrays
+from qnn_ref.files import FileError, load_arrays, save_arrays
 from qnn_ref.packed.stages import Stage, stage_of
 
 KIND = "packed network"

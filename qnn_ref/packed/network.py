@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.checkpoints import FileError
+from qnn_ref.files import FileError
 from qnn_ref.packed.file import read_stages, write_stages
 from qnn_ref.packed.stages import Scores, Stage
 

@@ -1,0 +1,138 @@
+"""Checks of arguments: each names the argument, what was expected, and what came."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+
+def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+    """Return a whole number as an int; a truth value, a float or a text is none.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : int or numpy.integer
+    least, most : int, optional
+        The range, both ends included.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If it is no whole number.
+    ValueError
+        If it lies outside the range.
+    """
+    expected = f"{name}: expected a whole number{_range(least, most)}, got "
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(expected + _shown(value)) from None
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(expected + _shown(value))
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise ValueError(expected + str(number))
+    return number
+
+
+def real(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> float:
+    """Return a finite real number as a float; NaN, infinity and truth values are none.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : float, int or a NumPy scalar
+    above, least : float, optional
+        Lower end, excluded or included.
+    below, most : float, optional
+        Upper end, excluded or included.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If it is no real number.
+    ValueError
+        If it is not finite, or lies outside the range.
+    """
+    limits = [
+        f"{word} {limit:g}"
+        for word, limit in (
+            ("above", above),
+            ("at least", least),
+            ("below", below),
+            ("at most", most),
+        )
+        if limit is not None
+    ]
+    expected = f"{name}: expected a finite number {' and '.join(limits)}".rstrip() + ", got "
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
+        raise TypeError(expected + _shown(value))
+    number = float(value)
+    if (
+        not math.isfinite(number)
+        or (above is not None and not number > above)
+        or (least is not None and number < least)
+        or (below is not None and not number < below)
+        or (most is not None and number > most)
+    ):
+        raise ValueError(expected + repr(number))
+    return number
+
+
+def all_finite(name: str, array: Any) -> None:
+    """Refuse an array that holds NaN or infinity, naming the first place.
+
+    Parameters
+    ----------
+    name : str
+        The array's name, for the error.
+    array : array of numbers, any shape
+
+    Raises
+    ------
+    ValueError
+        With the index of the first value that is not finite, and that value.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind not in "fc" or np.isfinite(array).all():
+        return
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    where = f" at {list(place)}" if place else ""
+    raise ValueError(f"{name}: expected finite numbers, got {array[place]}{where}")
+
+
+def _range(least: int | None, most: int | None) -> str:
+    if least is not None and most is not None:
+        return f" from {least} to {most}"
+    if least is not None:
+        return f" of at least {least}"
+    return "" if most is None else f" of at most {most}"
+
+
+def _shown(value: Any) -> str:
+    """A value as an error shows it: short, with its type."""
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
