@@ -56,6 +56,7 @@ def test_mnist_theano_is_the_papers():
     assert schedule(1000) == pytest.approx(3e-7)
     optimizer = recipe.optimizer()
     assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.999, 1e-8)
+    assert optimizer.epsilon_at == "before correction"
 
 
 def test_mnist_theano_learning_rate_scales_and_order_of_layers():

@@ -92,6 +92,23 @@ def test_adam_follows_its_formula(gradients, constants):
     np.testing.assert_allclose(got, list(adam_by_hand(gradients, 0.1, *constants)), atol=1e-11)
 
 
+def adam_before_correction_by_hand(gradients, rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    w = m = v = 0.0
+    for t, g in enumerate(gradients, 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        corrected = rate * math.sqrt(1 - beta2**t) / (1 - beta1**t)
+        w -= corrected * m / (math.sqrt(v) + epsilon)
+        yield w
+
+
+@given(GRADIENTS, st.sampled_from([(0.9, 0.999, 1e-8), (0.5, 0.9, 1e-3), (0.0, 0.99, 0.1)]))
+def test_adam_with_epsilon_before_the_correction(gradients, constants):
+    got = path(Adam(0.1, *constants, epsilon_at="before correction"), scalar(0.0), gradients)
+    by_hand = adam_before_correction_by_hand(gradients, 0.1, *constants)
+    np.testing.assert_allclose(got, list(by_hand), atol=1e-11)
+
+
 @given(GRADIENTS, st.sampled_from([(0.9, 0.999), (0.5, 0.9)]))
 def test_adamax_follows_its_formula(gradients, betas):
     got = path(AdaMax(0.1, *betas), scalar(0.0), gradients)
@@ -410,6 +427,7 @@ def test_clipped_share_counts_bounded_weights_at_exactly_their_bound():
     "call, error, words",
     [
         (lambda: Adam(0), ValueError, ["learning_rate:", "above 0"]),
+        (lambda: Adam(epsilon_at="late"), ValueError, ["epsilon_at:", "'late'"]),
         (lambda: SGD(-0.1), ValueError, ["learning_rate:", "-0.1"]),
         (lambda: AdaMax(math.nan), ValueError, ["learning_rate:", "nan"]),
         (

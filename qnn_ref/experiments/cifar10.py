@@ -28,6 +28,7 @@ CIFAR10_THEANO = Recipe(
     batch_size=50,
     initial_rate=1e-3,
     final_rate=3e-7,
+    rule="adam-theano",
 )
 
 CIFAR10_THEANO_FLOAT = replace(
@@ -64,6 +65,7 @@ CIFAR10_SMALL = replace(
     batch_size=100,
     initial_rate=3e-3,
     final_rate=3e-5,
+    rule="adam",
 )
 
 CIFAR10_SMALL_FLOAT = replace(

@@ -17,6 +17,7 @@ MNIST_THEANO = Recipe(
     batch_size=100,
     initial_rate=3e-3,
     final_rate=3e-7,
+    rule="adam-theano",
     input_dropout=0.2,
     hidden_dropout=0.5,
     epsilon=1e-4,

@@ -56,9 +56,15 @@ def torch_shift_adamax_ap2(learning_rate: float) -> ShiftAdaMax:
     return torch_shift_adamax(learning_rate, round_scale=True)
 
 
+def theano_adam(learning_rate: float) -> Adam:
+    """Return the Adam of the authors' Theano library: epsilon is added before the correction."""
+    return Adam(learning_rate, epsilon_at="before correction")
+
+
 RULES: Mapping[str, Callable[[float], Optimizer]] = MappingProxyType(
     {
         "adam": Adam,
+        "adam-theano": theano_adam,
         "adamax": AdaMax,
         "shift-adamax": ShiftAdaMax,
         "shift-adamax-torch": torch_shift_adamax,
@@ -116,8 +122,9 @@ class Recipe:
         Batch norm of the hidden layers: "batch" (vanilla), or "shift-S", "shift-R", "shift-T" for
         the shift-based one with that backward form. The last layer's is always vanilla.
     rule : str
-        "adam", "adamax", "shift-adamax" (paper), "shift-adamax-torch", or "shift-adamax-torch-ap2",
-        which rounds the learning-rate scales to powers of two as well.
+        "adam", or "adam-theano" with epsilon where the authors' library has it; "adamax",
+        "shift-adamax" (paper), "shift-adamax-torch", or "shift-adamax-torch-ap2", which rounds the
+        learning-rate scales to powers of two as well.
     stochastic : bool
         Whether activations are drawn in training; inference is deterministic.
     halve_every : int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer
 
 Array = NDArray[Any]
+
+EPSILON_AT = ("after correction", "before correction")
+"""Where epsilon may stand: beside the corrected root, or beside the root as it is."""
 
 
 def adam_update_reference(
@@ -30,7 +34,8 @@ def adam_update_reference(
         Latent value, gradient and both moments; all but `g` are changed.
     constants : array (8,)
         beta1, 1 - beta1, beta2, 1 - beta2, gamma eta, 1 - beta1^t, 1 - beta2^t, epsilon in the
-        dtype of `w` (a Python float would be a float64 in the compiled twin).
+        dtype of `w` (a Python float would be a float64 in the compiled twin). For an epsilon that
+        is added before the correction, `Adam` gives epsilon / sqrt(1 - beta2^t).
     bound : float
         Clip to +-bound.
 
@@ -66,6 +71,15 @@ class Adam(Optimizer):
     With a constant gradient every step has the length of the learning rate, whatever the
     gradient's size.
 
+    With :math:`c_1 = 1 - \beta_1^t`, :math:`c_2 = 1 - \beta_2^t`, `epsilon_at` chooses one of
+
+    - "after correction": :math:`\eta\,\frac{m / c_1}{\sqrt{v / c_2} + \epsilon}`, Kingma and Ba's
+      Algorithm 1;
+    - "before correction": :math:`\eta\,\frac{\sqrt{c_2}}{c_1}\,\frac{m}{\sqrt v + \epsilon}`, the
+      authors' Theano library. It is the first with :math:`\epsilon / \sqrt{c_2}` for epsilon: 32
+      times as much at t = 1, the same in the end. In the MNIST recipe the first step of the hidden
+      layers is 4 to 6 % shorter for the median weight.
+
     Parameters
     ----------
     learning_rate : float
@@ -73,12 +87,14 @@ class Adam(Optimizer):
     beta1, beta2 : float
         Decay of the first and the second moment.
     epsilon : float
-        Added to the root of the corrected second moment.
+        Added to the root of the second moment.
+    epsilon_at : {"after correction", "before correction"}
+        Whether that root is the corrected one.
 
     Source
     ------
-    Section 4.2 (ADAM in the Theano recipes); Kingma and Ba, Algorithm 1. The authors' library
-    adds epsilon before the correction instead.
+    Section 4.2 (ADAM in the Theano recipes); Kingma and Ba, Algorithm 1, and the end of their
+    section 2 for the other order.
     """
 
     moments = ("first", "second")
@@ -89,16 +105,24 @@ class Adam(Optimizer):
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
+        epsilon_at: str = "after correction",
     ) -> None:
         super().__init__(learning_rate)
+        if epsilon_at not in EPSILON_AT:
+            raise ValueError(
+                f"epsilon_at: expected {' or '.join(map(repr, EPSILON_AT))}, got {epsilon_at!r}"
+            )
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.epsilon_at = epsilon_at
 
     def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
         rate = self.learning_rate * parameter.learning_rate_scale
         correction1, correction2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
+        late = self.epsilon_at == "after correction"
+        epsilon = self.epsilon if late else self.epsilon / math.sqrt(correction2)
         constants = np.array(
             [self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate]
-            + [correction1, correction2, self.epsilon],
+            + [correction1, correction2, epsilon],
             latent.dtype,
         )
         arrays = (latent, grad, moments["first"], moments["second"])
