@@ -204,6 +204,7 @@ def text_files() -> Iterator[Path]:
     """The texts of the repository: its files, without caches and virtual environments."""
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in folders if not SKIPPED.fullmatch(name)]
+        files = [name for name in files if name != ".git"]  # a file in a second working tree
         yield from (Path(folder, name) for name in files if Path(name).suffix in TEXT_FILES)
 
 
