@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.checks import all_finite
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, Parameter, Shape
 from qnn_ref.layers.rows import build_row, refuse_twins, tell_row
@@ -159,7 +161,15 @@ class Sequential:
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         starts = range(0, len(images), batch_size)
-        return np.concatenate([self.forward(images[i : i + batch_size]) for i in starts])
+        return np.concatenate([self._finite_scores(images[i : i + batch_size]) for i in starts])
+
+    def _finite_scores(self, images: Array) -> Array:
+        all_finite("images", images)
+        scores = self.forward(images)
+        if not np.isfinite(scores).all():
+            place = first_not_finite(self, images)
+            raise ValueError(f"network: its scores are not finite, first the output of {place}")
+        return scores
 
     def predict(self, images: Array, batch_size: int = 1000) -> Array:
         """Classes (N,) of images (N, ...): the largest score; the first one of equals."""
@@ -185,3 +195,38 @@ class Sequential:
             for a, b, c, d in rows
         ]
         return "\n".join(lines)
+
+
+def first_not_finite(network: Sequential, x: Array, training: bool = False) -> str | None:
+    """Place of the first layer whose output holds NaN or infinity, like `3.BatchNorm`.
+
+    Parameters
+    ----------
+    network : Sequential
+        Stays as it is: a copy is run.
+    x : array (batch, ...)
+    training : bool
+        Whether to run the training forward.
+
+    Returns
+    -------
+    str or None
+        As `Sequential.walk` names it, an inner layer before the one that holds it. None if all
+        outputs are finite, or a layer refused its input before one was not.
+    """
+    twin, places = network.copy(), list[str]()
+
+    def watched(place: str, forward: Callable[..., Array]) -> Callable[..., Array]:
+        def run(x: Array, training: bool = False) -> Array:
+            y = forward(x, training)
+            if not np.isfinite(y).all():
+                places.append(place)
+            return y
+
+        return run
+
+    for place, layer in twin.walk():
+        layer.forward = watched(place, layer.forward)  # type: ignore[method-assign]
+    with suppress(ValueError), np.errstate(all="ignore"):
+        twin.forward(x, training)
+    return places[0] if places else None

@@ -22,7 +22,7 @@ from qnn_ref.layers import (
     Quantize,
 )
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
-from qnn_ref.network import Sequential
+from qnn_ref.network import Sequential, first_not_finite
 from qnn_ref.optimizers import SGD
 from qnn_ref.products import PLAIN, BitProducts
 from qnn_ref.quantizers import Encoding, LinearQuant, LogQuant, Sign, StochasticSign
@@ -384,6 +384,70 @@ def test_of_equal_scores_the_first_class_is_predicted():
     network = Sequential([Dense(3, None)], (2,), np.random.default_rng(0), np.float64)
     network.layers[0].weight.assign(np.array([[1.0, 2.0, 2.0], [0.0, 0.0, 0.0]]))
     np.testing.assert_array_equal(network.predict(np.array([[1.0, 0.0], [-1.0, 5.0]])), [1, 0])
+
+
+# Numbers that are none
+
+
+def spoiled(name, value=np.nan):
+    """A network of three blocks, one of them inside a layer, with one wrong number."""
+    inner = [[Dense(3, None), BatchNorm()], [Dense(2, None)]]
+    layers = [Dense(4, None), BatchNorm(), Branches(*inner), Dense(2, None)]
+    network = Sequential(layers, (3,), np.random.default_rng(0))
+    arrays = network.parameters() | network.buffers()
+    if isinstance(arrays[name], np.ndarray):
+        arrays[name].flat[-1] = value
+    else:
+        with arrays[name].edit() as latent:
+            latent.flat[-1] = value
+    return network
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "name, place",
+    [
+        ("0.Dense.weight", "0.Dense"),
+        ("1.BatchNorm.running_mean", "1.BatchNorm"),
+        ("2.1.BatchNorm.shift", "2.1.BatchNorm"),
+        ("2.2.Dense.weight", "2.2.Dense"),
+        ("3.Dense.weight", "3.Dense"),
+    ],
+)
+def test_scores_that_are_not_finite_are_refused_with_the_first_layer(name, place, value):
+    network, x = spoiled(name, value), np.ones((5, 3), np.float32)
+    assert first_not_finite(network, x) == place
+    with np.errstate(all="ignore"):
+        for ask in (network.scores, network.predict):
+            with pytest.raises(ValueError, match=f"^network: .* not finite, .* of {place}$"):
+                ask(x, batch_size=2)
+
+
+def test_looking_for_numbers_that_are_none_leaves_the_network_as_it_was():
+    network = binary_network(dropout=True)
+    before, state = network.arrays(), network.rng.bit_generator.state
+    assert first_not_finite(network, images(3), training=True) is None
+    assert network.rng.bit_generator.state == state
+    for name, array in network.arrays().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_layer_that_refuses_comes_after_the_one_that_is_named():
+    network = Sequential([Dense(2, None), Quantize()], (2,), np.random.default_rng(0))
+    with network.layers[0].weight.edit() as latent:
+        latent[0, 0] = np.nan
+    assert first_not_finite(network, np.ones((1, 2), np.float32), training=True) == "0.Dense"
+    network = Sequential([Quantize()], (1,), np.random.default_rng(0))
+    assert first_not_finite(network, np.full((1, 1), np.nan, np.float32)) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_images_that_are_not_finite_have_no_scores(value):
+    network = Sequential([HardTanh(), Dense(2)], (2,), np.random.default_rng(0))
+    x = np.zeros((3, 2), np.float32)
+    x[1, 1] = value
+    with pytest.raises(ValueError, match=rf"^images: expected finite numbers, got {value} at"):
+        network.predict(x)
 
 
 # Summary
