@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 from qnn_ref.layers import Quantize
 from qnn_ref.losses import check_labels
 from qnn_ref.network import Sequential
 from qnn_ref.optimizers import Optimizer, clipped_share
+from qnn_ref.progress import Bar, progress_bar
 from qnn_ref.quantizers import Sign
 
 Array = NDArray[Any]
@@ -120,7 +120,7 @@ def train(
         raise ValueError("validation: expected at least one image, got none")
     first, steps = len(run.history), len(images) // batch_size
     total = max(0, epochs - first) * steps
-    with tqdm(total=total, disable=not progress, unit="step") as bar:
+    with progress_bar(total=total, show=progress) as bar:
         for epoch in range(first, epochs):
             run.optimizer.learning_rate = schedule(epoch)  # line 12, once an epoch
             signs = binary_signs(network)
@@ -136,7 +136,9 @@ def train(
             run.history.append(entry)
             keep_best(run)
             bar.set_postfix(
-                loss=f"{entry['loss']:.4f}", validation=f"{entry['validation_error']:.2f} %"
+                loss=f"{entry['loss']:.4f}",
+                validation=f"{entry['validation_error']:.2f} %",
+                refresh=False,
             )
             if after_epoch is not None:
                 after_epoch(run)
@@ -144,7 +146,7 @@ def train(
 
 
 def train_epoch(
-    run: Run, images: Array, labels: Array, loss: Loss, batch_size: int, bar: tqdm[Any]
+    run: Run, images: Array, labels: Array, loss: Loss, batch_size: int, bar: Bar
 ) -> dict[str, float]:
     """Algorithm 1, once for every batch.
 
@@ -156,7 +158,7 @@ def train_epoch(
     labels : array (N,)
     loss : function
     batch_size : int
-    bar : tqdm
+    bar : Bar
         Moved on by one each step.
 
     Returns

@@ -26,6 +26,7 @@ FLOORS = {
     "optimizers": 3,
     "network": 4,
     "checkpoints": 4,
+    "progress": 5,
     "training": 5,
     "packed": 5,
     "cost": 5,

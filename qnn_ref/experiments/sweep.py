@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from qnn_ref.datasets import Dataset
 from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.experiments.runs import make_folder, train_recipe, write_rows
 from qnn_ref.files import FileError
+from qnn_ref.progress import progress_bar
 from qnn_ref.training import error_rate
 
 Row = dict[str, str]
@@ -96,7 +96,9 @@ def run_sweep(
             todo[_key(row, sweep)] = row, replace(recipe, seed=seed)
     if foreign := done.keys() - todo.keys():
         raise FileError(f"{path}: row {', '.join(min(foreign))} is no run of {sweep.name}")
-    for key, (row, recipe) in tqdm(todo.items(), disable=not progress, unit="run", desc=sweep.name):
+    for key, (row, recipe) in progress_bar(
+        todo.items(), total=len(todo), unit="run", title=sweep.name, show=progress
+    ):
         if key in done:
             continue
         run = train_recipe(recipe, dataset)
