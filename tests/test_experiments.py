@@ -106,6 +106,12 @@ def test_mnist_torch_layers_take_the_same_pixels_and_noise():
         if isinstance(layer, Quantize)
     )
     assert all(layer.gradient == "T" for layer in layers if isinstance(layer, ShiftBatchNorm))
+    last = layers[-1]
+    assert (last.running, last.uniform_gain, last.scale_gain_rate) == (
+        "unbiased variance",
+        True,
+        True,
+    )
     counts = np.bincount(datasets.load("mnist").train_images.ravel(), minlength=256)
     pixels = np.arange(256) / 255
     mean = np.average(pixels, weights=counts)
@@ -178,7 +184,8 @@ def test_convolutional_torch_recipes_are_the_authors(name, rate, every, scales):
     assert [float(ap2(p.learning_rate_scale)) for p in products] == list(scales)
     norms = [layer for layer in network.layers if isinstance(layer, BatchNorm)]
     assert [type(n).__name__ for n in norms] == ["ShiftBatchNorm"] * 8 + ["BatchNorm"]
-    assert not any(norm.scale_gain_rate for norm in norms[:8])
+    assert not any(norm.scale_gain_rate for norm in norms)
+    assert (norms[8].running, norms[8].uniform_gain) == ("unbiased variance", True)
 
 
 @pytest.mark.parametrize("by_bits", [True, False])

@@ -248,6 +248,61 @@ def test_starts_as_the_plain_normalization():
     assert layer.output_shape((2, 2, 3)) == (2, 2, 3)
 
 
+# The last layer of the authors' Torch code
+
+
+@given(SHAPES, SEEDS, st.sampled_from([0.1, 0.5, 1.0]))
+def test_the_unbiased_variance_is_averaged_instead(shape, seed, momentum):
+    layer, x, _ = make(shape, seed, momentum=momentum, running="unbiased variance")
+    rows = x.reshape(-1, shape[-1])
+    assume(len(rows) > 1)
+    layer.forward(x, training=True)
+    expected = (1 - momentum) + momentum * rows.var(axis=0, ddof=1)
+    np.testing.assert_allclose(layer.running_variance, expected, rtol=1e-10)
+    assert list(layer.buffers()) == ["running_mean", "running_variance"]
+    r = 1 / np.sqrt(expected + layer.epsilon)
+    by_hand = (x - layer.running_mean) * r * layer.gain.latent + layer.shift.latent
+    np.testing.assert_allclose(layer.forward(x), by_hand, rtol=1e-9, atol=1e-12)
+
+
+@given(SHAPES, SEEDS)
+def test_what_is_averaged_changes_nothing_in_training(shape, seed):
+    one, x, rng = make(shape, seed)
+    other, _, _ = make(shape, seed, running="unbiased variance")
+    assume(x.size > shape[-1])
+    dy = rng.normal(size=shape)
+    np.testing.assert_array_equal(one.forward(x, True), other.forward(x, True))
+    np.testing.assert_array_equal(one.backward(dy), other.backward(dy))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_variance_follows_the_float_type(dtype):
+    layer = BatchNorm(running="unbiased variance").build((3,))
+    layer.astype(dtype)
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(dtype)
+    assert layer.forward(x, training=True).dtype == dtype
+    assert layer.forward(x).dtype == layer.running_variance.dtype == dtype
+
+
+def test_one_value_a_channel_has_no_unbiased_variance():
+    layer = BatchNorm(running="unbiased variance").build((3,))
+    with pytest.raises(ValueError, match=r"x: one value a channel has no unbiased variance"):
+        layer.forward(np.ones((1, 3), np.float32), training=True)
+    np.testing.assert_array_equal(layer.running_mean, np.zeros(3))
+    np.testing.assert_array_equal(layer.running_variance, np.ones(3))
+
+
+def test_a_uniform_gain_at_its_own_rate():
+    layer = BatchNorm(uniform_gain=True, scale_gain_rate=True)
+    layer.build((10,), np.random.default_rng(0))
+    expected = np.random.default_rng(0).random(10).astype(np.float32)
+    np.testing.assert_array_equal(layer.gain.latent, expected)
+    assert layer.gain.learning_rate_scale == pytest.approx(2.582, abs=5e-4)
+    assert layer.shift.learning_rate_scale == 1
+    with pytest.raises(TypeError, match=r"rng: BatchNorm draws"):
+        layer.build((10,))
+
+
 def test_backward_needs_a_training_forward():
     layer, x, _ = make((4, 3), 3)
     layer.forward(x)
@@ -267,6 +322,7 @@ BUILT = BatchNorm().build((3,))
         (lambda: BatchNorm(momentum=0), ValueError, ["momentum:", "(0, 1]", "0"]),
         (lambda: BatchNorm(momentum=1.5), ValueError, ["momentum:", "1.5"]),
         (lambda: BatchNorm(momentum=math.nan), ValueError, ["momentum:", "nan"]),
+        (lambda: BatchNorm(running="variance"), ValueError, ["running:", "'variance'"]),
         (lambda: BatchNorm().forward(np.zeros((1, 3), "f")), RuntimeError, ["not built"]),
         (lambda: BUILT.forward(np.zeros((2, 4), "f")), ValueError, ["x:", "(batch, 3)", "(2, 4)"]),
         (lambda: BUILT.forward(np.zeros((0, 3), "f"), True), ValueError, ["x:", "empty batch"]),

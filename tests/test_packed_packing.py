@@ -129,7 +129,11 @@ class Drawing:
         )
 
     def norm(self):
-        return self.one_of([BatchNorm, ShiftBatchNorm])(momentum=self.one_of([0.1, 1.0]))
+        momentum = self.one_of([0.1, 1.0])
+        if self.flag():
+            return ShiftBatchNorm(momentum=momentum)
+        running = self.one_of(["inverse deviation", "unbiased variance"])
+        return BatchNorm(momentum=momentum, running=running)
 
     def max_pool(self, shape):
         return MaxPool2D(2) if min(shape[:2]) >= 2 and self.flag() else MaxPool2D(3, 2, 1)

@@ -70,7 +70,7 @@ def node_of(layer: Layer) -> tuple[str, list[Array], dict[str, float]]:
     if isinstance(layer, Dense):
         return "MatMul", [np.ascontiguousarray(layer.weight.quantized)], {}
     if isinstance(layer, BatchNorm):
-        variance = layer.running_inverse_deviation.astype(np.float64) ** -2 - layer.epsilon
+        variance = layer.inverse_deviation.astype(np.float64) ** -2 - layer.epsilon
         arrays = [layer.gain.latent, layer.shift.latent, layer.running_mean, variance]
         return (
             "BatchNormalization",

@@ -137,7 +137,7 @@ class TorchNetwork:
         torch = self.torch
         gain, shift = (torch.from_numpy(p.latent.copy()) for p in layer.parameters().values())
         mean = torch.from_numpy(layer.running_mean.copy())
-        variance = layer.running_inverse_deviation.astype(np.float64) ** -2 - layer.epsilon
+        variance = layer.inverse_deviation.astype(np.float64) ** -2 - layer.epsilon
         variance = torch.from_numpy(variance.astype(np.float32))
         if self.training:
             self.others += [gain.requires_grad_(), shift.requires_grad_()]

@@ -10,7 +10,8 @@ What the sources leave open in the Torch recipe, and what is taken here:
   Whitened images are real numbers; `datasets.preprocessing` makes them and rounds them to 8 bits
   again, since the first layer works on such integers.
 - The code clips all parameters to [-1, 1], gains and shifts too: only weights are clipped here.
-- Gradient T of the shift-based batch norm, and AP2 of the learning-rate scales, as in the code.
+- Gradient T of the shift-based batch norm, AP2 of the learning-rate scales, and the last layer's
+  batch norm (gain from [0, 1), running unbiased variance), as in the code.
 """
 
 from dataclasses import replace
@@ -49,6 +50,7 @@ CIFAR10_TORCH = replace(
     rule="shift-adamax-torch-ap2",
     stochastic=True,
     epsilon=1e-5,
+    torch_last_norm=True,
 )
 
 CIFAR10_TORCH_FLOAT = replace(

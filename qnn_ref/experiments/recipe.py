@@ -132,7 +132,8 @@ class Recipe:
     pixel_scale : float
         Value of one unit of the integer pixels 2 p - 255.
     scale_gain_rate : bool
-        Whether shift-based gains learn at the Glorot scale of their layer's width.
+        Whether shift-based gains learn at the Glorot scale of their layer's width, and with
+        `torch_last_norm` the last layer's too.
     weight_bits, activation_bits : int
         More than one bit is LinearQuant, reading L3.
     gradient_bits : int
@@ -149,6 +150,9 @@ class Recipe:
     bit_products : bool
         Whether products are formed on packed bits where that is faster. False for NumPy's `@`, by
         which the stored tables were made: gradients differ in their last bits.
+    torch_last_norm : bool
+        Whether the last batch norm is Torch7's: its gain starts uniform in [0, 1), and inference
+        uses the running unbiased variance.
     """
 
     name: str
@@ -181,6 +185,7 @@ class Recipe:
     retrain_saturation: float = 1.0
     limit: int = 0
     bit_products: bool = True
+    torch_last_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.gradient_rule not in GRADIENTS:
@@ -216,7 +221,7 @@ class Recipe:
             layers += [Dense(units, weights), self.hidden_norm(), self.activation()]
             if self.hidden_dropout:
                 layers.append(Dropout(self.hidden_dropout))
-        return [*layers, Dense(classes, weights), BatchNorm(self.epsilon, self.momentum)]
+        return [*layers, Dense(classes, weights), self.last_norm()]
 
     def activation(self) -> Layer:
         """Sign of a hidden layer, or hard tanh in a float network."""
@@ -229,6 +234,18 @@ class Recipe:
         if self.norm == "batch":
             return BatchNorm(self.epsilon, self.momentum)
         return ShiftBatchNorm(self.norm[-1], scale_gain_rate=self.scale_gain_rate)
+
+    def last_norm(self) -> BatchNorm:
+        """Batch norm of the scores."""
+        if not self.torch_last_norm:
+            return BatchNorm(self.epsilon, self.momentum)
+        return BatchNorm(
+            self.epsilon,
+            self.momentum,
+            running="unbiased variance",
+            uniform_gain=True,
+            scale_gain_rate=self.scale_gain_rate,
+        )
 
     def network(
         self, input_shape: tuple[int, ...], classes: int, rng: np.random.Generator

@@ -10,13 +10,19 @@ from numba import njit, prange
 from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.layers.base import Layer, Parameter, Shape
+from qnn_ref.layers.base import Layer, Parameter, Shape, glorot_scale, needs_rng
 from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]
 
 CHANNELS = 64
 """Channels whose sums a task keeps: four cache lines of a row."""
+
+RUNNING = {
+    "inverse deviation": "running_inverse_deviation",
+    "unbiased variance": "running_variance",
+}
+"""What may be averaged for inference besides the mean, and the attribute that holds it."""
 
 
 def channel_mean_reference(x: Array) -> Array:
@@ -82,6 +88,33 @@ def channel_mean(x: Array) -> Array:
     with threads_for(x.size / 4):
         _mean(rows, means)
     return means
+
+
+def unbiased_variance(x: Array) -> Array:
+    r"""Unbiased variance over all axes but the last: :math:`\frac1{m-1} \sum (x_i - \mu)^2`.
+
+    Parameters
+    ----------
+    x : array (batch, ..., channels)
+
+    Returns
+    -------
+    array (channels,), the dtype of `x`
+
+    Raises
+    ------
+    ValueError
+        If there is one value a channel.
+
+    Source
+    ------
+    Not in the paper: what Torch7 and PyTorch average for inference.
+    """
+    m = x.size // x.shape[-1]
+    if m < 2:
+        raise ValueError("x: one value a channel has no unbiased variance")
+    centred = x - channel_mean(x)
+    return channel_mean(centred * centred) * x.dtype.type(m / (m - 1))
 
 
 def normalize(x: Array, mean: Array, inverse_deviation: Array, gain: Array, shift: Array) -> Array:
@@ -278,11 +311,22 @@ class BatchNorm(Layer):
 
     With m values a channel: :math:`\mu = \frac1m \sum x_i`, :math:`v = \frac1m \sum (x_i-\mu)^2`
     (biased), :math:`r = (v + \epsilon)^{-1/2}`, :math:`\hat x_i = (x_i - \mu) r`,
-    :math:`y_i = g \hat x_i + b`.
+    :math:`y_i = g \hat x_i + b`. A batch of one value a channel has v = 0 and gives y = b.
 
-    Inference uses running averages of the mean and of the *inverse deviation* r, not of the
-    variance: `running <- (1 - momentum) * running + momentum * batch value`, from 0 and 1.
-    A batch of one value a channel has v = 0 and gives y = b.
+    Inference uses running averages of the mean and of a measure of spread,
+    `running <- (1 - momentum) * running + momentum * batch value`, from 0 and 1. Which one is kept
+    differs, and whoever loads somebody's statistics has to know:
+
+    ============================================================ ==================================
+    here; authors' Theano (Lasagne); authors' shift-based Torch  inverse deviation r
+    Torch7, PyTorch; so the authors' last Torch layer            unbiased variance, m / (m - 1) v
+    Keras 2                                                      variance, unbiased for images
+    Keras 3                                                      biased variance v
+    ============================================================ ==================================
+
+    A variance becomes ours by `running_inverse_deviation[:] = (variance + epsilon) ** -0.5`, which
+    is right for inference; trained further, the two averages part. `running="unbiased variance"`
+    keeps the other one.
 
     Parameters
     ----------
@@ -290,19 +334,44 @@ class BatchNorm(Layer):
         Added to the variance.
     momentum : float
         Weight of the newest batch in the running averages, in (0, 1].
+    running : {"inverse deviation", "unbiased variance"}
+        What is averaged besides the mean.
+    uniform_gain : bool
+        Whether the gain starts uniform in [0, 1) instead of at 1, as in Torch7.
+    scale_gain_rate : bool
+        Whether the gain learns at the Glorot scale of its layer's width, as in the authors' Torch
+        code for MNIST.
 
     Source
     ------
-    Section 2.4; epsilon, momentum and the running inverse deviation from the authors' Theano code.
+    Section 2.4; epsilon, momentum and the running inverse deviation from the authors' Theano code;
+    the options from the last layer of their Torch code.
     """
 
-    def __init__(self, epsilon: float = 1e-4, momentum: float = 0.1) -> None:
+    running_inverse_deviation: Array
+    running_variance: Array
+
+    def __init__(
+        self,
+        epsilon: float = 1e-4,
+        momentum: float = 0.1,
+        running: str = "inverse deviation",
+        uniform_gain: bool = False,
+        scale_gain_rate: bool = False,
+    ) -> None:
         if not epsilon > 0:
             raise ValueError(f"epsilon: expected a number above 0, got {epsilon}")
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum: expected a weight in (0, 1], got {momentum}")
+        if running not in RUNNING:
+            raise ValueError(
+                f"running: expected {' or '.join(map(repr, RUNNING))}, got {running!r}"
+            )
         self.epsilon = epsilon
         self.momentum = momentum
+        self.running = running
+        self.uniform_gain = uniform_gain
+        self.scale_gain_rate = scale_gain_rate
 
     def build(
         self,
@@ -313,41 +382,50 @@ class BatchNorm(Layer):
     ) -> Self:
         super().build(input_shape, rng, encoding, dtype)
         channels = self.input_shape[-1]
-        self.gain = Parameter(np.ones(channels, dtype))
+        gain = needs_rng(rng, self).random(channels) if self.uniform_gain else np.ones(channels)
+        self.gain = Parameter(gain.astype(dtype))
+        if self.scale_gain_rate:
+            self.gain.learning_rate_scale = glorot_scale(channels, 0)
         self.shift = Parameter(np.zeros(channels, dtype))
         self.running_mean = np.zeros(channels, dtype)
-        self.running_inverse_deviation = np.ones(channels, dtype)
+        setattr(self, RUNNING[self.running], np.ones(channels, dtype))
         return self
 
     def parameters(self) -> dict[str, Parameter]:
         return {"gain": self.gain, "shift": self.shift}
 
     def buffers(self) -> dict[str, Array]:
-        return {
-            "running_mean": self.running_mean,
-            "running_inverse_deviation": self.running_inverse_deviation,
-        }
+        return {name: getattr(self, name) for name in ("running_mean", RUNNING[self.running])}
 
     def astype(self, dtype: DTypeLike) -> None:
         super().astype(dtype)
-        self.running_mean = self.running_mean.astype(dtype)
-        self.running_inverse_deviation = self.running_inverse_deviation.astype(dtype)
+        for name, array in self.buffers().items():
+            setattr(self, name, array.astype(dtype))
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
         if not training:
             return self.pointwise(x)
         gain, shift = self.gain.latent, self.shift.latent
+        if self.running == "unbiased variance":
+            self._average(self.running_variance, unbiased_variance(x))
         y, normalized, mean, r = normalize_batch(x, gain, shift, self.epsilon)
         self._average(self.running_mean, mean)
-        self._average(self.running_inverse_deviation, r)
+        if self.running == "inverse deviation":
+            self._average(self.running_inverse_deviation, r)
         self._saved = normalized, r
         return y
 
+    @property
+    def inverse_deviation(self) -> Array:
+        """Inverse deviation of inference, (channels,), whatever is averaged."""
+        if self.running == "inverse deviation":
+            return self.running_inverse_deviation
+        return 1 / np.sqrt(self.running_variance + self.running_variance.dtype.type(self.epsilon))
+
     def affine(self) -> tuple[Array, Array, Array, Array]:
         """Mean, inverse deviation, gain and shift of inference, each (channels,)."""
-        running = self.running_mean, self.running_inverse_deviation
-        return (*running, self.gain.latent, self.shift.latent)
+        return self.running_mean, self.inverse_deviation, self.gain.latent, self.shift.latent
 
     def pointwise(self, x: Array) -> Array:
         return normalize(x, *self.affine())

@@ -7,14 +7,12 @@ nothing but sign and exponent, so the code below writes `*` with an `ap2` on one
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from qnn_ref.layers.base import Shape, glorot_scale
 from qnn_ref.layers.normalization import BatchNorm, channel_mean
-from qnn_ref.quantizers import Encoding
 from qnn_ref.shifts import ap2
 
 Array = NDArray[Any]
@@ -79,26 +77,13 @@ class ShiftBatchNorm(BatchNorm):
         momentum: float = 0.125,
         scale_gain_rate: bool = False,
     ) -> None:
-        super().__init__(epsilon, momentum)
+        super().__init__(epsilon, momentum, scale_gain_rate=scale_gain_rate)
         if gradient not in ("S", "R", "T"):
             raise ValueError(f"gradient: expected 'S', 'R' or 'T', got {gradient!r}")
         self.gradient = gradient
-        self.scale_gain_rate = scale_gain_rate
         self.ap2 = ap2
         # What the gradient checker puts in the place of AP2; T is not the gradient of anything.
         self.jumps = {"ap2": {"S": "identity", "R": "ratio", "T": "no surrogate"}[gradient]}
-
-    def build(
-        self,
-        input_shape: Shape,
-        rng: np.random.Generator | None = None,
-        encoding: Encoding | None = None,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        super().build(input_shape, rng, encoding, dtype)
-        if self.scale_gain_rate:
-            self.gain.learning_rate_scale = glorot_scale(self.input_shape[-1], 0)
-        return self
 
     def affine(self) -> tuple[Array, Array, Array, Array]:
         """Mean, rounded inverse deviation and gain, and shift of inference, each (channels,)."""
