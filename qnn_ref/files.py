@@ -18,13 +18,112 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.archives import NPY_MAGIC, ZIP_MAGIC, npz_names, read_npz
+
 Array = NDArray[Any]
 
 HEADER = "header"
+HEADER_BYTES = 4 << 20  # JSON in memory takes up to 27 times its bytes
+PART = ".part"
+GZIP_MAGIC = b"\x1f\x8b"
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 class FileError(ValueError):
     """A file that is damaged, cut, of another kind, or cannot be written."""
+
+
+# What a file looks like, by its first bytes, and what to do about it.
+_LFS = b"version https://git-lfs"
+_KINDS = (
+    (GZIP_MAGIC, "gzip data"),
+    (NPY_MAGIC, "a NumPy .npy file"),
+    (ZIP_MAGIC, "a zip or .npz archive"),
+    (PNG_MAGIC, "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    ((b"GIF8", b"BM", b"II*\0", b"MM\0*"), "a picture"),
+    (b"%PDF", "a PDF document"),
+    (b"MATLAB ", "a MATLAB file"),
+    (b"\x89HDF", "an HDF5 file"),
+    ((b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd"), "compressed data; unpack it"),
+    # Byte 0x80 and the protocol: 2 (Python 2, as in CIFAR's "python version") to 5.
+    (
+        tuple(bytes([0x80, k]) for k in range(2, 6)),
+        "a Python pickle (as older PyTorch files are), which is never opened",
+    ),
+    (
+        _LFS,
+        "a Git LFS pointer, a few lines that stand for the file; `git lfs pull` fetches the file",
+    ),
+)
+
+
+def kind_of(content: bytes) -> str:
+    """Say in words what a file is, judged by its first bytes.
+
+    Parameters
+    ----------
+    content : bytes
+        The file's bytes, or only the first 512.
+
+    Returns
+    -------
+    str
+        For example ``"this is gzip data"``, or ``"of an unknown kind"``.
+    """
+    start = content[:512]
+    if not start:
+        return "it is empty"
+    for magic, words in _KINDS:
+        if start.startswith(magic):
+            return f"this is {words}"
+    if start[257:262] == b"ustar":
+        return "this is a tar archive; unpack it"
+    try:
+        text = start.decode().lstrip("\ufeff \t\r\n")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # else a letter that the 512 bytes cut
+            return "of an unknown kind"
+        text = start[: error.start].decode()
+    if any(ord(letter) < 32 and letter not in "\t\r\n\f" for letter in text):
+        return "of an unknown kind"
+    if text.startswith("<"):
+        return "this is HTML or XML text, perhaps the error page of a server"
+    return "this is JSON text" if text.startswith(("{", "[")) else "this is plain text"
+
+
+def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a file for reading, or say why there is nothing to read.
+
+    Parameters
+    ----------
+    path : path
+        `~` stands for the home folder, and links are followed.
+
+    Returns
+    -------
+    file
+        Open for reading bytes; the caller closes it.
+
+    Raises
+    ------
+    FileError
+        If there is no such file, or a folder, a device or a pipe, or it may not be read.
+    """
+    if not os.fspath(path):
+        raise FileError("expected the path of a file, got an empty one")
+    try:
+        place = Path(path).expanduser()
+        mode = place.stat().st_mode  # first: to open a pipe waits for a writer
+        if stat.S_ISREG(mode):
+            return open(place, "rb")
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: there is no such file") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(f"{path}: cannot be read: {reason}") from error
+    what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+    raise FileError(f"{path}: cannot be read: it is {what}, not a file")
 
 
 def target_of(path: str | os.PathLike[str]) -> Path:
@@ -64,9 +163,6 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     if target.exists() and not os.access(target, os.W_OK):
         raise FileError(f"{path}: cannot be written: it is read-only")
     return target
-
-
-PART = ".part"
 
 
 @contextmanager
@@ -152,7 +248,9 @@ def save_arrays(
             raise TypeError(f"arrays[{name!r}]: expected numbers, got dtype {array.dtype}")
     # A damaged table of contents can hide arrays: their names stand in the header too.
     header = header | {"arrays": list(arrays)}
-    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    text = np.frombuffer(json.dumps(header, allow_nan=False).encode(), dtype=np.uint8)
+    if text.size > HEADER_BYTES:
+        raise ValueError(f"header: expected at most {HEADER_BYTES:,} bytes, got {text.size:,}")
     with atomic_write(path) as file:
         np.savez(file, **{HEADER: text}, **arrays)  # type: ignore[arg-type]
 
@@ -180,26 +278,85 @@ def load_arrays(
     FileError
         If the file is missing, cut, damaged, holds Python objects, or is of another kind.
     """
-    path = Path(path)
-    try:
-        # np.load would leave a damaged file open that it opened itself.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = {name: members[name] for name in members.files}
-        header = json.loads(arrays.pop(HEADER).tobytes())
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: there is no such file") from error
-    except Exception as error:
-        # Damaged bytes make NumPy, zipfile, zlib, json and even tokenize raise errors of ten kinds.
-        reason = "no header in it" if isinstance(error, KeyError) else error
-        raise FileError(
-            f"{path}: not a qnn_ref {kind} file, or a damaged one ({reason})"
-        ) from error
-    if not isinstance(header, dict) or header.get("kind") != kind:
+    with open_regular(path) as file:
+        start = file.read(512)
+        if not start.startswith(ZIP_MAGIC):
+            raise FileError(f"{path}: not a qnn_ref {kind} file: {kind_of(start)}")
+        try:
+            names = npz_names(file)
+            if HEADER not in names:
+                raise ValueError(_without_header(names))
+            arrays = read_npz(file)
+            header = _parse(arrays.pop(HEADER))
+        except (ValueError, OSError) as error:
+            raise FileError(
+                f"{path}: not a qnn_ref {kind} file, or a damaged one ({error})"
+            ) from error
+    if header.get("kind") != kind:
         raise FileError(f"{path}: expected a qnn_ref {kind} file, got another kind of file")
-    if not isinstance(header.get("version"), int) or header["version"] > version:
-        raise FileError(
-            f"{path}: {kind} version {header.get('version')}; this package reads up to {version}"
-        )
+    if not is_version(header.get("version"), version):
+        found = json.dumps(header.get("version"))
+        raise FileError(f"{path}: {kind} version {found}; this package reads up to {version}")
     if header.pop("arrays", None) != list(arrays):
         raise FileError(f"{path}: damaged {kind} file: not the arrays that its header names")
     return arrays, header
+
+
+def is_version(value: Any, newest: int) -> bool:
+    """Whether a version as JSON gives it is one from 1 to `newest`; True, 1.0 and "1" are none.
+
+    Parameters
+    ----------
+    value : object
+    newest : int
+
+    Returns
+    -------
+    bool
+    """
+    return type(value) is int and 1 <= value <= newest
+
+
+def strict_json(text: str | bytes) -> Any:
+    """Parse JSON as its standard has it: without NaN and infinity, and no key twice.
+
+    Parameters
+    ----------
+    text : str or bytes
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no number of JSON")
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a key stands twice in it")
+        return found
+
+    try:
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _parse(header: Array) -> dict[str, Any]:
+    if header.dtype != np.uint8 or header.ndim != 1 or header.size > HEADER_BYTES:
+        raise ValueError(f"its header is no text but {header.dtype} {header.shape}")
+    parsed = strict_json(header.tobytes())
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _without_header(names: list[str]) -> str:
+    if any(name.endswith("data.pkl") for name in names):
+        return "this is a PyTorch file, which is never opened"
+    return f"no header in it; an archive of {', '.join(names[:6]) or 'nothing'}"

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = {
     "checks": 1,
+    "archives": 1,
     "files": 1,
     "shifts": 1,
     "bits": 1,
@@ -44,7 +45,7 @@ FLOORS = {
 PUBLIC_NAMES_FLOOR = 6
 # They stand beside the network, not on top of it: arrays come in, arrays go out.
 ALONE = {"datasets", "plots"}
-GROUND_ROOMS = {"checks", "files"}  # which they may use
+GROUND_ROOMS = {"archives", "checks", "files"}  # which they may use
 
 REQUIRED = {"numpy", "numba", "llvmlite", "matplotlib", "tqdm"}  # llvmlite comes with numba
 GROUND = {"numpy", "numba", "llvmlite"}  # all that floor 1 may use
