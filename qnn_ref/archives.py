@@ -112,11 +112,12 @@ def read_npy(file: IO[bytes], size: int) -> Array:
         held = np.empty(size - layout.offset, np.uint8)
         begun = np.frombuffer(start, np.uint8, offset=layout.offset)
         held[: len(begun)] = begun
-        _fill(file, memoryview(held)[len(begun) :])
+        _fill(file, held[len(begun) :])
         if file.read(1):  # also the end at which zipfile compares the checksum
             raise ValueError("goes on after its numbers")
-        order = "F" if layout.fortran_order else "C"
-        array: Array = np.ndarray(layout.shape, layout.dtype, held, order=order)
+        shape = layout.shape[::-1] if layout.fortran_order else layout.shape
+        array: Array = np.ndarray(shape, layout.dtype, held)
+        array = array.T if layout.fortran_order else array
         if not array.dtype.isnative:
             array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
         # Bytes that no such value has: what compiled code would do with them is not defined.
@@ -234,10 +235,10 @@ def _layout(start: bytes, size: int) -> Layout:
     return Layout(shape, fortran_order, dtype, head.tell())
 
 
-def _fill(file: IO[bytes], place: memoryview) -> None:
+def _fill(file: IO[bytes], place: Array) -> None:
     while len(place):
-        part = file.read(min(len(place), 1 << 20))
-        if not part:
+        part = np.frombuffer(file.read(min(len(place), 1 << 20)), np.uint8)
+        if not len(part):
             raise ValueError(f"ends {len(place):,} bytes early")
         place[: len(part)] = part
         place = place[len(part) :]
