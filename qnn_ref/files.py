@@ -49,7 +49,7 @@ _KINDS = (
     # Byte 0x80 and the protocol: 2 (Python 2, as in CIFAR's "python version") to 5.
     (
         tuple(bytes([0x80, k]) for k in range(2, 6)),
-        "a Python pickle (as older PyTorch files are), which is never opened",
+        "a Python pickle, which is never opened (as older PyTorch files are)",
     ),
     (
         _LFS,

@@ -134,7 +134,7 @@ HUGE = header(*(2**32 - 1,) * 40) + b"x"
         (b"PK\3\4" + bytes(40), 3, "a zip or .npz archive"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), 3, "a PNG picture"),
         (b"\x80\x02}q\0." + bytes(9), 3, "a Python pickle, which is never opened"),
-        (b"just text", 3, "of an unknown kind"),
+        (b"just text", 3, "this is plain text"),
     ],
 )
 def test_each_fault_is_named(tmp_path, content, dimensions, words):

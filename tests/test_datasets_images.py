@@ -128,7 +128,7 @@ VAST = (
         (b"\xff\xd8\xff\xe0", "is no idx, npy or PNG file: this is a JPEG picture"),
         (b"PK\3\4", "this is a zip or .npz archive"),
         (b"\x80\x04K\1.", "this is a Python pickle, which is never opened"),
-        (b"hello", "of an unknown kind"),
+        (b"hello", "this is plain text"),
         (npy(np.zeros((2, 3))), "uint8 (0..255), found float64"),
         (npy(np.zeros((2, 3), np.int64)), "found int64"),
         (npy(np.array([{}], object)), "stores Python objects"),

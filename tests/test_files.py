@@ -364,7 +364,7 @@ LOOKS = {  # first bytes, and what they are
     b"\xff\xd8\xff\xe0\0\x10JFIF": "this is a JPEG picture",
     b"GIF89a\x01\0": "this is a picture",
     b"\x1f\x8b\x08\0": "this is gzip data",
-    b"\x80\x02}q\0.": "a Python pickle (as older PyTorch files are), which is never opened",
+    b"\x80\x02}q\0.": "a Python pickle, which is never opened (as older PyTorch files are)",
     b"\x80\x04N.": "a Python pickle",
     b"%PDF-1.7": "a PDF document",
     bytes(257) + b"ustar\0": "a tar archive",

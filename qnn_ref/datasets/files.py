@@ -4,24 +4,22 @@ import gzip
 import zlib
 from pathlib import Path
 
-GZIP_MAGIC = b"\x1f\x8b"
-NPY_MAGIC = b"\x93NUMPY"
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-ZIP_MAGIC = b"PK\x03\x04"
+from qnn_ref.archives import NPY_MAGIC, ZIP_MAGIC
+from qnn_ref.files import GZIP_MAGIC, PNG_MAGIC, FileError, kind_of
 
-_KINDS = (
-    (GZIP_MAGIC, "gzip data"),
-    (NPY_MAGIC, "a NumPy .npy file"),
-    (ZIP_MAGIC, "a zip or .npz archive"),
-    (PNG_MAGIC, "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"<", "HTML or XML text, perhaps the error page of a server"),
-    # Byte 0x80 and the protocol: 2 (Python 2, as in CIFAR's "python version") to 5.
-    *((bytes([0x80, k]), "a Python pickle, which is never opened") for k in range(2, 6)),
-)
+__all__ = [
+    "GZIP_MAGIC",
+    "NPY_MAGIC",
+    "PNG_MAGIC",
+    "ZIP_MAGIC",
+    "DataError",
+    "kind_of",
+    "read_bytes",
+    "read_content",
+]
 
 
-class DataError(ValueError):
+class DataError(FileError):
     """A data file that is missing, damaged or of another kind.
 
     Parameters
@@ -39,25 +37,6 @@ class DataError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.fault}"
-
-
-def kind_of(content: bytes) -> str:
-    """Say in words what a file is, judged by its first bytes.
-
-    Parameters
-    ----------
-    content : bytes
-        The file's bytes, or only the first eight.
-
-    Returns
-    -------
-    str
-        For example ``"this is gzip data"``, or ``"of an unknown kind"``.
-    """
-    for magic, words in _KINDS:
-        if content.startswith(magic):
-            return f"this is {words}"
-    return "of an unknown kind"
 
 
 def read_bytes(path: str | Path) -> bytes:
