@@ -431,7 +431,12 @@ def test_clipped_share_counts_bounded_weights_at_exactly_their_bound():
         (lambda: SGD(-0.1), ValueError, ["learning_rate:", "-0.1"]),
         (lambda: AdaMax(math.nan), ValueError, ["learning_rate:", "nan"]),
         (
-            lambda: Optimizer(0.1).update(np.zeros(1), np.ones(1), scalar(0.0)),
+            lambda: Optimizer(0.1).update(np.zeros(1), np.ones(1), np.ones(0), 1.0),
+            TypeError,
+            ["Optimizer", "rule"],
+        ),
+        (
+            lambda: path(Optimizer(0.1), scalar(0.0), [1.0]),
             TypeError,
             ["Optimizer", "rule"],
         ),

@@ -158,9 +158,9 @@ def test_halving_is_a_shift_every_n_epochs(initial, every, epoch):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: ShiftAdaMax(0), "learning_rate: expected a number above 0"),
+        (lambda: ShiftAdaMax(0), "learning_rate: expected a finite number above 0"),
         (lambda: ShiftAdaMax(variant="lua"), "variant: expected 'paper' or 'torch', got 'lua'"),
-        (lambda: Halving(0.1, 0), "every: expected at least 1"),
+        (lambda: Halving(0.1, 0), "every: expected a whole number of at least 1"),
     ],
     ids=["rate", "variant", "every"],
 )

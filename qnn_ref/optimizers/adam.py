@@ -10,7 +10,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from qnn_ref.layers.base import Parameter
-from qnn_ref.optimizers.base import Optimizer
+from qnn_ref.optimizers.base import Optimizer, Setting
 
 Array = NDArray[Any]
 
@@ -85,9 +85,9 @@ class Adam(Optimizer):
     learning_rate : float
         The rate eta.
     beta1, beta2 : float
-        Decay of the first and the second moment.
+        Decay of the first and the second moment, from 0 to below 1.
     epsilon : float
-        Added to the root of the second moment.
+        Added to the root of the second moment; above 0.
     epsilon_at : {"after correction", "before correction"}
         Whether that root is the corrected one.
 
@@ -98,6 +98,10 @@ class Adam(Optimizer):
     """
 
     moments = ("first", "second")
+
+    norms = frozenset({"second"})
+    beta1, beta2 = Setting(least=0, below=1), Setting(least=0, below=1)
+    epsilon = Setting(above=0)
 
     def __init__(
         self,
@@ -115,16 +119,17 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.epsilon_at = epsilon_at
 
-    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
+    def constants(self, parameter: Parameter, t: int) -> list[float]:
         rate = self.learning_rate * parameter.learning_rate_scale
-        correction1, correction2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
+        correction1, correction2 = 1 - self.beta1**t, 1 - self.beta2**t
         late = self.epsilon_at == "after correction"
         epsilon = self.epsilon if late else self.epsilon / math.sqrt(correction2)
-        constants = np.array(
-            [self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate]
-            + [correction1, correction2, epsilon],
-            latent.dtype,
-        )
-        arrays = (latent, grad, moments["first"], moments["second"])
-        w, g, m, v = (a.reshape(-1) for a in arrays)
-        adam_update(w, g, m, v, constants, latent.dtype.type(parameter.bound))
+        if parameter.dtype.type(epsilon) == 0:  # 0 / 0 where no gradient has come yet
+            raise ValueError(f"epsilon: {epsilon:g} is 0 in {parameter.dtype}")
+        decay = [self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2]
+        return [*decay, rate, correction1, correction2, epsilon]
+
+    def update(
+        self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
+    ) -> None:
+        adam_update(latent, grad, moments["first"], moments["second"], constants, bound)

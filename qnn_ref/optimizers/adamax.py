@@ -9,7 +9,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from qnn_ref.layers.base import Parameter
-from qnn_ref.optimizers.base import Optimizer, scaled_clipped_step
+from qnn_ref.optimizers.base import Optimizer, Setting, scaled_clipped_step
 
 Array = NDArray[Any]
 
@@ -72,7 +72,7 @@ class AdaMax(Optimizer):
     learning_rate : float
         The rate eta.
     beta1, beta2 : float
-        Decay of the mean and of the infinity norm.
+        Decay of the mean and of the infinity norm, from 0 to below 1.
 
     Source
     ------
@@ -80,6 +80,8 @@ class AdaMax(Optimizer):
     """
 
     moments = ("first", "norm")
+    norms = frozenset({"norm"})
+    beta1, beta2 = Setting(least=0, below=1), Setting(least=0, below=1)
 
     def __init__(
         self, learning_rate: float = 0.002, beta1: float = 0.9, beta2: float = 0.999
@@ -87,12 +89,11 @@ class AdaMax(Optimizer):
         super().__init__(learning_rate)
         self.beta1, self.beta2 = beta1, beta2
 
-    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
-        rate = self.learning_rate / (1 - self.beta1**self.steps)
-        constants = np.array(
-            [self.beta1, 1 - self.beta1, self.beta2, rate, parameter.learning_rate_scale],
-            latent.dtype,
-        )
-        arrays = (latent, grad, moments["first"], moments["norm"])
-        w, g, m, u = (a.reshape(-1) for a in arrays)
-        adamax_update(w, g, m, u, constants, latent.dtype.type(parameter.bound))
+    def constants(self, parameter: Parameter, t: int) -> list[float]:
+        rate = self.learning_rate / (1 - self.beta1**t)
+        return [self.beta1, 1 - self.beta1, self.beta2, rate, parameter.learning_rate_scale]
+
+    def update(
+        self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
+    ) -> None:
+        adamax_update(latent, grad, moments["first"], moments["norm"], constants, bound)

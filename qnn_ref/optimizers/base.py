@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.bits.threads import threads_for
+from qnn_ref.checks import all_finite, real, whole
 from qnn_ref.layers.base import Parameter
 
 Array = NDArray[Any]
 
 
+class Setting:
+    """A number of a rule: finite and in its range, when it is given and when it is set anew.
+
+    Parameters
+    ----------
+    limits : float
+        As in `qnn_ref.checks.real`: above, least, below, most.
+
+    Source
+    ------
+    Not in the paper.
+    """
+
+    def __init__(self, **limits: float) -> None:
+        self.limits = limits
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, rule: Any, owner: type | None = None) -> float:
+        if rule is None:
+            raise AttributeError(f"{self.name}: each optimizer has its own")
+        return float(vars(rule)[self.name])
+
+    def __set__(self, rule: Any, value: float) -> None:
+        vars(rule)[self.name] = real(self.name, value, **self.limits)
+
+
 class Optimizer:
     """What all rules share: step count, moments for each parameter, scale and clip.
+
+    An optimizer belongs to one network: its moments are those of that network's parameters.
 
     Parameters
     ----------
@@ -30,30 +62,150 @@ class Optimizer:
     moments: tuple[str, ...] = ()
     """Names of the arrays that the rule keeps for each parameter."""
 
+    norms: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that are never negative."""
+
+    learning_rate = Setting(above=0)
+
     def __init__(self, learning_rate: float) -> None:
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate: expected a number above 0, got {learning_rate}")
         self.learning_rate = learning_rate
         self.steps = 0
         self.state: dict[str, dict[str, Array]] = {}
 
-    def step(self, parameters: dict[str, Parameter]) -> None:
-        """Move every parameter once, by the gradient that `backward` left in it."""
-        gradients: dict[str, Array] = {}
-        for name, parameter in parameters.items():
-            if parameter.grad is None:
-                raise RuntimeError(f"{name}: no gradient; call backward before the step")
-            gradients[name] = parameter.grad
-        self.steps += 1
-        for name, parameter in parameters.items():
-            if name not in self.state:
-                self.state[name] = {m: np.zeros_like(parameter.latent) for m in self.moments}
-            with threads_for(parameter.size), parameter.edit() as latent:
-                self.update(latent, gradients[name], parameter, **self.state[name])
+    def settings(self) -> dict[str, Any]:
+        """What the rule was made with, by name, but for the rate, which a schedule changes."""
+        names = list(inspect.signature(type(self)).parameters)
+        return {name: getattr(self, name) for name in names if name != "learning_rate"}
 
-    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
-        """Change the latent array and the moments in place."""
+    def step(self, parameters: Mapping[str, Parameter]) -> None:
+        """Move every parameter once, by the gradient that `backward` left in it.
+
+        Everything is looked at before anything is changed: a step that fails has moved nothing.
+        """
+        if not isinstance(parameters, Mapping):
+            raise TypeError(
+                "parameters: expected names with their parameters, as network.parameters() gives "
+                f"them, got {type(parameters).__name__}"
+            )
+        if self.state:
+            self._refuse_others(parameters)
+        work = []
+        for name, parameter in parameters.items():
+            moments = self.state.get(name)
+            if moments is None:
+                moments = {m: np.zeros_like(parameter.latent) for m in self.moments}
+            self._check_moments(name, parameter, moments)
+            gradient = checked_gradient(name, parameter)
+            numbers = self._numbers(name, parameter, self.steps + 1)
+            work.append((name, parameter, gradient, numbers, moments))
+        self.steps += 1
+        for name, parameter, gradient, numbers, moments in work:
+            self.state[name] = moments
+            flat = {m: array.reshape(-1) for m, array in moments.items()}
+            bound = parameter.dtype.type(parameter.bound)
+            with threads_for(parameter.size), parameter.edit() as latent:
+                self.update(latent.reshape(-1), gradient.reshape(-1), numbers, bound, **flat)
+
+    def constants(self, parameter: Parameter, t: int) -> list[float]:
+        """Numbers of the rule for this parameter in step t, counted from 1."""
         raise TypeError(f"{type(self).__name__} has no update rule")
+
+    def update(
+        self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
+    ) -> None:
+        """Change the latent values (n,) and their moments (n,) in place, by the gradient (n,)."""
+        raise TypeError(f"{type(self).__name__} has no update rule")
+
+    def set_state(
+        self,
+        steps: int,
+        state: Mapping[str, Mapping[str, Array]],
+        parameters: Mapping[str, Parameter],
+    ) -> None:
+        """Put back a number of steps and the moments (`state`) that go with these parameters."""
+        steps = whole("steps", steps, 0, 2**53)
+        if (names := set(parameters) if steps else set()) != set(state):
+            raise ValueError(f"state: these have or lack moments: {sorted(names ^ set(state))[:4]}")
+        for name, moments in state.items():
+            self._check_moments(name, parameters[name], moments)
+            for moment, array in moments.items():
+                all_finite(f"{name}, {moment}", array)
+                if moment in self.norms and np.any(array < 0):
+                    raise ValueError(f"{name}, {moment}: expected no negative number")
+        self.steps = steps
+        self.state = {
+            name: {m: np.array(a, order="C") for m, a in moments.items()}
+            for name, moments in state.items()
+        }
+
+    def _refuse_others(self, parameters: Mapping[str, Parameter]) -> None:
+        for name in sorted(parameters.keys() ^ self.state.keys()):
+            which = "has no moments in" if name in parameters else "is missing, but was moved by"
+            raise ValueError(
+                f"{name}: this parameter {which} the {self.steps} steps of this {_KEEP_APART}"
+            )
+
+    def _check_moments(self, name: str, parameter: Parameter, moments: Mapping[str, Array]) -> None:
+        if set(moments) != set(self.moments):
+            raise ValueError(
+                f"{name}: expected the moments {sorted(self.moments)}, got {sorted(moments)}"
+            )
+        for moment, array in moments.items():
+            if (array.shape, array.dtype) != (parameter.shape, parameter.dtype):
+                raise ValueError(
+                    f"{name}: is {parameter.dtype} {parameter.shape}, but its moment {moment!r} is "
+                    f"{array.dtype} {array.shape} in this {_KEEP_APART}"
+                )
+
+    def _numbers(self, name: str, parameter: Parameter, t: int) -> Array:
+        """The constants in the dtype of the parameter (a Python float would be a float64)."""
+        with np.errstate(over="ignore"):
+            numbers = np.array(self.constants(parameter, t), parameter.dtype)
+        all_finite(f"{name}: constants of {type(self).__name__} in {parameter.dtype}", numbers)
+        return numbers
+
+
+_KEEP_APART = "optimizer; a new network needs a new optimizer"
+
+
+def checked_gradient(name: str, parameter: Parameter) -> Array:
+    """Return the gradient of a parameter, or say by name why it is none.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    parameter : Parameter
+
+    Returns
+    -------
+    array, the shape and dtype of the parameter
+
+    Raises
+    ------
+    RuntimeError
+        If there is none yet.
+    TypeError
+        If it is no array, or of another dtype.
+    ValueError
+        If it has another shape, or holds NaN or infinity.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    gradient = parameter.grad
+    if gradient is None:
+        raise RuntimeError(f"{name}: no gradient; call backward before the step")
+    if not isinstance(gradient, np.ndarray) or gradient.dtype != parameter.dtype:
+        got = gradient.dtype if isinstance(gradient, np.ndarray) else type(gradient).__name__
+        raise TypeError(f"{name}: expected a gradient of dtype {parameter.dtype}, got {got}")
+    if gradient.shape != parameter.shape:
+        raise ValueError(
+            f"{name}: expected a gradient of shape {parameter.shape}, got {gradient.shape}"
+        )
+    all_finite(f"{name}: gradient", gradient)
+    return gradient
 
 
 def scaled_clipped_step(latent: Array, step: Array, scale: float, bound: float) -> None:

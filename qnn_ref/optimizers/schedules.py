@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from qnn_ref.checks import real, whole
+
 
 @dataclass(frozen=True)
 class ExponentialDecay:
@@ -29,9 +31,9 @@ class ExponentialDecay:
     epochs: int
 
     def __post_init__(self) -> None:
-        for name in ("initial", "final", "epochs"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        real("initial", self.initial, above=0)
+        real("final", self.final, above=0)
+        whole("epochs", self.epochs, 1)
 
     def __call__(self, epoch: int) -> float:
         """Rate of this epoch, counted from 0."""
@@ -58,8 +60,8 @@ class Halving:
     every: int
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every: expected at least 1 epoch, got {self.every}")
+        real("initial", self.initial, above=0)
+        whole("every", self.every, 1)
 
     def __call__(self, epoch: int) -> float:
         """Rate of this epoch, counted from 0."""

@@ -9,7 +9,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from qnn_ref.layers.base import Parameter
-from qnn_ref.optimizers.base import Optimizer, scaled_clipped_step
+from qnn_ref.optimizers.base import Optimizer, Setting, scaled_clipped_step
 
 Array = NDArray[Any]
 
@@ -69,22 +69,25 @@ class SGD(Optimizer):
     learning_rate : float
         The rate eta.
     momentum : float
-        Beta; 0 is plain descent.
+        Beta, from 0 to below 1; 0 is plain descent.
 
     Source
     ------
     Section 2.2 (small noisy steps into the real-valued weights).
     """
 
+    momentum = Setting(least=0, below=1)
+
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0) -> None:
         super().__init__(learning_rate)
         self.momentum = momentum
         self.moments = ("velocity",) if momentum else ()
 
-    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
-        constants = np.array(
-            [self.momentum, self.learning_rate, parameter.learning_rate_scale], latent.dtype
-        )
+    def constants(self, parameter: Parameter, t: int) -> list[float]:
+        return [self.momentum, self.learning_rate, parameter.learning_rate_scale]
+
+    def update(
+        self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
+    ) -> None:
         velocity = moments.get("velocity", np.empty(0, latent.dtype))
-        w, g, m = (a.reshape(-1) for a in (latent, grad, velocity))
-        sgd_update(w, g, m, constants, latent.dtype.type(parameter.bound))
+        sgd_update(latent, grad, velocity, constants, bound)

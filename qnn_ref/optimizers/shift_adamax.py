@@ -9,7 +9,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from qnn_ref.layers.base import Parameter
-from qnn_ref.optimizers.base import Optimizer
+from qnn_ref.optimizers.base import Optimizer, Setting
 from qnn_ref.shifts import ap2, ap2_reference
 
 Array = NDArray[Any]
@@ -148,7 +148,7 @@ class ShiftAdaMax(Optimizer):
     learning_rate : float
         The rate eta.
     beta1, beta2 : float
-        Decay of the mean and of the infinity norm.
+        Decay of the mean and of the infinity norm, from 0 to below 1.
     variant : str
         "paper", or "torch": the stored norm is overwritten by its AP2 plus epsilon in each step.
         AP2(0.999 * 2^k) is 2^k again, so that norm never decays: a running maximum for ever.
@@ -164,6 +164,9 @@ class ShiftAdaMax(Optimizer):
     """
 
     moments = ("first", "norm")
+    norms = frozenset({"norm"})
+    beta1, beta2 = Setting(least=0, below=1), Setting(least=0, below=1)
+    epsilon = Setting(least=0)
 
     def __init__(
         self,
@@ -177,6 +180,8 @@ class ShiftAdaMax(Optimizer):
         super().__init__(learning_rate)
         if variant not in ("paper", "torch"):
             raise ValueError(f"variant: expected 'paper' or 'torch', got {variant!r}")
+        if not isinstance(round_scale, bool):
+            raise TypeError(f"round_scale: expected True or False, got {round_scale!r}")
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.variant = variant
         self.round_scale = round_scale
@@ -185,15 +190,18 @@ class ShiftAdaMax(Optimizer):
         r""":math:`\mathrm{AP2}(\eta / (1-\beta_1^t))` at step t = `steps`, counted from 1."""
         return float(ap2(np.array(self.learning_rate / (1 - self.beta1**steps))))
 
-    def update(self, latent: Array, grad: Array, parameter: Parameter, **moments: Array) -> None:
+    def constants(self, parameter: Parameter, t: int) -> list[float]:
         scale = parameter.learning_rate_scale
         if self.round_scale:
             scale = float(ap2(np.array(scale)))
-        smallest = float(np.finfo(latent.dtype).tiny)
-        step = self.step_size(self.steps) * scale
-        constants = np.array(
-            [self.beta1, 1 - self.beta1, self.beta2, step, self.epsilon, smallest], latent.dtype
+        smallest = float(np.finfo(parameter.dtype).tiny)
+        step = self.step_size(t) * scale
+        return [self.beta1, 1 - self.beta1, self.beta2, step, self.epsilon, smallest]
+
+    def update(
+        self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
+    ) -> None:
+        torch = self.variant == "torch"
+        shift_adamax_update(
+            latent, grad, moments["first"], moments["norm"], constants, bound, torch
         )
-        arrays = (latent, grad, moments["first"], moments["norm"])
-        w, g, m, v = (a.reshape(-1) for a in arrays)
-        shift_adamax_update(w, g, m, v, constants, parameter.bound, self.variant == "torch")

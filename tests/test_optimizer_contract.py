@@ -1,0 +1,297 @@
+"""What every optimizer refuses: foreign networks, wrong gradients, numbers that are none."""
+
+import copy
+import inspect
+
+import numpy as np
+import pytest
+
+from qnn_ref import optimizers
+from qnn_ref.layers import Parameter
+from qnn_ref.optimizers import SGD, Adam, AdaMax, ExponentialDecay, Halving, Optimizer, ShiftAdaMax
+from qnn_ref.quantizers import Sign
+
+RULES = [
+    rule
+    for rule in vars(optimizers).values()
+    if isinstance(rule, type) and issubclass(rule, Optimizer) and rule is not Optimizer
+]
+KINDS = {rule.__name__: rule for rule in RULES} | {
+    "SGD with momentum": lambda: SGD(momentum=0.9),
+    "ShiftAdaMax, torch": lambda: ShiftAdaMax(variant="torch"),
+    "Adam before": lambda: Adam(epsilon_at="before correction"),
+}
+WITH_MOMENTS = [name for name in KINDS if name != "SGD"]
+
+
+SCHEDULES = [ExponentialDecay, Halving]
+
+
+def test_every_rule_of_the_package_is_walked_over():
+    assert set(RULES) == {SGD, Adam, AdaMax, ShiftAdaMax}
+
+
+def parameters_of(shapes, dtype=np.float32, seed=0):
+    """Parameters with gradients: weights are bounded, the rest is not."""
+    rng = np.random.default_rng(seed)
+    made = {}
+    for name, shape in shapes.items():
+        bound = 1.0 if "weight" in name else np.inf
+        made[name] = Parameter(rng.uniform(-1, 1, shape).astype(dtype), Sign(), bound, 3.0)
+        made[name].grad = rng.normal(size=shape).astype(dtype)
+    return made
+
+
+SHAPES = {"0.Dense.weight": (6, 8), "1.BatchNorm.gain": (8,), "2.Dense.weight": (8, 3)}
+
+
+def state_of(optimizer, parameters):
+    latent = {name: parameter.latent.copy() for name, parameter in parameters.items()}
+    return optimizer.steps, copy.deepcopy(optimizer.state), latent
+
+
+def assert_refused(optimizer, parameters, error, words):
+    """The step fails with these words, and has changed neither optimizer nor parameters."""
+    steps, state, latent = state_of(optimizer, parameters)
+    with pytest.raises(error) as caught:
+        optimizer.step(parameters)
+    for word in words:
+        assert word in str(caught.value)
+    assert optimizer.steps == steps
+    assert optimizer.state.keys() == state.keys()
+    for name, moments in state.items():
+        assert optimizer.state[name].keys() == moments.keys()
+        for moment, array in moments.items():
+            np.testing.assert_array_equal(optimizer.state[name][moment], array)
+    for name, array in latent.items():
+        np.testing.assert_array_equal(parameters[name].latent, array)
+
+
+# One optimizer, two networks
+
+
+@pytest.mark.parametrize("kind", WITH_MOMENTS)
+@pytest.mark.parametrize("width", [1, 7, 9, 4096])
+def test_a_network_of_another_width_is_refused_by_parameter_and_both_shapes(kind, width):
+    optimizer = KINDS[kind]()
+    optimizer.step(parameters_of(SHAPES))
+    other = parameters_of(SHAPES | {"2.Dense.weight": (width, 3)})  # the last to be looked at
+    words = ["2.Dense.weight: ", "(8, 3)", f"({width}, 3)", "new optimizer"]
+    assert_refused(optimizer, other, ValueError, words)
+
+
+@pytest.mark.parametrize("kind", WITH_MOMENTS)
+def test_a_network_of_another_dtype_is_refused(kind):
+    optimizer = KINDS[kind]()
+    optimizer.step(parameters_of(SHAPES))
+    words = ["0.Dense.weight: ", "float32", "float64"]
+    assert_refused(optimizer, parameters_of(SHAPES, np.float64), ValueError, words)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("shapes", "word"),
+    [
+        (SHAPES | {"3.BatchNorm.gain": (3,)}, "3.BatchNorm.gain"),
+        ({name: shape for name, shape in SHAPES.items() if "gain" not in name}, "BatchNorm.gain"),
+        ({"0.Conv2D.weight": (6, 8)}, "0."),
+    ],
+)
+def test_a_network_of_other_names_is_refused(kind, shapes, word):
+    optimizer = KINDS[kind]()
+    optimizer.step(parameters_of(SHAPES))
+    assert_refused(optimizer, parameters_of(shapes), ValueError, [word, "new optimizer"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_network_goes_on(kind):
+    optimizer, parameters = KINDS[kind](), parameters_of(SHAPES)
+    for _ in range(3):
+        optimizer.step(parameters)
+    assert optimizer.steps == 3
+
+
+# Gradients
+
+
+BAD_GRADIENTS = [
+    (None, RuntimeError, "no gradient"),
+    ([0.0] * 24, TypeError, "list"),
+    (np.zeros((8, 3)), TypeError, "float64"),
+    (np.zeros((8, 3), int), TypeError, "int64"),
+    (np.zeros((3, 8), np.float32), ValueError, "(3, 8)"),
+    (np.zeros(24, np.float32), ValueError, "(24,)"),
+    (np.zeros((1, 3), np.float32), ValueError, "(1, 3)"),
+    (np.zeros((9, 3), np.float32), ValueError, "(9, 3)"),
+    (np.full((8, 3), np.nan, np.float32), ValueError, "nan at [0, 0]"),
+    (
+        np.where(np.arange(24).reshape(8, 3) == 23, np.inf, 0).astype(np.float32),
+        ValueError,
+        "[7, 2]",
+    ),
+    (np.where(np.arange(24).reshape(8, 3) == 4, -np.inf, 0).astype(np.float32), ValueError, "-inf"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stepped", [False, True])
+@pytest.mark.parametrize(("gradient", "error", "word"), BAD_GRADIENTS)
+def test_a_gradient_that_is_none_moves_nothing(kind, stepped, gradient, error, word):
+    optimizer, parameters = KINDS[kind](), parameters_of(SHAPES)
+    if stepped:
+        optimizer.step(parameters)
+    parameters["2.Dense.weight"].grad = gradient  # the last one: those before it must wait
+    assert_refused(optimizer, parameters, error, ["2.Dense.weight: ", word])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_that_are_no_dictionary_are_refused(kind):
+    with pytest.raises(TypeError, match=r"parameters: expected names .* got list"):
+        KINDS[kind]().step(list(parameters_of(SHAPES).values()))
+
+
+# Arguments
+
+
+def number_arguments(rules):
+    """(rule, argument) for every argument that is a number."""
+    for rule in rules:
+        for name, parameter in inspect.signature(rule).parameters.items():
+            default = parameter.default
+            if default is parameter.empty or type(default) in (int, float):
+                yield pytest.param(rule, name, id=f"{rule.__name__}-{name}")
+
+
+def made_with(rule, name, value):
+    required = {"initial": 0.1, "final": 0.01, "epochs": 4, "every": 2}
+    names = inspect.signature(rule).parameters
+    return rule(**{k: v for k, v in required.items() if k in names} | {name: value})
+
+
+@pytest.mark.parametrize(("rule", "name"), list(number_arguments([*RULES, *SCHEDULES])))
+@pytest.mark.parametrize(
+    "value", [np.nan, np.inf, -np.inf, -0.5, -1, True, "0.1", None, 0.1j, [0.1], np.ones(1)]
+)
+def test_no_number_of_a_rule_or_schedule_is_none(rule, name, value):
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: expected a"):
+        made_with(rule, name, value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "inside", "outside"),
+    [
+        *((rule, "learning_rate", 5e-324, 0.0) for rule in RULES),
+        *((rule, b, 0.0, 1.0) for rule in (Adam, AdaMax, ShiftAdaMax) for b in ("beta1", "beta2")),
+        (SGD, "momentum", 0.0, 1.0),
+        (Adam, "epsilon", 5e-324, 0.0),
+        (ShiftAdaMax, "epsilon", 0.0, -5e-324),
+        (ExponentialDecay, "initial", 5e-324, 0.0),
+        (ExponentialDecay, "final", 5e-324, 0.0),
+        (ExponentialDecay, "epochs", 1, 0),
+        (ExponentialDecay, "epochs", 1, 1.0),
+        (Halving, "initial", 5e-324, 0.0),
+        (Halving, "every", 1, 0),
+        (Halving, "every", 1, 2.0),
+    ],
+)
+def test_the_ends_of_each_range(rule, name, inside, outside):
+    assert getattr(made_with(rule, name, inside), name) == inside
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: expected a"):
+        made_with(rule, name, outside)
+
+
+@pytest.mark.parametrize(("rule", "name"), list(number_arguments(RULES)))
+def test_a_number_that_is_set_anew_is_checked_too(rule, name):
+    optimizer = rule()
+    before = getattr(optimizer, name)
+    with pytest.raises(ValueError, match=f"^{name}: expected a finite number"):
+        setattr(optimizer, name, np.nan)
+    assert getattr(optimizer, name) == before
+
+
+@pytest.mark.parametrize("value", ["paper ", None, 1])
+def test_choices_are_named(value):
+    with pytest.raises(ValueError, match=r"^variant: expected 'paper' or 'torch'"):
+        ShiftAdaMax(variant=value)
+    with pytest.raises(ValueError, match=r"^epsilon_at: expected 'after correction' or"):
+        Adam(epsilon_at=value)
+    with pytest.raises(TypeError, match=r"^round_scale: expected True or False"):
+        ShiftAdaMax(round_scale=value)
+
+
+def test_numbers_that_are_none_in_the_networks_dtype_are_refused():
+    """1e39 is infinite and 1e-50 is 0 in float32: 0 / 0 where no gradient has come yet."""
+    for optimizer, words in (
+        (SGD(1e39), ["constants of SGD in float32", "inf"]),
+        (Adam(1e39), ["constants of Adam in float32", "inf"]),
+        (AdaMax(1e38), ["constants of AdaMax in float32", "inf"]),
+        (ShiftAdaMax(1e38), ["constants of ShiftAdaMax in float32", "inf"]),
+        (Adam(epsilon=1e-50), ["epsilon: 1e-50 is 0 in float32"]),
+    ):
+        assert_refused(optimizer, parameters_of(SHAPES), ValueError, words)
+    Adam(epsilon=1e-50).step(parameters_of(SHAPES, np.float64))
+
+
+# State put back
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_put_back_is_the_same_optimizer(kind):
+    first, parameters = KINDS[kind](), parameters_of(SHAPES)
+    for _ in range(2):
+        first.step(parameters)
+    twin, twins = KINDS[kind](), copy.deepcopy(parameters)
+    in_columns = {
+        name: {m: np.asfortranarray(a) for m, a in moments.items()}
+        for name, moments in first.state.items()
+    }
+    twin.set_state(first.steps, in_columns, twins)
+    for optimizer, each in ((first, parameters), (twin, twins)):
+        for _ in range(2):
+            optimizer.step(each)
+    for name in SHAPES:
+        np.testing.assert_array_equal(parameters[name].latent, twins[name].latent)
+
+
+def spoiled(state, name, moment, array):
+    return state | {name: state[name] | {moment: array}}
+
+
+def test_state_that_does_not_fit_is_refused():
+    parameters, optimizer = parameters_of(SHAPES), Adam()
+    optimizer.step(parameters)
+    state, name = optimizer.state, "0.Dense.weight"
+    shape = SHAPES[name]
+    for steps, other, words in (
+        (-1, state, "steps: "),
+        (1.0, state, "steps: "),
+        (True, state, "steps: "),
+        (2**60, state, "steps: "),
+        (0, state, "state: "),
+        (1, {}, "state: "),
+        (1, {name: state[name]}, "state: "),
+        (1, state | {"3": {}}, "state: "),
+        (1, state | {name: {}}, "expected the moments"),
+        (1, spoiled(state, name, "third", np.zeros(shape, np.float32)), "expected the moments"),
+        (1, spoiled(state, name, "first", np.zeros((8, 6), np.float32)), r"\(8, 6\)"),
+        (1, spoiled(state, name, "first", np.zeros(shape)), "float64"),
+        (1, spoiled(state, name, "first", np.full(shape, np.nan, np.float32)), "first: .*nan"),
+        (1, spoiled(state, name, "second", np.full(shape, -1, np.float32)), "no negative"),
+    ):
+        before = state_of(optimizer, parameters)
+        with pytest.raises((TypeError, ValueError), match=words):
+            optimizer.set_state(steps, other, parameters)
+        assert optimizer.steps == before[0]
+        assert optimizer.state is state
+
+
+def test_settings_are_all_that_the_rule_was_made_with_but_the_rate():
+    assert SGD(0.3, 0.5).settings() == {"momentum": 0.5}
+    assert AdaMax(beta2=0.5).settings() == {"beta1": 0.9, "beta2": 0.5}
+    assert Adam().settings() == {
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+        "epsilon_at": "after correction",
+    }
+    assert ShiftAdaMax(variant="torch").settings()["variant"] == "torch"
