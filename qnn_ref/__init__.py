@@ -7,10 +7,27 @@ kernels, classes.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # to import the module typing takes ten times as long as all of this
 if TYPE_CHECKING:
+    from qnn_ref import (
+        bench as bench,
+        bits as bits,
+        checking as checking,
+        checkpoints as checkpoints,
+        cost as cost,
+        datasets as datasets,
+        experiments as experiments,
+        layers as layers,
+        losses as losses,
+        network as network,
+        optimizers as optimizers,
+        packed as packed,
+        plots as plots,
+        products as products,
+        quantizers as quantizers,
+        shifts as shifts,
+        training as training,
+    )
     from qnn_ref.network import Sequential
     from qnn_ref.packed import PackedNetwork, pack
 
@@ -19,14 +36,31 @@ __version__ = "0.1.0"
 __all__ = ["PackedNetwork", "Sequential", "__version__", "pack"]
 
 _HOMES = {
-    "Sequential": "qnn_ref.network",
     "PackedNetwork": "qnn_ref.packed",
+    "Sequential": "qnn_ref.network",
     "pack": "qnn_ref.packed",
 }
+_ROOMS = (
+    *("bench", "bits", "checking", "checkpoints", "cost", "datasets", "experiments", "layers"),
+    *("losses", "network", "optimizers", "packed", "plots", "products", "quantizers", "shifts"),
+    "training",
+)
+"""Public modules: `import qnn_ref` is enough for `qnn_ref.layers.Dense`."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is first used: the command line sets threads before NumPy."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'qnn_ref' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    import sys
+    from importlib import import_module
+
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"qnn_ref.{name}")
+    message = f"module 'qnn_ref' has no attribute {name!r}"
+    raise AttributeError(message, name=name, obj=sys.modules[__name__])
+
+
+def __dir__() -> list[str]:
+    """What is public, whether it was used already or not."""
+    return sorted([*__all__, *_ROOMS, "__doc__", "__file__", "__name__", "__path__"])

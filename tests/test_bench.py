@@ -624,9 +624,9 @@ def test_list_measures_nothing(capsys):
     ("arguments", "words"),
     [
         (["prodcut"], "NAME: unknown prodcut"),
-        (["--threads", "0"], "--threads: expected 1 to"),
+        (["--threads", "0"], "--threads: expected a whole number of at least 1"),
         (["--threads", "9999"], "--threads: expected 1 to"),
-        (["--repeats", "0"], "--repeats: expected at least 1"),
+        (["--repeats", "0"], "--repeats: expected a whole number of at least 1"),
         (["--plot", "no folder/ladder.png"], "cannot be written"),
     ],
 )

@@ -166,7 +166,7 @@ def wrong_uses(tmp_path, run_folder):
     new = tmp_path / "new"
     return [
         (["train", "mnsit", "--out", new], "recipe: expected one of"),
-        (["train", "digits", "--out", new, "--epochs", "0"], "--epochs: expected at least 1"),
+        (["train", "digits", "--out", new, "--epochs", "0"], "--epochs: expected a whole number"),
         (["train", "digits", "--out", run_folder], "holds a run already"),
         (["train", "digits", "--out", tmp_path / "file" / "run"], "cannot be made"),
         (["train", "digits", "--out", new, "--data", tmp_path / "none"], "is no folder"),

@@ -1,56 +1,46 @@
-"""`qnn-ref`: one file a command, no maths. Exit code 0 fine, 1 the answer is no, 2 wrong use."""
+"""`qnn-ref`: one file a command, no maths. Exit code 0 fine, 1 the answer is no, 2 wrong use.
+
+What the commands take stands in `options`; a command's own file is imported when it is called.
+"""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
+
+TYPE_CHECKING = (
+    False  # the module typing takes longer than all that is needed until the work begins
+)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    unset = choose_threads(argv)
-    from qnn_ref.cli import (
-        bench,
-        check,
-        data,
-        demo,
-        doctor,
-        equations,
-        evaluate,
-        pack,
-        predict,
-        recipes,
-        train,
-    )
+    """Run one command and return its exit code.
 
-    parser = argparse.ArgumentParser(
-        prog="qnn-ref",
-        description="Quantized neural networks: train, check, pack, run as bits.",
-        epilog="`qnn-ref COMMAND --help` shows examples. Exit codes: 0 fine, 1 the answer is no, "
-        "2 wrong use or bad input.",
-    )
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands = demo, recipes, train, evaluate, pack, predict, check, equations, bench, data, doctor
-    for command in commands:
-        command.add(subparsers)
-    parser.set_defaults(unset=unset)
-    args = parser.parse_args(argv)
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Without the name of the program; by default those that it was called with.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    SystemExit
+        After `--help` and `--version` with 0; after a mistake that the parser found with 2.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = int(args.run(args))
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # as in `qnn-ref recipes | head`: who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
-        sys.stderr.write(f"qnn-ref {args.command}: error: {error}\n")
-        return 2
+        unset = choose_threads(arguments)
+        from qnn_ref.cli.dispatch import dispatch
+
+        return dispatch(arguments, unset, alone=argv is None)
     except KeyboardInterrupt:
-        sys.stderr.write(f"qnn-ref {args.command}: stopped\n")
-        return 130
+        sys.stderr.write("qnn-ref: stopped\n")
+        return 130  # 128 and the number of the signal, as shells have it
 
 
 def choose_threads(argv: Sequence[str]) -> dict[str, str]:

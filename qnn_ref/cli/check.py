@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from qnn_ref.checking import SAMPLES, Report, check_gradients, sample_checks
-from qnn_ref.cli.common import add_command, answer
+from qnn_ref.cli.common import answer
 from qnn_ref.experiments import IMAGE_SHAPES, RECIPES
 
 IMAGES = 4
 """Random images that a recipe's network is checked with."""
 
 
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "check",
-        "check hand-written gradients against central differences",
-        "  qnn-ref check\n  qnn-ref check Dense BatchNorm\n"
-        "  qnn-ref check cifar10-theano --divide 16\n  qnn-ref check --json",
-        run,
-    )
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="layers and losses (small shapes, every element), or recipes (the whole network, "
-        "random directions); default all layers and losses",
-    )
-    parser.add_argument(
-        "--divide",
-        type=int,
-        default=16,
-        metavar="N",
-        help="divide the channels and units of a recipe's network by N (default 16)",
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Check; the answer is no if one tensor fails."""
-    if args.divide < 1:
-        raise ValueError(f"--divide: expected at least 1, got {args.divide}")
     recipes = [name for name in args.names if name in RECIPES]
     names = [name for name in args.names if name not in RECIPES]
     unknown = [name for name in names if name not in SAMPLES]

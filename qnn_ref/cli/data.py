@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from qnn_ref import datasets
-from qnn_ref.cli.common import add_command, add_data_option, answer
+from qnn_ref.cli.common import answer
 
 VERDICTS = {True: "ok", False: "WRONG", None: "unknown"}
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "data",
-        "list, fetch or verify data sets",
-        "  qnn-ref data list\n"
-        "  qnn-ref data fetch cifar10\n"
-        "  qnn-ref data verify mnist --data my/folder",
-        run,
-    )
-    parser.add_argument("action", choices=("list", "fetch", "verify"))
-    parser.add_argument("name", nargs="?", help="data set; not needed for list")
-    add_data_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qnn_ref import datasets, plots
 from qnn_ref.checking import Report, check_gradients
-from qnn_ref.cli.common import add_command, add_data_option, answer, check_output
+from qnn_ref.cli.common import answer, check_output
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.files import atomic_write
@@ -27,24 +27,6 @@ from qnn_ref.training import Run, error_rate
 RECIPE = {"mnist": "mnist-small", "digits": "digits"}
 CHECKED_IMAGES = 32
 TIMINGS = 5
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "demo",
-        "train on real digits, check the gradients, pack, compare, draw",
-        "  qnn-ref demo\n  qnn-ref demo --dataset digits --out demo.png",
-        run,
-    )
-    parser.add_argument(
-        "--dataset", choices=tuple(RECIPE), help="default: mnist where its files are, else digits"
-    )
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and order (default 0)")
-    parser.add_argument("--out", metavar="FILE", default="demo.png", help="picture to write")
-    add_data_option(parser)
 
 
 @dataclass

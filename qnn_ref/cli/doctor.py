@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import sys
-from typing import Any
 
 import numba
 import numpy as np
@@ -15,25 +14,13 @@ import numpy as np
 from qnn_ref import datasets
 from qnn_ref.bits import pack, xnor_matmul, xnor_matmul_reference
 from qnn_ref.bits.gemm import kernel_names
-from qnn_ref.cli.common import add_command, answer
+from qnn_ref.cli.common import answer
 
 NEEDED = ("numpy", "numba", "matplotlib", "tqdm")
 OPTIONAL = (
     *("hypothesis", "pooch", "pillow", "jupyterlab"),
     *("torch", "faiss-cpu", "numkong", "onnx", "onnxruntime", "threadpoolctl"),
 )
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "doctor",
-        "look at versions, threads, data, and try a kernel",
-        "  qnn-ref doctor",
-        run,
-    )
-    del parser
 
 
 def run(args: argparse.Namespace) -> int:

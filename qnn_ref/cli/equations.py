@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from qnn_ref.checking.equations import EQUATIONS
-from qnn_ref.cli.common import add_command, answer
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "equations",
-        "list the paper's equations, algorithms and tables with function, test and notebook",
-        "  qnn-ref equations\n  qnn-ref equations 2.4\n  qnn-ref equations --json",
-        run,
-    )
-    parser.add_argument("section", nargs="?", default="", help="only this section, for example 3")
+from qnn_ref.cli.common import answer
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each entry."""
-    entries = [e for e in EQUATIONS if e.id.startswith(args.section)]
+    section = " ".join(args.words)
+    entries = [e for e in EQUATIONS if e.id.startswith(section)]
     if not entries:
         sections = ", ".join(dict.fromkeys(e.id.split()[0] for e in EQUATIONS))
-        raise ValueError(f"section: expected one of {sections}, got {args.section!r}")
+        raise ValueError(f"section: expected one of {sections}, got {section!r}")
     missing = [e.id for e in entries if not e.function]
     width = [max(len(cell) for cell in column) for column in zip(*entries, strict=True)]
     lines = [

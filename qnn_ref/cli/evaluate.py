@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from qnn_ref import datasets
-from qnn_ref.cli.common import add_command, add_data_option, answer
+from qnn_ref.cli.common import answer
 from qnn_ref.experiments.runs import load_run, split
 from qnn_ref.training import error_rate
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "evaluate",
-        "print the errors of a trained run, for the epoch that validation chose",
-        "  qnn-ref evaluate runs/small",
-        run,
-    )
-    parser.add_argument("run_folder", metavar="RUN", help="folder that `qnn-ref train` wrote")
-    add_data_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,31 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from qnn_ref import datasets
-from qnn_ref.cli.common import add_command, add_data_option, answer, check_output
+from qnn_ref.cli.common import answer, check_output
 from qnn_ref.experiments.runs import load_run
 from qnn_ref.packed import PackedNetwork, identical_scores, pack
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "pack",
-        "write the best epoch of a run as a packed network",
-        "  qnn-ref pack runs/small -o small.qnn\n  qnn-ref pack runs/small -o small.qnn --verify",
-        run,
-    )
-    parser.add_argument("run_folder", metavar="RUN", help="folder that `qnn-ref train` wrote")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
-    parser.add_argument(
-        "--verify",
-        action="store_true",
-        help="read the file back and compare its scores with the run's on all test images",
-    )
-    add_data_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

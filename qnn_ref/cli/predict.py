@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import numpy as np
 
 from qnn_ref import datasets
-from qnn_ref.cli.common import add_command, answer
+from qnn_ref.cli.common import answer
 from qnn_ref.packed import PackedNetwork
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "predict",
-        "classify the images of an idx, npy or png file with a packed network",
-        "  qnn-ref predict small.qnn data/mnist/t10k-images-idx3-ubyte.gz\n"
-        "  qnn-ref predict small.qnn digit.png --json",
-        run,
-    )
-    parser.add_argument("file", metavar="FILE", help="file that `qnn-ref pack` wrote")
-    parser.add_argument("images", metavar="IMAGES", help="idx (also gzipped), npy or png file")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qnn_ref.cli.common import add_command, answer
+from qnn_ref.cli.common import answer
 from qnn_ref.experiments import IMAGE_SHAPES, NETWORKS, RECIPES, SWEEPS, Recipe
 from qnn_ref.experiments.imagenet import NetworkRecipe
 from qnn_ref.experiments.runs import start_run
@@ -23,22 +23,6 @@ IMAGES = {
 }
 """Training images of each data set."""
 STEPS = 3
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "recipes",
-        "list the experiments with their size and an estimate of their cost",
-        "  qnn-ref recipes\n  qnn-ref recipes --measure",
-        run,
-    )
-    parser.add_argument(
-        "--measure",
-        action="store_true",
-        help="time a few training steps of each on this machine, for an estimate in hours",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,46 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from qnn_ref import datasets, plots
-from qnn_ref.cli.common import add_command, add_data_option, answer
+from qnn_ref.cli.common import answer
 from qnn_ref.experiments import SWEEPS, Sweep, find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.experiments.sweep import mean_and_spread, run_sweep
 from qnn_ref.files import atomic_write
 from qnn_ref.training import error_rate
-
-
-def add(subparsers: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        subparsers,
-        "train",
-        "train a recipe in a folder; a stopped run goes on with --resume",
-        "  qnn-ref train mnist-small --out runs/small\n"
-        "  qnn-ref train mnist-small --out runs/small --resume\n"
-        "  qnn-ref train digits --out runs/digits --epochs 5 --seed 1\n"
-        "  qnn-ref train ablation-shift --out runs/ablation",
-        run,
-    )
-    parser.add_argument("recipe", help="a name that `qnn-ref recipes` lists, or a sweep")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the run")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's; decay fits itself")
-    parser.add_argument("--seed", type=int, help="instead of the recipe's")
-    parser.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="train on the first N images only, and choose by N validation images",
-    )
-    parser.add_argument(
-        "--plain-products",
-        action="store_true",
-        help="form products with NumPy's @, not on bits: slower, rounded in another order",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
-    add_data_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,8 +21,6 @@ def run(args: argparse.Namespace) -> int:
         return sweep(args, SWEEPS[args.recipe])
     recipe = find_recipe(args.recipe)
     if args.epochs is not None:
-        if args.epochs < 1:
-            raise ValueError(f"--epochs: expected at least 1, got {args.epochs}")
         recipe = replace(recipe, epochs=args.epochs)
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)

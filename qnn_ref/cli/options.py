@@ -1,0 +1,324 @@
+"""What every command takes. Imports nothing heavy: help and wrong use answer at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+from qnn_ref.cli.parser import Parser, WrongUse, did_you_mean, path, whole
+
+BENCHES = (
+    *("ladder", "product", "packing", "lookup", "training"),
+    *("cifar10", "convolution", "inference", "memory"),
+)
+"""Names of `qnn_ref.bench.NAMES`, which is slow to import."""
+
+
+def demo(parser: Parser) -> None:
+    """Options of the main job."""
+    parser.add_argument(
+        "--dataset",
+        choices=("mnist", "digits"),
+        help="default: mnist where its files are, else digits",
+    )
+    parser.add_argument("--epochs", type=whole("--epochs", 1), metavar="N", help=EPOCHS)
+    seed(parser, "of weights and order", default=0)
+    parser.add_argument(
+        "--out",
+        type=path("--out"),
+        metavar="FILE",
+        default="demo.png",
+        help="picture to write (default demo.png)",
+    )
+    data_folder(parser)
+
+
+def recipes(parser: Parser) -> None:
+    """Options of the list."""
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="time a few training steps of each on this machine, for an estimate in hours",
+    )
+
+
+def train(parser: Parser) -> None:
+    """Options of a run or a sweep."""
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a name that `qnn-ref recipes` lists, or a sweep"
+    )
+    parser.add_argument(
+        "--out",
+        type=path("--out"),
+        metavar="DIR",
+        required=True,
+        help="folder of the run; it is made if it is not there",
+    )
+    parser.add_argument("--epochs", type=whole("--epochs", 1), metavar="N", help=EPOCHS)
+    seed(parser, "of weights and order, instead of the recipe's")
+    parser.add_argument(
+        "--limit",
+        type=whole("--limit", 1),
+        metavar="N",
+        help="train on the first N images only, and choose by N validation images",
+    )
+    parser.add_argument(
+        "--plain-products",
+        action="store_true",
+        help="form products with NumPy's @, not on bits: slower, rounded in another order",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
+    data_folder(parser)
+
+
+def evaluate(parser: Parser) -> None:
+    """Options of the errors of a run."""
+    run_folder(parser)
+    data_folder(parser)
+
+
+def pack(parser: Parser) -> None:
+    """Options of packing."""
+    run_folder(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=path("--output"),
+        metavar="FILE",
+        required=True,
+        help="file to write",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read the file back and compare its scores with the run's on all test images",
+    )
+    data_folder(parser)
+
+
+def predict(parser: Parser) -> None:
+    """Options of classifying."""
+    parser.add_argument(
+        "file", type=path("FILE"), metavar="FILE", help="file that `qnn-ref pack` wrote"
+    )
+    parser.add_argument(
+        "images",
+        type=path("IMAGES"),
+        metavar="IMAGES",
+        help="idx (also gzipped), npy or png file",
+    )
+
+
+def check(parser: Parser) -> None:
+    """Options of gradient checks."""
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="layers and losses (small shapes, every element), or recipes (the whole network, "
+        "random directions); default all layers and losses",
+    )
+    parser.add_argument(
+        "--divide",
+        type=whole("--divide", 1),
+        default=16,
+        metavar="N",
+        help="divide the channels and units of a recipe's network by N (default 16)",
+    )
+    seed(parser, "of the points and directions", default=0)
+
+
+def equations(parser: Parser) -> None:
+    """Options of the index."""
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="only entries with these words in their number, title or function; a section's "
+        "number gives the section",
+    )
+
+
+def bench(parser: Parser) -> None:
+    """Options of the measurements."""
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"default all: {', '.join(BENCHES)}"
+    )
+    parser.add_argument("--list", action="store_true", help="list the names and stop")
+    parser.add_argument(
+        "--threads",
+        type=whole("--threads", 1),
+        metavar="N",
+        help="for every row (default 1; networks 1 and 2)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=whole("--repeats", 1),
+        metavar="N",
+        help="rounds of a measurement (default 9, with --quick 5)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller sizes, under a minute, for a first look"
+    )
+    parser.add_argument(
+        "--plot", type=path("--plot"), metavar="FILE", help="write a picture of the ladder (PNG)"
+    )
+
+
+def data(parser: Parser) -> None:
+    """Options of the data sets."""
+    parser.add_argument("action", choices=("list", "fetch", "verify"), help="what to do")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a data set that `list` names; not for list itself"
+    )
+    data_folder(parser)
+
+
+def doctor(parser: Parser) -> None:
+    """The doctor takes nothing but `--json`."""
+    del parser
+
+
+EPOCHS = "passes over the training images, instead of the recipe's; the decay of the rate fits"
+
+
+def seed(parser: Parser, of: str, default: int | None = None) -> None:
+    """Offer `--seed N`."""
+    note = "" if default is None else f" (default {default})"
+    parser.add_argument(
+        "--seed", type=whole("--seed", 0), default=default, metavar="N", help=f"seed {of}{note}"
+    )
+
+
+def run_folder(parser: Parser) -> None:
+    """Take RUN."""
+    parser.add_argument(
+        "run_folder", type=path("RUN"), metavar="RUN", help="folder that `qnn-ref train` wrote"
+    )
+
+
+def data_folder(parser: Parser) -> None:
+    """Offer `--data DIR`."""
+    parser.add_argument(
+        "--data",
+        type=path("--data"),
+        metavar="DIR",
+        help="folder to read the data set from (default: what came with the code, then what "
+        "`qnn-ref data fetch` stored)",
+    )
+
+
+class Command(NamedTuple):
+    """A command: its file in this folder bears its name and has a function `run`."""
+
+    summary: str
+    examples: str
+    options: Callable[[Parser], None]
+
+
+COMMANDS = {
+    "demo": Command(
+        "train on real digits, check the gradients, pack, compare, draw",
+        "qnn-ref demo\nqnn-ref demo --dataset digits --out demo.png",
+        demo,
+    ),
+    "recipes": Command(
+        "list the experiments with their size and an estimate of their cost",
+        "qnn-ref recipes\nqnn-ref recipes --measure",
+        recipes,
+    ),
+    "train": Command(
+        "train a recipe in a folder; a stopped run goes on with --resume",
+        "qnn-ref train mnist-small --out runs/small\n"
+        "qnn-ref train mnist-small --out runs/small --resume\n"
+        "qnn-ref train digits --out runs/digits --epochs 5 --seed 1\n"
+        "qnn-ref train ablation-shift --out runs/ablation",
+        train,
+    ),
+    "evaluate": Command(
+        "print the errors of a trained run, for the epoch that validation chose",
+        "qnn-ref evaluate runs/small",
+        evaluate,
+    ),
+    "pack": Command(
+        "write the best epoch of a run as a packed network",
+        "qnn-ref pack runs/small -o small.qnn\nqnn-ref pack runs/small -o small.qnn --verify",
+        pack,
+    ),
+    "predict": Command(
+        "classify the images of an idx, npy or png file with a packed network",
+        "qnn-ref predict small.qnn data/mnist/t10k-images-idx3-ubyte.gz\n"
+        "qnn-ref predict small.qnn digit.png --json",
+        predict,
+    ),
+    "check": Command(
+        "check hand-written gradients against central differences",
+        "qnn-ref check\nqnn-ref check Dense BatchNorm\n"
+        "qnn-ref check cifar10-theano --divide 16\nqnn-ref check --json",
+        check,
+    ),
+    "equations": Command(
+        "find the paper's equations, algorithms and sections: file and line, test, notebook",
+        "qnn-ref equations\nqnn-ref equations 2.4\nqnn-ref equations eq. 4\n"
+        "qnn-ref equations batch norm\nqnn-ref equations Algorithm 1 --json",
+        equations,
+    ),
+    "bench": Command(
+        "measure speed against NumPy, PyTorch and others, interleaved in one run",
+        "qnn-ref bench --quick\nqnn-ref bench product --threads 2\n"
+        "qnn-ref bench --json > bench.json\nqnn-ref bench ladder --plot ladder.png",
+        bench,
+    ),
+    "data": Command(
+        "list, fetch or verify data sets",
+        "qnn-ref data list\nqnn-ref data fetch cifar10\nqnn-ref data verify mnist --data my/folder",
+        data,
+    ),
+    "doctor": Command(
+        "look at versions, threads, data, and try a kernel", "qnn-ref doctor", doctor
+    ),
+}
+
+
+def parser_of(command: str) -> Parser:
+    """The parser of one command, with `--json` and examples in its help."""
+    summary, examples, options = COMMANDS[command]
+    lines = "\n".join(f"  {line}" for line in examples.splitlines())
+    parser = Parser(
+        prog=f"qnn-ref {command}",
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return parser
+
+
+def front_parser(version: str) -> Parser:
+    """The parser of `qnn-ref` without a command: help and version."""
+    parser = Parser(
+        prog="qnn-ref",
+        description="Quantized neural networks: train, check, pack, run as bits.",
+        epilog="`qnn-ref COMMAND --help` shows examples. Exit codes: 0 fine, 1 the answer is no, "
+        "2 wrong use or bad input.",
+    )
+    parser.add_argument("--version", action="version", version=f"qnn-ref {version}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        subparsers.add_parser(name, help=command.summary)
+    return parser
+
+
+def read(argv: list[str], version: str) -> argparse.Namespace:
+    """Parse a command line; `command` is the name of the command."""
+    if argv and not argv[0].startswith("-"):
+        if argv[0] not in COMMANDS:
+            near = did_you_mean(argv[0], list(COMMANDS))
+            known = ", ".join(COMMANDS)
+            raise WrongUse(f"COMMAND: expected one of {known}; got {argv[0]!r}{near}")
+        args = parser_of(argv[0]).parse(argv[1:])
+        args.command = argv[0]
+        return args
+    return front_parser(version).parse(argv)

@@ -1,0 +1,84 @@
+"""A parser that says what was expected, what came, and which name is near."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+LARGEST = 2**63 - 1
+
+
+class WrongUse(Exception):
+    """An option or argument that no work can begin with.
+
+    Parameters
+    ----------
+    message : str
+        What was expected and what came.
+    usage : str
+        How the command is called, where the parser itself refused.
+    """
+
+    def __init__(self, message: str, usage: str = "") -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser of one command: no abbreviations, and errors that `main` prints."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(allow_abbrev=False, **more)
+
+    def parse(self, argv: list[str]) -> argparse.Namespace:
+        """Parse all of them, or say which is unknown and which one is like it."""
+        args, unknown = self.parse_known_args(argv)
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings]
+            near = did_you_mean(unknown[0].partition("=")[0], known)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+        return args
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `WrongUse`: in JSON too, where that is wanted, it is said in one place."""
+        raise WrongUse(message, self.format_usage())
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Words to append to an error: the name that comes nearest, if one is near."""
+    from difflib import get_close_matches  # only a mistake needs it
+
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def whole(name: str, least: int) -> Callable[[str], int]:
+    """Reader of a whole number of at least `least`, in decimal digits."""
+
+    def read(text: str) -> int:
+        digits = text.removeprefix("-")
+        if digits.isascii() and digits.isdecimal() and len(digits) < 20:
+            number = int(text)
+            if least <= number <= LARGEST:
+                return number
+        raise WrongUse(f"{name}: expected a whole number of at least {least}, got {text!r}")
+
+    return read
+
+
+def path(name: str) -> Callable[[str], str]:
+    """Reader of a path; `~` is the home folder, also where the shell did not see it."""
+
+    def read(text: str) -> str:
+        if not text.strip() or "\0" in text:
+            raise WrongUse(f"{name}: expected a path, got {text!r}")
+        expanded = os.path.expanduser(text)
+        if expanded.startswith("~"):
+            raise WrongUse(
+                f"{name}: {text}: no such home folder is known; a file of that name is ./{text}"
+            )
+        return expanded
+
+    return read
