@@ -10,6 +10,8 @@ AP2(z), and give it the sign of AP2(z). So a << >> AP2(z) *is* the product a * A
 - The product on integers, with real << and >>: `to_fixed`, `shift_multiply_fixed`, `from_fixed`.
 """
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 import math
@@ -17,8 +19,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
+
+from qnn_ref.compiled import serial_kernel
 
 Array = NDArray[Any]
 
@@ -120,8 +123,8 @@ def _make_ap2_kernel(real: type[np.floating], word: type[np.unsignedinteger]) ->
     anchor = real(2.0**p)
     anchor_word = np.array(anchor).view(word)[()]
 
-    @njit(cache=True)
-    def kernel(x, out):  # type: ignore[no-untyped-def]
+    @serial_kernel
+    def kernel(x, out):
         for i in range(x.size):
             magnitude = word(x[i] & ~sign_mask)
             power = word((magnitude + carry) & infinity)
@@ -392,8 +395,8 @@ def shift_multiply_fixed_reference(
     return np.where(exponents >= 0, left, right)
 
 
-@njit(cache=True)
-def _shift_multiply_fixed_kernel(codes, signs, exponents, out):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _shift_multiply_fixed_kernel(codes, signs, exponents, out):
     zero, one, most = np.int64(0), np.int64(1), np.int64(63)
     for i in range(codes.size):
         code, places = codes[i], exponents[i]

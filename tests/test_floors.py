@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     "checks": 1,
     "archives": 1,
+    "compiled": 1,
     "files": 1,
     "shifts": 1,
     "bits": 1,

@@ -157,7 +157,7 @@ def test_the_kernel_is_compiled_for_one_signature():
     xnor_matmul(a, b, 70)
     a.flags.writeable = False
     xnor_matmul(a[::2], to_panels(b[::-1], 70), 70, out=np.empty((2, 4), np.int32))
-    assert len(kernel_for(2).signatures) == 1
+    assert len(kernel_for(2).compiled.signatures) == 1
 
 
 A = np.zeros((2, 2), np.uint64)

@@ -94,8 +94,35 @@ SHARED = {"popcount", "load", "store", "spread", "narrow", "lanes_of", "sign_bit
 }
 
 
+DECORATORS = {"parallel_kernel", "serial_kernel"}  # of qnn_ref/compiled.py
+
+
+def only_one_file_compiles(name: str, text: str) -> list[str]:
+    """What every kernel needs (cache, bounds, forks) is decided in one place."""
+    if name == "qnn_ref/compiled.py":
+        return []
+    compilers = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil"}
+    tree = ast.parse(text)
+    numba = {
+        alias.asname or "numba"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name.split(".")[0] == "numba"
+    }
+    findings = []
+    for node in ast.walk(tree):
+        found: set[str] = set()
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "numba":
+            found = {alias.name for alias in node.names} & compilers
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in numba:
+            found = {node.attr} & compilers
+        findings += [f"{name}:{node.lineno}: {f} instead of qnn_ref.compiled" for f in found]
+    return findings
+
+
 def cached_kernels_stand_alone(name: str, text: str) -> list[str]:
-    """A kernel with `cache=True` uses nothing from other files of the package.
+    """A compiled function uses nothing from other files of the package.
 
     Numba's disk cache looks at the kernel's own file only: after an edit of a helper elsewhere it
     would go on running the old code. The intrinsics of popcount and of vectors are the exception,
@@ -108,18 +135,24 @@ def cached_kernels_stand_alone(name: str, text: str) -> list[str]:
         if isinstance(node, ast.ImportFrom) and (node.level or "qnn_ref" in (node.module or ""))
         for alias in node.names
     } - SHARED
-    cached = {  # kernel = njit(cache=True), used as @kernel
+    decorators = DECORATORS | {  # fast = serial_kernel(fastmath=True), used as @fast
         target.id
         for node in tree.body
-        if isinstance(node, ast.Assign) and "cache=True" in ast.unparse(node.value)
+        if isinstance(node, ast.Assign) and names_in(ast.unparse(node.value)) & DECORATORS
         for target in node.targets
         if isinstance(target, ast.Name)
+    }
+    decorators |= {  # from qnn_ref.compiled import serial_kernel as fast
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname and alias.name in DECORATORS
     }
     findings = []
     for node in ast.walk(tree):
         if isinstance(node, Function) and any(
-            "cache=True" in text or text in cached
-            for text in (ast.unparse(d) for d in node.decorator_list)
+            names_in(ast.unparse(d)) & decorators for d in node.decorator_list
         ):
             inside = [n for statement in node.body for n in ast.walk(statement)]
             used = {n.id for n in inside if isinstance(n, ast.Name)} & imported
@@ -185,6 +218,7 @@ PACKAGE_RULES = [
     no_pickle,
     no_fastmath,
     no_bare_except,
+    only_one_file_compiles,
     cached_kernels_stand_alone,
 ]
 TEXT_RULES = [no_machine_paths, no_unfinished_work]
@@ -243,7 +277,7 @@ def read(file, name):
         raise DataError(f"{file}: {error}") from error
 
 
-@njit(cache=True, fastmath=False)
+@serial_kernel(fastmath=False)
 def total(x):
     """The sum."""
     return x.sum()
@@ -266,7 +300,17 @@ def test_sound_code_has_no_finding(rule):
         (no_fastmath, "fastmath=False", "fastmath=True", "fastmath"),
         (no_fastmath, "fastmath=False", "fastmath={'nnan'}", "fastmath"),
         (no_bare_except, " (OSError, ValueError) as error", "", "except without a name"),
-        (no_bare_except, "@njit", "try: f()\nexcept Exception: pass\n@njit", "swallows"),
+        (no_bare_except, "@serial", "try: f()\nexcept Exception: pass\n@serial", "swallows"),
+        (only_one_file_compiles, '"""A file."""', "from numba import njit", "a.py:2: njit instead"),
+        (only_one_file_compiles, '"""A file."""', "from numba import jit as fast", "jit instead"),
+        (
+            only_one_file_compiles,
+            "@serial",
+            "import numba as nb\n@nb.njit\n@serial",
+            "njit instead",
+        ),
+        (only_one_file_compiles, "x.sum()", "numba.njit(x)\nimport numba", "njit instead"),
+        (only_one_file_compiles, '"""A file."""', "from numba import vectorize", "vectorize"),
         (no_machine_paths, "The sum", "See /" + "home/ada/notes", "path of one machine"),
         (no_machine_paths, "The sum", "See C:\\" + "Users\\ada", "path of one machine"),
         (no_unfinished_work, "The sum", "TO" + "DO: the sum", "a.py:15"),
@@ -283,15 +327,25 @@ def test_the_command_line_may_print():
 
 
 @pytest.mark.parametrize(
-    "decorator", ["njit(cache=True)", "njit(parallel=True, cache=True)", "fast"]
+    "decorator",
+    [
+        *("serial_kernel", "parallel_kernel", "serial_kernel(fastmath=True)"),
+        *("compiled.parallel_kernel", "fast", "faster"),
+    ],
 )
 def test_a_cached_kernel_must_not_use_another_file(decorator):
     text = (
-        f"from .words import tail\nfast = njit(cache=True)\n@{decorator}\ndef f(x): return tail(x)"
+        "from .words import tail\nfrom qnn_ref.compiled import serial_kernel as faster\n"
+        f"fast = serial_kernel(fastmath=True)\n@{decorator}\ndef f(x): return tail(x)"
     )
     assert "cached f uses tail" in "\n".join(cached_kernels_stand_alone("a.py", text))
-    assert cached_kernels_stand_alone("a.py", text.replace("cache=True", "cache=False")) == []
+    assert cached_kernels_stand_alone("a.py", text.replace(f"@{decorator}\n", "")) == []
     assert cached_kernels_stand_alone("a.py", text.replace("tail", "popcount")) == []
+
+
+def test_cached_kernels_are_found_inside_functions_that_make_them():
+    text = "from .words import tail\ndef make():\n @serial_kernel\n def f(x): return tail(x)"
+    assert "cached f uses tail" in "\n".join(cached_kernels_stand_alone("a.py", text))
 
 
 TWIN = "def add_reference(a): ...\ndef add(a): ..."

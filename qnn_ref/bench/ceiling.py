@@ -5,18 +5,21 @@ the L1 cache, with nothing to load from afar and nothing to store. Packing reads
 loop that only reads.
 """
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bench.measure import Call
 from qnn_ref.bits.gemm import COUNTS_VECTORS
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.vectors import LANES, load, spread, store
+from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 Array = NDArray[Any]
 
@@ -27,8 +30,8 @@ TURNS = 20_000
 """How often a call goes over them: long enough for the start of a thread not to count."""
 
 
-@njit(parallel=True)
-def plain_loop(words, turns, totals):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def plain_loop(words, turns, totals):
     """XOR, count, add; the compiler makes vectors of it. A task a thread, each with its words."""
     for task in prange(totals.size):
         own = words.copy()
@@ -40,15 +43,15 @@ def plain_loop(words, turns, totals):  # type: ignore[no-untyped-def]
         totals[task] = total
 
 
-@njit
-def _add(x, y, z):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _add(x, y, z):
     """The two digits of x + y + z, for each bit: sum and carry."""
     half = x ^ y
     return half ^ z, (x & y) | (half & z)
 
 
-@njit
-def _add_four(ones, twos, words, i, x):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _add_four(ones, twos, words, i, x):
     """Add four vectors of words to the digits; return them and the fours that overflow."""
     ones, two0 = _add(ones, load(words, i) ^ x, load(words, i + LANES) ^ x)
     ones, two1 = _add(ones, load(words, i + 2 * LANES) ^ x, load(words, i + 3 * LANES) ^ x)
@@ -56,8 +59,8 @@ def _add_four(ones, twos, words, i, x):  # type: ignore[no-untyped-def]
     return ones, twos, four
 
 
-@njit(parallel=True)
-def carry_save_loop(words, turns, totals):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def carry_save_loop(words, turns, totals):
     """Add bits by logic, 16 vectors a turn, and count only the sixteens (Harley, Seal)."""
     for task in prange(totals.size):
         own, lanes = words.copy(), np.empty(LANES, np.uint64)
@@ -108,8 +111,8 @@ def tops(seconds: float, threads: int) -> float:
     return 2 * 64 * WORDS * TURNS * threads / seconds / 1e12
 
 
-@njit(parallel=True)
-def read_loop(words, parts):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def read_loop(words, parts):
     """Read an array and do as little as possible with it: a sum of integers, a part a thread."""
     size = words.size // parts.size
     for part in prange(parts.size):

@@ -14,12 +14,14 @@ and what it added is taken away again, exactly:
 The last sum depends on the place of the window only, not on the image (`outside_sums`).
 """
 
+# mypy: allow-untyped-defs
+
 import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.gemm import INT32_END, check_out, read_only, run_panels
@@ -37,6 +39,7 @@ from qnn_ref.bits.windows import (
     outside_sums,
 )
 from qnn_ref.bits.words import pack_bits
+from qnn_ref.compiled import parallel_kernel
 
 ROWS_BYTES = 2**20
 """Windows are written out for this much memory at a time: they are still in the cache when read."""
@@ -279,8 +282,8 @@ def _check_sums(kernel: KernelPanels, largest: int) -> None:
         )
 
 
-@njit(parallel=True, cache=True)
-def _gather(planes, pad, first, kernel, stride, padding, output, rows):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _gather(planes, pad, first, kernel, stride, padding, output, rows):
     """Write window first + m of all images as row m of each plane; pad[a] stands outside."""
     P, _, H, W, V = planes.shape
     for m in prange(rows.shape[1]):
@@ -298,8 +301,8 @@ def _gather(planes, pad, first, kernel, stride, padding, output, rows):  # type:
                         at += 1
 
 
-@njit(parallel=True, cache=True)
-def _subtract_outside(sums, first, table, border, excess):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _subtract_outside(sums, first, table, border, excess):
     """Take excess * table from the rows whose windows leave the image; row 0 is window `first`."""
     for m in prange(sums.shape[0]):
         place = (first + m) % border.size

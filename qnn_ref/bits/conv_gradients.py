@@ -14,16 +14,19 @@ The border has no sign in the second one: a bit stands there for -1, and what th
 given back. It does not depend on the channel.
 """
 
+# mypy: allow-untyped-defs
+
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.bits.lookup import run_signs, signs_matmul
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
 from qnn_ref.bits.windows import KernelPanels, pack_kernel, to_kernel_panels
 from qnn_ref.bits.words import pack, words_for
+from qnn_ref.compiled import parallel_kernel
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -75,8 +78,8 @@ def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
     return SignKernel(forward, to_panels(pack(by_channel), kh * kw * N), array.shape)
 
 
-@njit(parallel=True, cache=True)
-def _to_rows(dy, lines, line, start, length, rows):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _to_rows(dy, lines, line, start, length, rows):
     """Write output n of images (B, h, w, N) as a long row of pixels, from n * length + start on."""
     B, high, wide, N = dy.shape
     for task in prange(B * high):
@@ -88,8 +91,8 @@ def _to_rows(dy, lines, line, start, length, rows):  # type: ignore[no-untyped-d
                 rows[np.uint64(at + j)] = pixels[np.uint64(j), np.uint64(n)]
 
 
-@njit(parallel=True, cache=True)
-def _from_rows(rows, lines, line, dx):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _from_rows(rows, lines, line, dx):
     """Read images (B, H, W, C) out of C long rows of pixels."""
     B, H, W, C = dx.shape
     flat, length = rows.reshape(-1), rows.shape[1]
@@ -178,8 +181,8 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     return dx
 
 
-@njit(parallel=True, cache=True)
-def _move_bits(panels, moves, channels, places, moved):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _move_bits(panels, moves, channels, places, moved):
     """Column t * channels + c of `moved` is column c of `panels`, moved by moves[t] bits.
 
     It has `places` bits; as everywhere, those beyond are zero.

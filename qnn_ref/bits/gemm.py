@@ -9,12 +9,14 @@ kernels of `bits.ladder`, chosen by the processor and the size; `bits.planes` ca
 matrix is a matrix of one bit plane.
 """
 
+# mypy: allow-untyped-defs
+
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import binding
-from numba import njit, prange
+from numba import prange
 from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.bits.ladder import carry_save, column_panels, vector_tiles
@@ -22,6 +24,7 @@ from qnn_ref.bits.panels import PANEL, Panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words
+from qnn_ref.compiled import parallel_kernel
 
 INT32_END = 2**31
 
@@ -68,8 +71,8 @@ def xnor_matmul_reference(
     return out
 
 
-@njit(parallel=True, cache=True)
-def _multiply_few(planes, b, base, step, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _multiply_few(planes, b, base, step, out):
     """Multiply a few rows: each packed column is read once, from its first word to its last."""
     P, M, W = planes.shape
     for n in prange(b.shape[0]):

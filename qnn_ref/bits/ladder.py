@@ -21,17 +21,20 @@ is a matrix of +-1, several are integers (Horner's rule doubles the counters bet
 writes ``base[n] - step * sum_a 2^a popcount(planes[a, m] XOR column n)``.
 """
 
+# mypy: allow-untyped-defs
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.panels import PANEL, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.vectors import LANES, load, narrow, spread, store
+from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 WIDE = 256
 """Columns of a panel for the compiler's own vectors: few loops to be entered."""
@@ -43,8 +46,8 @@ TASKS = 16
 """Tasks that a product is cut into at least, for the sake of several threads."""
 
 
-@njit(cache=True)
-def float_loops(x, w, out):  # type: ignore[no-untyped-def]
+@serial_kernel
+def float_loops(x, w, out):
     """Multiply and add floats, pair by pair: the paper's baseline kernel."""
     for m in range(x.shape[0]):
         for n in range(w.shape[0]):
@@ -54,8 +57,8 @@ def float_loops(x, w, out):  # type: ignore[no-untyped-def]
             out[m, n] = total
 
 
-@njit(cache=True, fastmath=True)
-def fast_float_loops(x, w, out):  # type: ignore[no-untyped-def]
+@serial_kernel(fastmath=True)
+def fast_float_loops(x, w, out):
     """The same loops, but the compiler may reorder the additions: now it can use vectors."""
     for m in range(x.shape[0]):
         for n in range(w.shape[0]):
@@ -65,8 +68,8 @@ def fast_float_loops(x, w, out):  # type: ignore[no-untyped-def]
             out[m, n] = total
 
 
-@njit(cache=True)
-def three_loops(a, b, K, out):  # type: ignore[no-untyped-def]
+@serial_kernel
+def three_loops(a, b, K, out):
     """64 pairs at a time: XOR marks the pairs that differ, popcount counts them."""
     for m in range(a.shape[0]):
         for n in range(b.shape[0]):
@@ -76,8 +79,8 @@ def three_loops(a, b, K, out):  # type: ignore[no-untyped-def]
             out[m, n] = np.int32(K - 2 * differ)
 
 
-@njit(cache=True)
-def register_block(a, b, K, out):  # type: ignore[no-untyped-def]
+@serial_kernel
+def register_block(a, b, K, out):
     """A block of 2 x 2 results at once: each word that is loaded serves two products."""
     M, N = out.shape
     for m in range(0, M, 2):
@@ -97,8 +100,8 @@ def register_block(a, b, K, out):  # type: ignore[no-untyped-def]
             out[m, n] = np.int32(K - 2 * np.int64(d00))
 
 
-@njit(parallel=True, cache=True)
-def column_panels(planes, panels, base, step, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def column_panels(planes, panels, base, step, out):
     """Counters of many columns side by side: the compiler takes several with one instruction.
 
     Nothing is summed across the lanes of a vector. This is the fastest rung that is plain Python,
@@ -124,8 +127,8 @@ def column_panels(planes, panels, base, step, out):  # type: ignore[no-untyped-d
                     out[m, left + n] = np.int32(base[left + n] - step * np.int64(count[n]))
 
 
-@njit(cache=True)
-def _write_edge(out, start, width, first, second):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _write_edge(out, start, width, first, second):
     """Write the results of a panel that is not full: `width` of 16."""
     edge = np.empty(PANEL, np.int32)
     store(edge, 0, first)
@@ -134,8 +137,8 @@ def _write_edge(out, start, width, first, second):  # type: ignore[no-untyped-de
         out[start + n] = edge[n]
 
 
-@njit(cache=True)
-def _share(task, blocks, count):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _share(task, blocks, count):
     """Rows and panels of a task: a block of rows, and for few rows a part of the panels."""
     groups = (TASKS + blocks - 1) // blocks
     block, group = divmod(task, groups)
@@ -143,15 +146,15 @@ def _share(task, blocks, count):  # type: ignore[no-untyped-def]
     return block * ROWS, group * part, min(group * part + part, count)
 
 
-@njit(cache=True)
-def _tasks(M):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _tasks(M):
     """Number of blocks of rows, and of tasks."""
     blocks = (M + ROWS - 1) // ROWS
     return blocks, blocks * ((TASKS + max(1, blocks) - 1) // max(1, blocks))
 
 
-@njit(cache=True)
-def _count_tile(a, starts, b, start, W, counts):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _count_tile(a, starts, b, start, W, counts):
     """Add what W words of four rows and 16 columns differ to eight vectors of counters."""
     r0, r1, r2, r3 = starts
     p0, q0, p1, q1, p2, q2, p3, q3 = counts
@@ -173,8 +176,8 @@ def _count_tile(a, starts, b, start, W, counts):  # type: ignore[no-untyped-def]
     return p0, q0, p1, q1, p2, q2, p3, q3
 
 
-@njit(parallel=True, cache=True)
-def vector_tiles(planes, panels, base, step, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def vector_tiles(planes, panels, base, step, out):
     """Counters stay in registers, 4 rows x 16 columns of them, until all words are counted.
 
     Results go from the registers to their place. 32 bits are enough for the last step: a result
@@ -222,20 +225,20 @@ def vector_tiles(planes, panels, base, step, out):  # type: ignore[no-untyped-de
                     _write_edge(c, m3 * N + left, N - left, left3, right3)
 
 
-@njit(cache=True)
-def _sum(x, y, z):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _sum(x, y, z):
     """Low bit of x + y + z, for each bit."""
     return x ^ y ^ z
 
 
-@njit(cache=True)
-def _carry(x, y, z):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _carry(x, y, z):
     """High bit of x + y + z, for each bit: the majority."""
     return (x & y) | ((x ^ y) & z)
 
 
-@njit(cache=True)
-def _count_with_carries(a, row, b, start, W):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _count_with_carries(a, row, b, start, W):
     """Count what W words of a row and of eight columns differ, eight words a turn (Harley, Seal).
 
     Bit i of `ones`, `twos`, `fours` is a digit of the number of differences at bit i so far. Only
@@ -269,8 +272,8 @@ def _count_with_carries(a, row, b, start, W):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(parallel=True, cache=True)
-def carry_save(planes, panels, base, step, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def carry_save(planes, panels, base, step, out):
     """Add the differing bits by logic first, eight words at a time, and count only the carries.
 
     A popcount costs eight instructions where the processor has none for vectors; an adder made of

@@ -6,17 +6,20 @@
 - `join_planes`: weights of any grid, from the products with their planes; layers are packed by it.
 """
 
+# mypy: allow-untyped-defs
+
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.bits.gemm import INT32_END, xnor_matmul_reference
 from qnn_ref.bits.planes import plane_count, planes_matmul, to_planes
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference
+from qnn_ref.compiled import parallel_kernel
 
 
 def levels_matmul_reference(
@@ -124,8 +127,8 @@ def fixed_matmul_reference(
     return total.astype(np.int32)
 
 
-@njit(parallel=True, cache=True)
-def _fixed_kernel(a, b, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _fixed_kernel(a, b, out):
     k, M, W = a.shape
     l, N = b.shape[0], b.shape[1]
     for m in prange(M):

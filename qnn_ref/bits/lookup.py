@@ -13,11 +13,13 @@ tables, 16 KB, are filled for 32 rows of the real matrix and used for all output
 eight bit planes, which Algorithm 5 prints, would cost eight binary products.
 """
 
+# mypy: allow-untyped-defs
+
 from typing import Any
 
 import numba
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.gemm import FEW, INT32_END, as_panels, check_out, read_only, run_panels
@@ -26,6 +28,7 @@ from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
 from qnn_ref.bits.words import check_words, unpack, words_for
+from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 Array = NDArray[Any]
 
@@ -113,8 +116,8 @@ def pixels_matmul_reference(
     return planes_matmul_reference(pixel_planes(images), b, K, -255, 255, 2)
 
 
-@njit(cache=True)
-def _fill_tables(tables, x, starts, first, left, width):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _fill_tables(tables, x, starts, first, left, width):
     """Table g, entry e: sum of rows 4 g + i, each with the sign that bit i of e stands for.
 
     The 32 rows are those from `first` on; row k begins at starts[k] + left of the flat array `x`.
@@ -153,8 +156,8 @@ def _fill_tables(tables, x, starts, first, left, width):  # type: ignore[no-unty
             store(tables, entry + 14 * width, zero - total)
 
 
-@njit(cache=True)
-def _add_four(sums, at, tables, words, first, shift, count):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _add_four(sums, at, tables, words, first, shift, count):
     """Add to the sums of a panel, four vectors each, what the bits name in the first tables."""
     lanes = lanes_of(tables)
     width = np.uint64(4) * lanes
@@ -186,8 +189,8 @@ def _add_four(sums, at, tables, words, first, shift, count):  # type: ignore[no-
         store(sums, row + fourth, s3)
 
 
-@njit(cache=True)
-def _add_one(sums, at, tables, words, first, shift, count):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _add_one(sums, at, tables, words, first, shift, count):
     """The same for sums of one vector each."""
     lanes = lanes_of(tables)
     for j in range(PANEL):
@@ -200,8 +203,8 @@ def _add_one(sums, at, tables, words, first, shift, count):  # type: ignore[no-u
         store(sums, row, total)
 
 
-@njit(cache=True)
-def _add_half(sums, tables, panels, half, K, width):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _add_half(sums, tables, panels, half, K, width):
     """Add the tables of a half word to the sums of all panels."""
     W = panels.shape[1]
     words = panels.reshape(-1)
@@ -215,31 +218,31 @@ def _add_half(sums, tables, panels, half, K, width):  # type: ignore[no-untyped-
             _add_four(sums, p * PANEL, tables, words, first, shift, count)
 
 
-@njit(cache=True)
-def _blocks(columns, lanes):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _blocks(columns, lanes):
     """Cut columns into blocks of four vectors, and the rest into blocks of one: how many."""
     whole = columns // (4 * lanes)
     return whole, whole + (columns - whole * 4 * lanes + lanes - 1) // lanes
 
 
-@njit(cache=True)
-def _block(index, whole, lanes):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _block(index, whole, lanes):
     """First column and width of a block."""
     if index < whole:
         return index * 4 * lanes, 4 * lanes
     return (whole * 4 + index - whole) * lanes, lanes
 
 
-@njit(cache=True)
-def _parts(N, most):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _parts(N, most):
     """Cut N outputs into equal parts of whole panels: how many, and how large."""
     parts = max(1, (N + most - 1) // most)
     size = (N + parts * PANEL - 1) // (parts * PANEL) * PANEL
     return parts, max(PANEL, size)
 
 
-@njit(parallel=True, cache=True)
-def _signs_kernel(panels, x, starts, out, lanes, outputs):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _signs_kernel(panels, x, starts, out, lanes, outputs):
     """Multiply; row k of the real matrix begins at starts[k] of the flat array `x`."""
     (N, L), K = out.shape, starts.size
     flat = out.reshape(-1)
@@ -320,8 +323,8 @@ def signs_matmul(b: NDArray[np.uint64] | Panels, x: Array, out: Array | None = N
     return out
 
 
-@njit(parallel=True, cache=True)
-def _turn(x, turned):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _turn(x, turned):
     """Transpose in squares, each by way of a tile that stays in the cache."""
     R, C = x.shape
     for block in prange((C + SQUARE - 1) // SQUARE):
@@ -386,8 +389,8 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
             _signs_kernel(read_only(panels.words), x, starts, out, LANES, OUTPUTS)
 
 
-@njit(cache=True)
-def _spread_pixels(quads, top, count, first, rows):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _spread_pixels(quads, top, count, first, rows):
     """Write 32 pixels of `count` images as rows, an image a column; four are read at a time."""
     four = np.empty(count, np.uint32)
     for q in range(8):
@@ -402,8 +405,8 @@ def _spread_pixels(quads, top, count, first, rows):  # type: ignore[no-untyped-d
                 row[lane] = np.int16((four[lane] >> shift) & np.uint32(255))
 
 
-@njit(parallel=True, cache=True)
-def _pixels_kernel(quads, K, panels, base, out, lanes):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _pixels_kernel(quads, K, panels, base, out, lanes):
     """Write base + 2 (pixels times signs)."""
     M, N = out.shape
     whole, blocks = _blocks(M, lanes)

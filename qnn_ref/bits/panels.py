@@ -5,17 +5,20 @@ be neighbours in memory. Sixteen columns make a panel, which is stored word by w
 With 4,096 weights a column it is 8 KB: it stays in the L1 cache while it is used.
 """
 
+# mypy: allow-untyped-defs
+
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words, pack, pack_reference, words_for
+from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 PANEL = 16
 """Columns in a panel: two vectors of eight words."""
@@ -115,8 +118,8 @@ def arrange_panels(b: NDArray[np.uint64], K: int) -> Panels:
     return Panels(words, N, int(K), b.copy(order="C"))
 
 
-@njit(cache=True)
-def _transpose(block):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _transpose(block):
     """Exchange bit c of word r and bit r of word c, for all of the 64 x 64 bits.
 
     Quarters of the square change places, then quarters of the quarters, six times.
@@ -134,8 +137,8 @@ def _transpose(block):  # type: ignore[no-untyped-def]
         mask ^= mask << np.uint64(distance)
 
 
-@njit(parallel=True, cache=True)
-def _arrange_both(words, C, by_column, by_row):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _arrange_both(words, C, by_column, by_row):
     """Write packed rows to panels, and the bits of 64 rows at a time, turned, to panels too."""
     R, W = words.shape
     for i in prange((R + 63) // 64):

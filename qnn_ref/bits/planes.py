@@ -15,11 +15,13 @@ code . w = sum_a 2^a Xnor(beta_a, w). That is the loop of Algorithm 5 as printed
 +-1. The paper counts its planes from 1, we count from 0.
 """
 
+# mypy: allow-untyped-defs
+
 import operator
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.bits.gemm import (
@@ -31,6 +33,7 @@ from qnn_ref.bits.gemm import (
 )
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
+from qnn_ref.compiled import parallel_kernel
 
 
 def plane_count(low: int, high: int, step: int) -> int:
@@ -106,8 +109,8 @@ def pack_levels_reference(levels: NDArray[Any], P: int) -> NDArray[np.uint64]:
     return np.stack([pack_bits_reference(levels >> kind(a) & kind(1) != 0) for a in range(P)])
 
 
-@njit(parallel=True, cache=True)
-def _split_rows(levels, planes):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _split_rows(levels, planes):
     """Write bit a of levels[m, k] as bit k of row m of plane a."""
     P, M, W = planes.shape
     K = levels.shape[1]

@@ -10,6 +10,8 @@ other modules call ``popcount``, and that is safe only as long as its meaning st
 Whoever changes the code below deletes the cached kernels too (``__pycache__/*.nb?``).
 """
 
+# mypy: allow-untyped-defs
+
 from typing import Any
 
 import numpy as np
@@ -43,15 +45,15 @@ def popcount(x: Any) -> Any:
 
 
 @intrinsic
-def _ctpop(typingctx, x):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+def _ctpop(typingctx, x):
+    def codegen(context, builder, signature, args):
         return builder.ctpop(args[0])
 
     return types.uint64(types.uint64), codegen
 
 
 @overload(popcount)
-def _compiled_popcount(x):  # type: ignore[no-untyped-def]
+def _compiled_popcount(x):
     # Refusing other integers keeps a signed or narrow word from being widened unseen.
     if x == types.uint64:
         return lambda x: _ctpop(x)

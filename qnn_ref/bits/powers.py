@@ -9,16 +9,19 @@ agrees with the sign plane, and turns it elsewhere, so
 The backward products of a binary layer with 6-bit gradients need nothing else.
 """
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits
+from qnn_ref.compiled import parallel_kernel
 
 LARGEST_POWER = 40
 """Exponents 0..40: sums of 2^22 such numbers fit in 63 bits."""
@@ -91,8 +94,8 @@ def powers_matmul_reference(
     return out
 
 
-@njit(parallel=True, cache=True)
-def _powers_kernel(signs, powers, b, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _powers_kernel(signs, powers, b, out):
     P, M, W = powers.shape
     for m in prange(M):
         all_ones = np.zeros(P, np.int64)

@@ -10,6 +10,8 @@ They exist in compiled code only: there is no plain Python form, and indices are
 Kernels that use them stand beside one that does not.
 """
 
+# mypy: allow-untyped-defs
+
 import operator
 from typing import Any
 
@@ -52,10 +54,10 @@ def _is_flat(array: Any) -> bool:
 
 
 @intrinsic
-def load(typing_context, array, index):  # type: ignore[no-untyped-def]
+def load(typing_context, array, index):
     """Read the vector that starts at `index` of a contiguous array with one axis."""
 
-    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def code(context, builder, signature, args):
         vector = context.get_value_type(signature.return_type)
         place = _place(context, builder, signature.args[0], args[0], args[1], vector)
         read = builder.load(place)
@@ -66,10 +68,10 @@ def load(typing_context, array, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def store(typing_context, array, index, vector):  # type: ignore[no-untyped-def]
+def store(typing_context, array, index, vector):
     """Write a vector to a contiguous array with one axis, from `index` on."""
 
-    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def code(context, builder, signature, args):
         place = _place(context, builder, signature.args[0], args[0], args[1], args[2].type)
         builder.store(args[2], place).align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
@@ -79,20 +81,20 @@ def store(typing_context, array, index, vector):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def lanes_of(typing_context, array):  # type: ignore[no-untyped-def]
+def lanes_of(typing_context, array):
     """Give the number of lanes of a vector of the array's numbers: a constant for the compiler."""
 
-    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def code(context, builder, signature, args):
         return context.get_constant(types.uint64, Vector(array.dtype).lanes)
 
     return types.uint64(array), code
 
 
 @intrinsic
-def spread(typing_context, number):  # type: ignore[no-untyped-def]
+def spread(typing_context, number):
     """Put one number into all lanes."""
 
-    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def code(context, builder, signature, args):
         empty = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
         first = builder.insert_element(empty, args[0], ir.Constant(ir.IntType(32), 0))
         count = signature.return_type.lanes
@@ -103,10 +105,10 @@ def spread(typing_context, number):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def narrow(typing_context, words):  # type: ignore[no-untyped-def]
+def narrow(typing_context, words):
     """Keep the low 32 bits of each lane, as int32."""
 
-    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def code(context, builder, signature, args):
         return builder.trunc(args[0], context.get_value_type(signature.return_type))
 
     return Vector(types.int32)(words), code
@@ -114,8 +116,8 @@ def narrow(typing_context, words):  # type: ignore[no-untyped-def]
 
 def _lanewise(name: str) -> Any:
     @intrinsic
-    def operation(typing_context, a, b):  # type: ignore[no-untyped-def]
-        def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def operation(typing_context, a, b):
+        def code(context, builder, signature, args):
             kind = "f" if isinstance(a.lane, types.Float) else ""
             return getattr(builder, kind + name)(*args)
 
@@ -128,7 +130,7 @@ def _overload(python_operator: Any, name: str) -> None:
     operation = _lanewise(name)
 
     @overload(python_operator)
-    def lanewise(a, b):  # type: ignore[no-untyped-def]
+    def lanewise(a, b):
         if isinstance(a, Vector) and a == b:
             return lambda a, b: operation(a, b)
         return None
@@ -147,10 +149,10 @@ for _operator, _name in (
 
 
 @intrinsic
-def popcount_lanes(typing_context, words):  # type: ignore[no-untyped-def]
+def popcount_lanes(typing_context, words):
     """Count the ones of each lane."""
 
-    def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def code(context, builder, signature, args):
         vector = args[0].type
         kind = ir.FunctionType(vector, [vector])
         count = builder.module.declare_intrinsic(f"llvm.ctpop.v{LANES}i64", fnty=kind)
@@ -161,8 +163,8 @@ def popcount_lanes(typing_context, words):  # type: ignore[no-untyped-def]
 
 def _mask(comparison: str) -> Any:
     @intrinsic
-    def bits(typing_context, reals):  # type: ignore[no-untyped-def]
-        def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def bits(typing_context, reals):
+        def code(context, builder, signature, args):
             zeros = ir.Constant(args[0].type, [0.0] * LANES)
             if comparison == "uno":
                 flags = builder.fcmp_unordered(comparison, args[0], zeros)

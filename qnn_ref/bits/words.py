@@ -12,16 +12,19 @@ A function that reads words checks the padding (``check_words``); one that makes
 means than ``pack`` has to keep it zero.
 """
 
+# mypy: allow-untyped-defs
+
 import operator
 from typing import Any
 
 import numba
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, load, nan_bits, sign_bits
+from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 WORD_BITS = 64
 
@@ -123,8 +126,8 @@ def _nan_error(name: str) -> ValueError:
     return ValueError(f"{name}: contains NaN, which has no sign; expected numbers")
 
 
-@njit(cache=True)
-def _pack_rows(x, least, words):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _pack_rows(x, least, words):
     """Set bit k of row m of `words` where x[m, k] >= least; return the number of NaN in x."""
     M, K = x.shape
     not_a_number = 0
@@ -139,8 +142,8 @@ def _pack_rows(x, least, words):  # type: ignore[no-untyped-def]
     return not_a_number
 
 
-@njit(cache=True, parallel=True)
-def _pack_reals(x, words, K):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _pack_reals(x, words, K):
     """Do `_pack_rows` with least = 0 for the rows of K floats that `x` holds one after the other.
 
     A comparison of vectors gives its bits at once: this goes as fast as memory is read.
@@ -241,8 +244,8 @@ def pack_thresholds_reference(
     return pack_bits_reference((sums >= at) ^ flip)
 
 
-@njit(cache=True)
-def _pack_thresholds(sums, at, flip, words):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _pack_thresholds(sums, at, flip, words):
     M, K = sums.shape
     for m in range(M):
         for w in range(words.shape[1]):

@@ -1,15 +1,18 @@
 """Batch normalization with running mean and running inverse deviation (section 2.4)."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 from typing import Any, Self
 
 import numba
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.bits.threads import threads_for
+from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Layer, Parameter, Shape, glorot_scale, needs_rng
 from qnn_ref.quantizers import Encoding
 
@@ -45,8 +48,8 @@ def channel_mean_reference(x: Array) -> Array:
     return x.mean(axis=tuple(range(x.ndim - 1)), dtype=np.float64).astype(x.dtype)
 
 
-@njit(parallel=True, cache=True)
-def _mean(a, means):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _mean(a, means):
     """Mean over the rows in float64, added in their order, as NumPy adds them."""
     m, channels = a.shape
     for block in prange((channels + CHANNELS - 1) // CHANNELS):
@@ -205,8 +208,8 @@ def normalize_batch_backward_reference(
     return dx, mean_dy_normalized * m, mean_dy * m
 
 
-@njit(parallel=True, cache=True)
-def _mean_of_products(a, b, offset, means):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _mean_of_products(a, b, offset, means):
     """Mean over the rows of (a - offset) (b - offset) in float64, a block of channels a task.
 
     Rows are added in their order, as NumPy adds them: the same bits for any number of threads.
@@ -223,8 +226,8 @@ def _mean_of_products(a, b, offset, means):  # type: ignore[no-untyped-def]
         means[first : first + total.size] = total / m
 
 
-@njit(parallel=True, cache=True)
-def _apply(x, mean, r, gain, shift, normalized, y):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _apply(x, mean, r, gain, shift, normalized, y):
     for i in prange(x.shape[0]):
         for c in range(x.shape[1]):
             value = (x[i, c] - mean[c]) * r[c]
@@ -232,8 +235,8 @@ def _apply(x, mean, r, gain, shift, normalized, y):  # type: ignore[no-untyped-d
             y[i, c] = value * gain[c] + shift[c]
 
 
-@njit(parallel=True, cache=True)
-def _apply_backward(dy, normalized, mean_dy, mean_dy_normalized, factor, dx):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _apply_backward(dy, normalized, mean_dy, mean_dy_normalized, factor, dx):
     for i in prange(dy.shape[0]):
         for c in range(dy.shape[1]):
             rest = dy[i, c] - mean_dy[c] - normalized[i, c] * mean_dy_normalized[c]

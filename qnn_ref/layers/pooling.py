@@ -1,5 +1,7 @@
 """Pooling: the largest, or the mean, of the numbers in each window of each channel."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 import math
@@ -7,9 +9,10 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Layer, Shape
 from qnn_ref.layers.conv import Pair, output_size, pad_images, pair, taps
 from qnn_ref.quantizers import Encoding
@@ -38,8 +41,8 @@ def find_winners_reference(padded: Array, size: Pair, stride: Pair) -> Array:
     return np.argmax(taps(padded, size, stride), axis=0).astype(np.uint16)
 
 
-@njit(parallel=True, cache=True)
-def _find_winners(padded, kh, kw, down, right, winners):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _find_winners(padded, kh, kw, down, right, winners):
     batch, high, wide, channels = winners.shape
     for b in prange(batch):
         best = np.empty(channels, padded.dtype)
@@ -105,8 +108,8 @@ def take_winners_reference(padded: Array, winners: Array, size: Pair, stride: Pa
     return padded[b, rows, stride[1] * j + winners % size[1], c]
 
 
-@njit(parallel=True, cache=True)
-def _take_winners(padded, winners, kw, down, right, y):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _take_winners(padded, winners, kw, down, right, y):
     batch, high, wide, channels = winners.shape
     for b in prange(batch):
         for i in range(high):
@@ -167,8 +170,8 @@ def give_winners_reference(
     return dx
 
 
-@njit(parallel=True, cache=True)
-def _give_winners(dy, winners, kw, down, right, dx):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _give_winners(dy, winners, kw, down, right, dx):
     # A task is an image: windows that overlap add to the same pixel, in one order.
     batch, high, wide, channels = winners.shape
     for b in prange(batch):

@@ -1,14 +1,17 @@
 """Adam: the update rule of the Theano recipes (section 4.2)."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 import math
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer, Setting
 
@@ -50,8 +53,8 @@ def adam_update_reference(
     np.clip(w, -bound, bound, out=w)
 
 
-@njit(cache=True, parallel=True)
-def adam_update(w, g, m, v, constants, bound):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def adam_update(w, g, m, v, constants, bound):
     """Compiled twin of `adam_update_reference`: one pass over memory, the same bits."""
     beta1, rest1, beta2, rest2, rate, correction1, correction2, epsilon = constants
     for i in prange(w.size):

@@ -1,13 +1,16 @@
 """AdaMax (section 2.5): the rule that Algorithm 4 turns into shifts."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer, Setting, scaled_clipped_step
 
@@ -45,8 +48,8 @@ def adamax_update_reference(
     scaled_clipped_step(w, rate * direction, scale, bound)
 
 
-@njit(cache=True, parallel=True)
-def adamax_update(w, g, m, u, constants, bound):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def adamax_update(w, g, m, u, constants, bound):
     """Compiled twin of `adamax_update_reference`: one pass over memory, the same bits."""
     beta1, rest1, beta2, rate, scale = constants
     for i in prange(w.size):

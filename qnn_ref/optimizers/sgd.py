@@ -1,13 +1,16 @@
 """Gradient descent with momentum (section 2.2)."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer, Setting, scaled_clipped_step
 
@@ -44,8 +47,8 @@ def sgd_update_reference(w: Array, g: Array, m: Array, constants: Array, bound: 
     scaled_clipped_step(w, rate * velocity, scale, bound)
 
 
-@njit(cache=True, parallel=True)
-def sgd_update(w, g, m, constants, bound):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def sgd_update(w, g, m, constants, bound):
     """Compiled twin of `sgd_update_reference`: one pass over memory, the same bits."""
     beta, rate, scale = constants
     for i in prange(w.size):

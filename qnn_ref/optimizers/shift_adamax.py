@@ -1,13 +1,16 @@
 """Shift-based AdaMax (Algorithm 4): its step is a power of two, its direction a shift."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.compiled import parallel_kernel, serial_kernel
 from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer, Setting
 from qnn_ref.shifts import ap2, ap2_reference
@@ -73,8 +76,8 @@ def _make_kernel(real: Any, word: Any) -> Any:
     largest = word(infinity - word(2**p))
     up, down, zero = real(2.0**64), real(2.0**-64), real(0)
 
-    @njit(cache=True)
-    def rounded(norm, smallest):  # type: ignore[no-untyped-def]
+    @serial_kernel
+    def rounded(norm, smallest):
         small = norm < smallest
         bits = real(norm * up if small else norm).view(word)
         power = word((bits + carry) & infinity)
@@ -82,8 +85,8 @@ def _make_kernel(real: Any, word: Any) -> Any:
         scaled = word(capped).view(real)
         return scaled * down if small else scaled
 
-    @njit(cache=True, parallel=True)
-    def kernel(w, g, m, v, constants, bound, torch):  # type: ignore[no-untyped-def]
+    @parallel_kernel
+    def kernel(w, g, m, v, constants, bound, torch):
         beta1, rest1, beta2, step, epsilon, smallest = constants
         for i in prange(w.size):
             m[i] = beta1 * m[i] + rest1 * g[i]

@@ -13,6 +13,8 @@ Three readings are offered by name:
 Ties go up, floor(z + 1/2), in all of them: only so is L3 with one bit equal to Sign at 0.
 """
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 import math
@@ -20,9 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from qnn_ref.compiled import serial_kernel
 from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation
 
 Array = NDArray[Any]
@@ -65,8 +67,8 @@ def round_half_up_reference(
     return np.asarray(codes, x.dtype)
 
 
-@njit(cache=True)
-def _round_half_up(x, count, width, offset, low, high, out):  # type: ignore[no-untyped-def]
+@serial_kernel
+def _round_half_up(x, count, width, offset, low, high, out):
     for i in range(x.size):
         wide = np.float64(x[i]) * count
         whole = wide // width

@@ -1,0 +1,216 @@
+"""How kernels are compiled: the one room that asks Numba for it.
+
+Two decorators. `parallel_kernel` is for a loop over `prange`, whose turns are tasks for several
+threads. `serial_kernel` is for everything else, called from Python or from a kernel. Both keep what
+they compiled on disk, and both hand the plain function back where NUMBA_DISABLE_JIT is set. What
+they add to `numba.njit` is what goes wrong with it in use:
+
+- With NUMBA_BOUNDSCHECK the tasks run one after the other, on one thread: an index out of range in
+  a thread of its own would end without a word.
+- A process that was forked after threads of GNU OpenMP had started is killed by its first parallel
+  loop, and whoever waits for it waits for ever. A call raises an error before that.
+- Where nothing can be stored, or what was stored is damaged, kernels are compiled again.
+- The first compilation is logged, since it takes seconds: logger `qnn_ref.compiled`, level INFO.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import event
+from numba.core.caching import FunctionCache
+
+log = logging.getLogger(__name__)
+
+PARALLEL = not numba.config.BOUNDSCHECK
+"""Whether tasks run on several threads."""
+
+FORKED = (
+    "this process was forked from one in which compiled kernels had run, and their threads (GNU "
+    "OpenMP) do not survive that; start processes with multiprocessing.get_context('spawn')"
+)
+
+Function = Callable[..., Any]
+
+
+def parallel_kernel(function: Function) -> Any:
+    """Compile a function with loops over `prange`, one task a turn.
+
+    Parameters
+    ----------
+    function : callable
+        What to compile.
+
+    Returns
+    -------
+    callable
+        To be called from Python, with arguments by position; other kernels may call it too. Its
+        attribute `compiled` is Numba's object. In a forked process that has lost its threads a
+        call is a RuntimeError.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    if numba.config.DISABLE_JIT:
+        return function
+    compiled = _compile(function, parallel=PARALLEL)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        if _lost_threads:
+            raise RuntimeError(FORKED)
+        return compiled(*arguments)
+
+    call.compiled = compiled  # type: ignore[attr-defined]
+    call._numba_type_ = compiled._numba_type_  # type: ignore[attr-defined]  # for other kernels
+    return call
+
+
+def serial_kernel(function: Function | None = None, **options: Any) -> Any:
+    """Compile a function that runs on the thread that calls it.
+
+    Parameters
+    ----------
+    function : callable
+        What to compile.
+    **options
+        More of Numba's options, for a baseline that is to be compiled in another way.
+
+    Returns
+    -------
+    callable
+        To be called from Python and from other kernels.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    if function is None:
+        return functools.partial(serial_kernel, **options)
+    if numba.config.DISABLE_JIT:
+        return function
+    return _compile(function, **options)
+
+
+def _compile(function: Function, **options: Any) -> Any:
+    compiled = numba.njit(**options)(function)
+    _COMPILED.add(function)
+    try:
+        compiled._cache = KernelCache(function, options)
+    except RuntimeError:  # Numba's: no folder of those that it tries can be written
+        _say_once(
+            logging.WARNING,
+            "no place to keep compiled kernels, so each run compiles them: set NUMBA_CACHE_DIR to "
+            "a folder that can be written",
+        )
+    return compiled
+
+
+class KernelCache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache on disk, for a function and its options.
+
+    It is a convenience: whatever is wrong with it, the kernel is compiled and the program goes on.
+
+    Parameters
+    ----------
+    function : callable
+        What is compiled.
+    options : dict
+        How. Numba takes what it stored for the same function with other options.
+    """
+
+    def __init__(self, function: Function, options: dict[str, Any]) -> None:
+        super().__init__(function)
+        self.options = tuple(sorted(options.items())), bool(numba.config.BOUNDSCHECK)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), self.options)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Find what was compiled for a signature; None if it is not there or not readable."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a pickle that was cut short fails in many ways
+            self._tell("cannot be read", error)
+            try:
+                self.flush()
+            except OSError:
+                self.disable()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Store what was compiled, if that is possible."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            self._tell("cannot be written", error)
+            self.disable()
+
+    def _tell(self, what: str, error: Exception) -> None:
+        message = f"{self.cache_path}: compiled kernels {what}, compiling them again"
+        _say_once(logging.WARNING, message)
+        log.debug("%s: %s", self._name, error)
+
+
+@functools.cache
+def _say_once(level: int, message: str) -> None:
+    log.log(level, message)
+
+
+_COMPILED: set[Function] = set()
+
+
+class _Listener(event.Listener):  # type: ignore[misc]
+    """Hears when Numba compiles; what it takes from the cache, it does not compile."""
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"].py_func in _COMPILED:
+            _say_once(logging.INFO, "compiling kernels, once")
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to do."""
+
+
+event.register("numba:compile", _Listener())
+
+_lost_threads = False
+
+
+def forks_safely() -> bool:
+    """Whether a process that is forked now may run parallel kernels.
+
+    Returns
+    -------
+    bool
+        False where threads of GNU OpenMP have started. Numba's other layers of threads start new
+        ones in a new process.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    try:
+        layer = numba.threading_layer()
+    except ValueError:  # no thread has started
+        return True
+    if layer != "omp":
+        return True
+    pool = importlib.import_module("numba.np.ufunc.omppool")
+    return bool(pool.openmp_vendor != "GNU")
+
+
+def _note_fork() -> None:
+    # An error that is raised here, Python prints and forgets: remember, and raise in the call.
+    global _lost_threads
+    _lost_threads = _lost_threads or not forks_safely()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
