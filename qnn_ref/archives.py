@@ -174,7 +174,7 @@ def read_npz(file: IO[bytes], names: Iterable[str] | None = None) -> dict[str, A
         members = _members(archive)
         names = list(members if names is None else names)
         if missing := [name for name in names if name not in members]:
-            raise ValueError(f"lacks {', '.join(missing)}; it holds {_listed(members)}")
+            raise ValueError(f"lacks {', '.join(missing)}; it holds {listed(members)}")
         wanted = {name: members[name] for name in names}
         stated = sum(info.file_size for info in wanted.values())
         if stated > unpacked_limit(size):
@@ -204,9 +204,22 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names for an error: the first eight of them, or "nothing".
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Returns
+    -------
+    str
+    """
     names = list(names)
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "nothing"
+    return (
+        ", ".join(name[:60] for name in names[:8]) + (", ..." if len(names) > 8 else "")
+        or "nothing"
+    )
 
 
 def _layout(start: bytes, size: int) -> Layout:

@@ -33,6 +33,7 @@ class FileError(ValueError):
     """A file that is damaged, cut, of another kind, or cannot be written."""
 
 
+UNKNOWN = "of an unknown kind"
 # What a file looks like, by its first bytes, and what to do about it.
 _LFS = b"version https://git-lfs"
 _KINDS = (
@@ -43,8 +44,9 @@ _KINDS = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     ((b"GIF8", b"BM", b"II*\0", b"MM\0*"), "a picture"),
     (b"%PDF", "a PDF document"),
+    (b"MATLAB 7.3", "a MATLAB file of version 7.3 (HDF5); only version 5 is read: save with -v7"),
     (b"MATLAB ", "a MATLAB file"),
-    (b"\x89HDF", "an HDF5 file"),
+    (b"\x89HDF", "an HDF5 file; read it with h5py and np.save its arrays"),
     ((b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd"), "compressed data; unpack it"),
     # Byte 0x80 and the protocol: 2 (Python 2, as in CIFAR's "python version") to 5.
     (
@@ -74,6 +76,8 @@ def kind_of(content: bytes) -> str:
     start = content[:512]
     if not start:
         return "it is empty"
+    if start.startswith(ZIP_MAGIC) and b"/data.pkl" in start:
+        return "this is a PyTorch file, a pickle in a zip archive, which is never opened"
     for magic, words in _KINDS:
         if start.startswith(magic):
             return f"this is {words}"
@@ -83,10 +87,10 @@ def kind_of(content: bytes) -> str:
         text = start.decode().lstrip("\ufeff \t\r\n")
     except UnicodeDecodeError as error:
         if error.start < len(start) - 3:  # else a letter that the 512 bytes cut
-            return "of an unknown kind"
+            return UNKNOWN
         text = start[: error.start].decode()
     if any(ord(letter) < 32 and letter not in "\t\r\n\f" for letter in text):
-        return "of an unknown kind"
+        return UNKNOWN
     if text.startswith("<"):
         return "this is HTML or XML text, perhaps the error page of a server"
     return "this is JSON text" if text.startswith(("{", "[")) else "this is plain text"

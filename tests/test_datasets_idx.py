@@ -147,7 +147,7 @@ def test_each_fault_is_named(tmp_path, content, dimensions, words):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match="absent: cannot be read: No such file"):
+    with pytest.raises(DataError, match="absent: there is no such file"):
         read_idx(tmp_path / "absent")
     with pytest.raises(DataError, match="cannot be read"):
         read_idx(tmp_path)

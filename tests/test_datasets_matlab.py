@@ -135,12 +135,15 @@ CUT = packed(element(14, variable()))[8:-6]
         (START + element(3, b"x"), "an element of type 3 is no variable"),
         (START + element(14, element(6, bytes(8))), "a variable without a name"),
         (START + element(14, small_element(6, b"") + b"\1\0\5\0abcd"), "expected 5 bytes, found 4"),
-        (START + packed(BOMB), f"{2**31} bytes cannot come from "),
-        (START + packed(element(13, bytes(8))), "type 13 and 8 bytes announced, found 8"),
-        (START + packed(element(14, variable()) + b"x"), "64 bytes announced, found 65"),
+        (START + packed(BOMB), "unpacks to more than 67108864 bytes"),
+        (START + packed(element(13, bytes(8))), "expected a variable (type 14), found 13"),
+        (
+            START + packed(element(14, variable()) + b"x"),
+            "compressed stream holds more than 72 bytes",
+        ),
         (START + packed(b"\x0e\0\0\0"), "compressed stream is damaged"),
         (START + element(15, b"no stream"), "compressed stream is damaged (Error -3"),
-        (START + struct.pack("<II", 15, len(CUT)) + CUT, "compressed stream is damaged (Error -5"),
+        (START + struct.pack("<II", 15, len(CUT)) + CUT, "compressed stream ends early"),
         (
             START + element(14, variable(shape=(2, 4))),
             "6 bytes do not fit its dimensions (2 x 4 of",
@@ -196,7 +199,7 @@ def test_what_is_no_array_of_numbers(file, value):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match=r"absent\.mat: cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"absent\.mat: there is no such file"):
         read_matlab(tmp_path / "absent.mat", ())
     with pytest.raises(DataError, match="cannot be read"):
         read_matlab(tmp_path, ())

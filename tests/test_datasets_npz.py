@@ -132,13 +132,13 @@ def test_what_is_wrong_with_an_archive(file, content, words):
 def test_a_member_that_is_no_array(file):
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a", b"text")
-    with pytest.raises(DataError, match="a is no array"):
+    with pytest.raises(DataError, match=r"a: is no \.npy array"):
         read_arrays(file, ("a",))
 
 
 def test_an_npy_file_with_a_tail_is_refused(file):
     file.write_bytes(npy_bytes(ARRAYS["a"]) + b"xy")
-    with pytest.raises(DataError, match="2 bytes too many after the 6 bytes of the array"):
+    with pytest.raises(DataError, match=r"states uint8 \(2, 3\), which is 6 bytes, and holds 8"):
         read_npy(file)
 
 
@@ -146,7 +146,7 @@ def test_absurd_dimensions_are_refused(file):
     whole = npy_bytes(np.zeros((2, 3), np.uint8))
     assert whole.count(b"(2, 3), }          ") == 1
     file.write_bytes(whole.replace(b"(2, 3), }          ", b"(9999999999999,), }"))
-    with pytest.raises(DataError, match="is damaged or cut"):
+    with pytest.raises(DataError, match="which no array has"):
         read_npy(file)
 
 

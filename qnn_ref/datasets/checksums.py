@@ -1,20 +1,22 @@
 """Compare what lies here with the published checksums: verdicts, never errors."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from .examples import Check
+from .files import DataError, open_file, pieces
 
 
-def compare(file: str | Path, content: bytes, sha256: str) -> Check:
+def compare(file: str | Path, content: Iterable[bytes], sha256: str) -> Check:
     """Compare uncompressed content with its checksum.
 
     Parameters
     ----------
     file : str or pathlib.Path
         To be named in the verdict.
-    content : bytes
-        The uncompressed content of an idx file.
+    content : iterable of bytes
+        The uncompressed content of an idx file, in pieces.
     sha256 : str
         The published checksum.
 
@@ -23,10 +25,18 @@ def compare(file: str | Path, content: bytes, sha256: str) -> Check:
     Check
         The verdict.
     """
-    found = hashlib.sha256(content).hexdigest()
+    return _verdict(file, content, sha256, "sha256 of the content")
+
+
+def _verdict(file: str | Path, content: Iterable[bytes], sha256: str, words: str) -> Check:
+    digest, size = hashlib.sha256(), 0
+    for piece in content:
+        digest.update(piece)
+        size += len(piece)
+    found = digest.hexdigest()
     if found != sha256:
-        return Check(str(file), False, f"sha256 of the content: expected {sha256}, found {found}")
-    return Check(str(file), True, f"{len(content)} bytes, sha256 as published")
+        return Check(str(file), False, f"{words}: expected {sha256}, found {found}")
+    return Check(str(file), True, f"{size} bytes, sha256 as published")
 
 
 def verify_whole(folder: Path, file: str, sha256: str) -> Check:
@@ -47,16 +57,11 @@ def verify_whole(folder: Path, file: str, sha256: str) -> Check:
         The verdict; a missing or unreadable file is a verdict too, not an error.
     """
     path = folder / file
-    try:
-        with path.open("rb") as stream:  # not read at once: a file may have more than 1 GB
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = stream.tell()
-    except FileNotFoundError:
+    if not path.exists():
         return Check(str(path), False, "is missing")
-    except OSError as error:
-        return Check(str(path), False, f"cannot be read: {error.strerror or error}")
-    if not size:
-        return Check(str(path), False, "is empty")
-    if found != sha256:
-        return Check(str(path), False, f"sha256: expected {sha256}, found {found}")
-    return Check(str(path), True, f"{size} bytes, sha256 as published")
+    try:
+        stored, _ = open_file(path)
+    except DataError as error:
+        return Check(str(path), False, error.fault)
+    with stored:  # not read at once: it may have more than 1 GB
+        return _verdict(path, pieces(stored), sha256, "sha256")

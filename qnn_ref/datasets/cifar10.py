@@ -9,17 +9,21 @@ The "Python version" holds the same images as pickles, which can run any code wh
 opened. It is refused.
 """
 
-import io
+import gzip
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.archives import listed
+from qnn_ref.files import UNKNOWN, kind_of
+
 from .checksums import verify_whole
 from .examples import Check, Dataset, assemble
-from .files import DataError, read_content
+from .files import KIND_BYTES, DataError, open_content, pieces, read_content
 from .known import KNOWN, spellings
 
 TRAIN_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
@@ -36,9 +40,19 @@ _PICKLE_FAULT = (
     "belongs to the Python version of CIFAR-10, whose pickles are never opened, because they can "
     f"run any code; get the binary version, {ARCHIVE} (qnn-ref data fetch cifar10)"
 )
-# Besides tarfile's own: a number or a text of a header that cannot be read, and sizes that no
-# memory or file has.
-_DAMAGE = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, OverflowError, MemoryError)
+# Two labels a record there, and other classes.
+_CIFAR100_RECORD = RECORD_BYTES + 1
+_CIFAR100_FILES = ("train.bin", "test.bin")
+_CIFAR100 = ("cifar-100-binary.tar.gz", "cifar-100-python.tar.gz", "cifar-100-binary")
+_CIFAR100_FAULT = f"belongs to CIFAR-100, which is not read; get {ARCHIVE} for CIFAR-10"
+# Besides tarfile's own: a number or a text of a header that cannot be read, sizes that no memory
+# or file has, and too many headers before one file.
+_DAMAGE = (
+    *(tarfile.TarError, OSError, ValueError, KeyError),
+    *(ArithmeticError, MemoryError, RuntimeError),
+)
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def find(name: str, folder: Path) -> Path | None:
@@ -67,7 +81,7 @@ def find(name: str, folder: Path) -> Path | None:
 
 
 def refusal(name: str, folder: Path) -> DataError | None:
-    """Find the Python version, and say why it is not read.
+    """Find the Python version or CIFAR-100, and say why they are not read.
 
     Parameters
     ----------
@@ -82,9 +96,10 @@ def refusal(name: str, folder: Path) -> DataError | None:
         To be raised if nothing else was found; it names the binary version.
     """
     for place in _places(name, folder):
-        for file in _PICKLED:
-            if (place / file).exists():
-                return DataError(place / file, _PICKLE_FAULT)
+        for files, fault in ((_PICKLED, _PICKLE_FAULT), (_CIFAR100, _CIFAR100_FAULT)):
+            for file in files:
+                if (place / file).exists():
+                    return DataError(place / file, fault)
     return None
 
 
@@ -113,10 +128,9 @@ def read(name: str, path: Path) -> Dataset:
     DataError
         If a file is missing, cut or of another kind, or holds a label above 9.
     """
-    contents = _read_folder(path) if path.is_dir() else _read_archive(path)
-    batches = [decode(content, file) for file, content in contents]
-    train = batches[: len(TRAIN_FILES)]
-    test_images, test_labels = batches[-1]
+    batches = _read_folder(path) if path.is_dir() else _read_archive(path)
+    train = [batches[file] for file in TRAIN_FILES]
+    test_images, test_labels = batches[TEST_FILE]
     parts = {
         "train_images": np.concatenate([images for images, _ in train]),
         "train_labels": np.concatenate([labels for _, labels in train]),
@@ -156,11 +170,15 @@ def decode(content: bytes, file: str | Path) -> tuple[NDArray[np.uint8], NDArray
         raise DataError(file, "is empty")
     whole, rest = divmod(len(content), RECORD_BYTES)
     if rest:
-        raise DataError(
-            file,
+        fault = (
             f"expected records of {RECORD_BYTES} bytes, found {len(content)} bytes: "
-            f"{whole} records and {rest} bytes",
+            f"{whole} records and {rest} bytes"
         )
+        if len(content) % _CIFAR100_RECORD == 0:
+            fault += f"; with its records of {_CIFAR100_RECORD} bytes it {_CIFAR100_FAULT}"
+        elif (kind := kind_of(content)) != UNKNOWN:
+            fault += f"; {kind}"
+        raise DataError(file, fault)
     records = np.frombuffer(content, np.uint8).reshape(whole, RECORD_BYTES)
     labels = records[:, 0]
     outside = np.flatnonzero(labels > 9)
@@ -171,40 +189,52 @@ def decode(content: bytes, file: str | Path) -> tuple[NDArray[np.uint8], NDArray
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels.copy()
 
 
-def _read_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield each file's name and content."""
+def _read_folder(folder: Path) -> dict[str, Batch]:
+    """Return the images and labels of each file."""
+    held = {}
     for file in FILES:
         if not (folder / file).is_file():
             raise DataError(folder / file, "is missing, although others of its six files are there")
-        yield str(folder / file), read_content(folder / file)
+        held[file] = decode(read_content(folder / file), folder / file)
+    return held
 
 
-def _read_archive(path: Path) -> list[tuple[str, bytes]]:
-    """Return each file's name and content, read in memory."""
-    content = read_content(path)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            members = {PurePosixPath(m.name).name: m for m in archive if m.isfile()}
-            held = {
-                file: _read_member(archive, members[file], len(content))
-                for file in FILES
-                if file in members
-            }
-    except _DAMAGE as error:
-        raise DataError(path, f"is no tar archive, or one that is damaged ({error})") from error
-    if any(file in members for file in _PICKLED_BATCHES):
+def _read_archive(path: Path) -> dict[str, Batch]:
+    """Return the images and labels of each file, none of them unpacked to disk."""
+    held: dict[str, Batch] = {}
+    names = []
+    with open_content(path) as (stream, most):
+        start = stream.peek(KIND_BYTES)
+        try:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                for member in archive:
+                    if member.isfile():
+                        names.append(file := PurePosixPath(member.name).name)
+                        if file in FILES:
+                            content = _read_member(archive, member, most)
+                            held[file] = decode(content, f"{path}[{file}]")
+            for _ in pieces(stream):
+                pass  # to the checksum of the compressed stream
+        except (DataError, EOFError, gzip.BadGzipFile, zlib.error):
+            raise
+        except _DAMAGE as error:
+            fault = f"is no tar archive, or one that is damaged ({error})"
+            tar = start[257:262] == b"ustar"
+            raise DataError(path, fault if tar else f"{fault}; {kind_of(start)}") from error
+    if any(file in names for file in _PICKLED_BATCHES):
         raise DataError(path, _PICKLE_FAULT)
     missing = [file for file in FILES if file not in held]
     if missing:
-        names = ", ".join(members) or "nothing"
-        raise DataError(path, f"lacks {', '.join(missing)}; it holds {names}")
-    return [(f"{path}[{file}]", held[file]) for file in FILES]
+        fault = f"lacks {', '.join(missing)}; it holds {listed(names)}"
+        cifar100 = set(_CIFAR100_FILES) <= set(names)
+        raise DataError(path, f"{fault}: {_CIFAR100_FAULT}" if cifar100 else fault)
+    return held
 
 
-def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int) -> bytes:
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
     stream = archive.extractfile(member)
     # A sparse member may claim any size, and be filled with zeros up to it.
-    if stream is None or member.size > limit:
+    if stream is None or member.issparse() or member.size > most:
         raise tarfile.ReadError(f"{member.name} claims {member.size} bytes")
     return stream.read()
 

@@ -138,6 +138,6 @@ def verify(name: str, path: Path) -> list[Check]:
     except DataError as error:
         return [Check(error.path, False, error.fault)]
     return [
-        compare(f"{path}[{key}]", idx_bytes(array), DIGITS.sha256[key])
+        compare(f"{path}[{key}]", [idx_bytes(array)], DIGITS.sha256[key])
         for key, array in arrays.items()
     ]

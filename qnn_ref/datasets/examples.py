@@ -1,6 +1,6 @@
 """What a data set is in memory, and the checks that make it one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -205,18 +205,43 @@ def as_images(array: NDArray[Any], file: str | Path) -> NDArray[np.uint8]:
     DataError
         If the dtype is not uint8, the shape is another, or there is no pixel.
     """
-    if array.dtype != np.uint8:
-        raise DataError(file, f"expected pixels of dtype uint8 (0..255), found {array.dtype}")
-    images = array[..., np.newaxis] if array.ndim == 3 else array
-    if images.ndim != 4 or images.shape[3] not in (1, 3):
+    return array.reshape(image_shape_of(array.dtype, array.shape, file))
+
+
+def image_shape_of(dtype: np.dtype[Any], shape: Sequence[int], file: str | Path) -> list[int]:
+    """Give the shape of stored pixels its four dimensions, before they are read.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the stored array.
+    shape : sequence of int
+        As for `as_images`.
+    file : str or pathlib.Path
+        The file to name in an error.
+
+    Returns
+    -------
+    list of int
+        (count, height, width, channels).
+
+    Raises
+    ------
+    DataError
+        As `as_images`.
+    """
+    if dtype != np.uint8:
+        raise DataError(file, f"expected pixels of dtype uint8 (0..255), found {dtype}")
+    four = [*shape, 1] if len(shape) == 3 else list(shape)
+    if len(four) != 4 or four[3] not in (1, 3):
         raise DataError(
             file,
             "expected images of shape (count, height, width) or (count, height, width, channels) "
-            f"with 1 or 3 channels, found shape {array.shape}",
+            f"with 1 or 3 channels, found shape {tuple(shape)}",
         )
-    if images.size == 0:
-        raise DataError(file, f"holds no pixels: shape {array.shape}")
-    return images
+    if 0 in four:
+        raise DataError(file, f"holds no pixels: shape {tuple(shape)}")
+    return four
 
 
 def _as_labels(array: NDArray[Any], file: str, classes: int) -> NDArray[np.int64]:

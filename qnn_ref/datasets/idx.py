@@ -10,12 +10,17 @@ So the magic number is 0x00000803 = 2051 for images and 0x00000801 = 2049 for la
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import DataError, kind_of, read_content
+from qnn_ref.files import kind_of
+
+from .files import KIND_BYTES, DataError, open_content, read_rows
 
 _UNSIGNED_BYTE = 0x08
 _MOST_DIMENSIONS = 32
@@ -40,42 +45,71 @@ def read_idx(path: str | Path, dimensions: int | None = None) -> NDArray[np.uint
     Raises
     ------
     DataError
-        If the file is missing, empty or cut, is of another kind, or if its header and its
-        length disagree.
+        If the file is missing, empty or cut, is of another kind, if its header and its length
+        disagree, or if it would unpack to far more than images of that file's size do.
     """
-    content = read_content(path)
-    shape, start = _header(path, content, dimensions)
-    expected, found = math.prod(shape), len(content) - start
-    words = " x ".join(str(n) for n in shape)
-    if expected == 0:
-        raise DataError(path, f"holds no elements: its dimensions are {words}")
-    if found != expected:
-        raise DataError(path, f"expected {expected} bytes, found {found} (dimensions {words})")
-    # A copy, because an array over the bytes object itself could not be written to.
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+    with open_idx(path, dimensions) as (stream, most, shape):
+        (array,) = read_rows(path, stream, most, shape, shape[0])
+    return array
 
 
-def _header(path: str | Path, content: bytes, dimensions: int | None) -> tuple[list[int], int]:
-    """Return the dimensions, and where the elements begin."""
-    if len(content) < 4:
-        raise DataError(path, f"header incomplete: {len(content)} bytes, not even a magic number")
-    magic = int.from_bytes(content[:4], "big")
-    count = content[3]
+@contextmanager
+def open_idx(
+    path: str | Path, dimensions: int | None = None
+) -> Iterator[tuple[BufferedReader, int, list[int]]]:
+    """Lend the elements of an idx file as a stream, for `read_rows`.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        As for `read_idx`.
+    dimensions : int, optional
+        As for `read_idx`.
+
+    Yields
+    ------
+    stream : io.BufferedReader
+        Where the elements begin.
+    most : int
+        How many bytes it may have.
+    shape : list of int
+        The dimensions, none of them 0.
+
+    Raises
+    ------
+    DataError
+        As `read_idx`.
+    """
+    with open_content(path) as (stream, most):
+        shape = _read_header(path, stream, dimensions)
+        if math.prod(shape) == 0:
+            words = " x ".join(str(n) for n in shape)
+            raise DataError(path, f"holds no elements: its dimensions are {words}")
+        yield stream, most, shape
+
+
+def _read_header(path: str | Path, stream: BufferedReader, dimensions: int | None) -> list[int]:
+    """Return the dimensions; the elements come next in the stream."""
+    start = stream.peek(KIND_BYTES)
+    magic = stream.read(4)
+    if len(magic) < 4:
+        raise DataError(path, f"header incomplete: {len(magic)} bytes, not even a magic number")
+    count = magic[3]
     fits = count == dimensions if dimensions is not None else 1 <= count <= _MOST_DIMENSIONS
-    if content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTE or not fits:
-        raise DataError(path, _magic_fault(content, magic, dimensions))
-    start = 4 + 4 * count
-    if len(content) < start:
+    if magic[:2] != b"\0\0" or magic[2] != _UNSIGNED_BYTE or not fits:
+        raise DataError(path, _magic_fault(start, dimensions))
+    sizes = stream.read(4 * count)
+    if len(sizes) < 4 * count:
         raise DataError(
             path,
-            f"header incomplete: expected {start} bytes for {count} dimensions, "
-            f"found {len(content)}",
+            f"header incomplete: expected {4 + 4 * count} bytes for {count} dimensions, "
+            f"found {4 + len(sizes)}",
         )
-    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
-    return shape, start
+    return [int.from_bytes(sizes[at : at + 4], "big") for at in range(0, 4 * count, 4)]
 
 
-def _magic_fault(content: bytes, magic: int, dimensions: int | None) -> str:
+def _magic_fault(content: bytes, dimensions: int | None) -> str:
+    magic = int.from_bytes(content[:4], "big")
     if dimensions is None:
         wanted = "0x000008NN (unsigned bytes, NN dimensions)"
     else:

@@ -1,19 +1,20 @@
 """Images to classify: idx, npy and PNG files, told apart by their first bytes."""
 
-import io
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .examples import as_images
-from .files import GZIP_MAGIC, NPY_MAGIC, PNG_MAGIC, DataError, kind_of, read_bytes
-from .idx import read_idx
-from .npz import read_npy
+from qnn_ref.archives import NPY_MAGIC
+from qnn_ref.files import GZIP_MAGIC, PNG_MAGIC, kind_of
 
-_PNG_END = b"IEND\xaeB`\x82"
-_PNG_MODES = ("L", "RGB")
+from .examples import as_images, image_shape_of
+from .files import KIND_BYTES, DataError, open_file, read_bytes, read_rows
+from .idx import open_idx
+from .npz import open_npy, read_npy
+from .png import decode_png
 
 
 def read_images(path: str | Path) -> NDArray[np.uint8]:
@@ -35,39 +36,65 @@ def read_images(path: str | Path) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file is missing, damaged or of another kind, or holds no such images.
+        If the file is missing, damaged or of another kind, holds no such images, or would unpack
+        to far more than images of its size do.
     ImportError
         If the file is a PNG and Pillow is not installed.
     """
-    content = read_bytes(path)
-    if content.startswith(PNG_MAGIC):
-        array = _read_png(path, content)
-    elif content.startswith(NPY_MAGIC):
-        array = read_npy(path)
-    elif content.startswith((GZIP_MAGIC, b"\0\0")):
-        array = read_idx(path)
+    (images,) = image_batches(path)
+    return images
+
+
+def image_batches(path: str | Path, count: int | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Read images some at a time, so that a file may be larger than memory.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        As for `read_images`.
+    count : int, optional
+        How many images at a time; None takes all.
+
+    Yields
+    ------
+    ndarray of uint8
+        Shape (up to `count`, height, width, channels).
+
+    Raises
+    ------
+    DataError
+        As `read_images`; of a compressed file that it is cut, too long or damaged is said only
+        after the images before that place.
+    ImportError
+        As `read_images`.
+    """
+    file, _ = open_file(path)
+    with file:
+        start = file.read(KIND_BYTES)
+    if start.startswith(PNG_MAGIC):
+        yield as_images(decode_png(path, read_bytes(path)), path)
+    elif start.startswith(NPY_MAGIC):
+        yield from _npy_batches(path, count)
+    elif start.startswith((GZIP_MAGIC, b"\0\0")):
+        with open_idx(path) as (stream, most, shape):
+            four = image_shape_of(np.dtype(np.uint8), _one_or_more(shape), path)
+            yield from read_rows(path, stream, most, four, count or four[0])
     else:
-        raise DataError(path, f"is no idx, npy or PNG file: {kind_of(content)}")
-    return as_images(array[np.newaxis] if array.ndim == 2 else array, path)
+        raise DataError(path, f"is no idx, npy or PNG file: {kind_of(start)}")
 
 
-def _read_png(path: str | Path, content: bytes) -> NDArray[Any]:
-    """Return one image, (1, height, width, channels)."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError('PNG files need Pillow: pip install "qnn-ref[data]"') from error
-    if _PNG_END not in content:
-        raise DataError(path, "PNG is cut: its end marker is missing")
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            mode = image.mode
-            array = np.array(image) if mode in _PNG_MODES else None
-    # Pillow raises SyntaxError for a broken chunk, ValueError for text that is too long.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(path, f"PNG is damaged ({error})") from error
-    if array is None:
-        raise DataError(
-            path, f"PNG has mode {mode}; only 8-bit grey (L) and RGB are read: convert it first"
-        )
-    return array.reshape(1, *array.shape[:2], -1)
+def _npy_batches(path: str | Path, count: int | None) -> Iterator[NDArray[np.uint8]]:
+    with open_npy(path) as (file, layout):
+        four = image_shape_of(layout.dtype, _one_or_more(layout.shape), path)
+        count = count or four[0]
+        if not layout.fortran_order:
+            yield from read_rows(path, file, math.prod(four), four, count)
+            return
+    # The pixels of an image lie apart there: all are read at once.
+    images = read_npy(path).reshape(four)
+    yield from (images[first : first + count] for first in range(0, len(images), count))
+
+
+def _one_or_more(shape: Sequence[int]) -> Sequence[int]:
+    """Two dimensions are one image."""
+    return (1, *shape) if len(shape) == 2 else shape

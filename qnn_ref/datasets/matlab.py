@@ -23,17 +23,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import DataError, kind_of, read_bytes
+from qnn_ref.archives import listed, unpacked_limit
+from qnn_ref.files import kind_of
+
+from .files import DataError, inflate, read_bytes
 
 _VERSION_5 = b"MATLAB 5.0"
-_VERSION_7_3 = b"MATLAB 7.3"
 _START = 128
 _VARIABLE = 14
 _COMPRESSED = 15
 _COMPLEX = 0x0800
 _MOST_DIMENSIONS = 32
-# zlib cannot pack more into a byte; a size beyond that is damage, and must not ask for memory.
-_MOST_BYTES_FOR_ONE = 1032
+_PEEK = 64  # bytes of a compressed stream that surely hold its first eight
 
 _CLASSES_OF_NUMBERS = range(6, 16)
 _TYPES: Mapping[int, str] = MappingProxyType(
@@ -71,10 +72,12 @@ def read_matlab(path: str | Path, keys: Iterable[str]) -> dict[str, NDArray[Any]
     wanted = set(keys)
     held: dict[str, NDArray[Any]] = {}
     names = []
+    most = unpacked_limit(len(content))
     for kind, data in _elements(path, memoryview(content)[_START:], padded=False):
-        variable = _decompressed(path, data) if kind == _COMPRESSED else data
+        variable = _decompressed(path, data, most) if kind == _COMPRESSED else data
         if kind not in (_VARIABLE, _COMPRESSED):
             raise DataError(path, f"is damaged: an element of type {kind} is no variable")
+        most -= len(variable) if kind == _COMPRESSED else 0
         parts = list(islice(_elements(path, variable, padded=True), 4))
         if len(parts) < 3:
             raise DataError(path, "is damaged: a variable without a name")
@@ -83,14 +86,11 @@ def read_matlab(path: str | Path, keys: Iterable[str]) -> dict[str, NDArray[Any]
             held[names[-1]] = _numbers(path, names[-1], parts)
     missing = [key for key in sorted(wanted) if key not in held]
     if missing:
-        holds = ", ".join(names) or "nothing"
-        raise DataError(path, f"lacks {', '.join(missing)}; it holds {holds}")
+        raise DataError(path, f"lacks {', '.join(missing)}; it holds {listed(names)}")
     return held
 
 
 def _check_kind(path: str | Path, content: bytes) -> None:
-    if content.startswith(_VERSION_7_3):
-        raise DataError(path, "is a MATLAB file of version 7.3 (HDF5); only version 5 is read")
     if not content.startswith(_VERSION_5):
         raise DataError(path, f"is no MATLAB file of version 5: {kind_of(content)}")
     if len(content) < _START:
@@ -119,21 +119,15 @@ def _elements(path: str | Path, data: memoryview, padded: bool) -> Iterator[tupl
         at = at + 8 if small else start + size + (-size % 8 if padded else 0)
 
 
-def _decompressed(path: str | Path, data: memoryview) -> memoryview:
+def _decompressed(path: str | Path, data: memoryview, most: int) -> memoryview:
     """Return the bytes of the variable inside a compressed element."""
     try:
-        head = zlib.decompressobj().decompress(data, 8)
-        kind, size = struct.unpack("<II", head)
-        if size > _MOST_BYTES_FOR_ONE * len(data):
-            raise DataError(path, f"is damaged: {size} bytes cannot come from {len(data)}")
-        # With the right size at once, zlib needs no second copy of the result.
-        content = zlib.decompress(data, bufsize=8 + size)
+        kind, size = struct.unpack("<II", zlib.decompressobj().decompress(data[:_PEEK], 8))
     except (zlib.error, struct.error) as error:
         raise DataError(path, f"compressed stream is damaged ({error})") from error
-    if kind != _VARIABLE or len(content) != 8 + size:
-        fault = f"is damaged: type {kind} and {size} bytes announced, found {len(content) - 8}"
-        raise DataError(path, fault)
-    return memoryview(content)[8:]
+    if kind != _VARIABLE:
+        raise DataError(path, f"is damaged: expected a variable (type {_VARIABLE}), found {kind}")
+    return inflate(path, data, 8 + size, most).data.toreadonly()[8:]
 
 
 def _numbers(path: str | Path, name: str, parts: list[tuple[int, memoryview]]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from .checksums import compare
 from .examples import Check, Dataset, assemble
-from .files import DataError, read_content
+from .files import DataError, open_content, pieces
 from .idx import idx_bytes, read_idx
 from .known import KNOWN, spellings
 
@@ -151,7 +151,7 @@ def verify_file(folder: Path, stem: str, sha256: str) -> Check:
     if path is None:
         return Check(str(folder / stem), False, "is missing")
     try:
-        content = read_content(path)
+        with open_content(path) as (stream, _):
+            return compare(path, pieces(stream), sha256)
     except DataError as error:
         return Check(str(path), False, error.fault)
-    return compare(path, content, sha256)

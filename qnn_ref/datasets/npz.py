@@ -1,39 +1,22 @@
 """NumPy's own files, opened without pickle: data sets in one .npz archive, images in one .npy."""
 
-import io
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref import archives
+from qnn_ref.archives import NPY_MAGIC, ZIP_MAGIC, Layout, listed
+from qnn_ref.files import kind_of
+
 from .checksums import compare
 from .examples import PARTS, Check, Dataset, assemble
-from .files import NPY_MAGIC, ZIP_MAGIC, DataError, kind_of, read_bytes
+from .files import KIND_BYTES, DataError, open_file
 from .idx import idx_bytes
 from .known import KNOWN, spellings
-
-# What NumPy and zipfile raise on damaged files: besides the plain ones, NotImplementedError and
-# RuntimeError for flags of a zip header, MemoryError for absurd dimensions, and the tokenizer's
-# errors, because the header of an array is Python text.
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    RuntimeError,
-    MemoryError,
-    OverflowError,
-    SyntaxError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_arrays(
@@ -58,26 +41,15 @@ def read_arrays(
     Raises
     ------
     DataError
-        If the file is missing, damaged or of another kind, lacks a key, or stores Python objects.
+        If the file is missing, damaged or of another kind, lacks a key, stores Python objects, or
+        would unpack to far more than its size.
     """
-    content = read_bytes(path)
-    if not content.startswith(ZIP_MAGIC):
-        raise DataError(path, f"is no .npz archive: {kind_of(content)}")
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            held = list(archive.files)
-            wanted = [*keys, *(key for key in optional if key in held)]
-            missing = [key for key in wanted if key not in held]
-            arrays = {key: archive[key] for key in wanted} if not missing else {}
-    except _DAMAGE as error:
-        raise DataError(path, _damage(error)) from error
-    if missing:
-        names = ", ".join(held) or "nothing"
-        raise DataError(path, f"lacks {', '.join(missing)}; it holds {names}")
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise DataError(path, f"{key} is no array")
-    return arrays
+    with _opened(path, ZIP_MAGIC, "is no .npz archive") as (file, _):
+        held = archives.npz_names(file)
+        wanted = [*keys, *(key for key in optional if key in held)]
+        if missing := [key for key in wanted if key not in held]:
+            raise DataError(path, f"lacks {', '.join(missing)}; it holds {listed(held)}")
+        return archives.read_npz(file, wanted)
 
 
 def read_npy(path: str | Path) -> NDArray[Any]:
@@ -98,24 +70,52 @@ def read_npy(path: str | Path) -> NDArray[Any]:
     DataError
         If the file is missing, cut, too long or of another kind, or stores Python objects.
     """
-    content = read_bytes(path)
-    if not content.startswith(NPY_MAGIC):
-        raise DataError(path, f"is no .npy file: {kind_of(content)}")
-    try:
-        stream = io.BytesIO(content)
-        array: NDArray[Any] = np.load(stream, allow_pickle=False)
-        rest = len(stream.read())
-    except _DAMAGE as error:
-        raise DataError(path, _damage(error)) from error
-    if rest:
-        raise DataError(path, f"{rest} bytes too many after the {array.nbytes} bytes of the array")
-    return array
+    with _opened(path, NPY_MAGIC, "is no .npy file") as (file, size):
+        return archives.read_npy(file, size)
 
 
-def _damage(error: BaseException) -> str:
-    if "allow_pickle" in str(error):
-        return "stores Python objects (a pickle), which are never opened"
-    return f"is damaged or cut ({error})"
+@contextmanager
+def open_npy(path: str | Path) -> Iterator[tuple[IO[bytes], Layout]]:
+    """Lend the numbers of an .npy file as a stream, for `read_rows`.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+
+    Yields
+    ------
+    file
+        Where the numbers begin.
+    layout : Layout
+        Shape, order and dtype; the file holds just as many bytes.
+
+    Raises
+    ------
+    DataError
+        As `read_npy`.
+    """
+    with _opened(path, NPY_MAGIC, "is no .npy file") as (file, size):
+        layout = archives.npy_layout(file, size)
+        file.seek(layout.offset)
+        yield file, layout
+
+
+@contextmanager
+def _opened(path: str | Path, magic: bytes, fault: str) -> Iterator[tuple[IO[bytes], int]]:
+    """Lend a file of the right kind and its size, and name it in what is wrong with it."""
+    file, size = open_file(path)
+    with file:
+        start = file.read(KIND_BYTES)
+        if not start.startswith(magic):
+            raise DataError(path, f"{fault}: {kind_of(start)}")
+        file.seek(0)
+        try:
+            yield file, size
+        except DataError:
+            raise
+        except (OSError, ValueError) as error:
+            raise DataError(path, str(error)) from error
 
 
 def find(name: str, folder: Path) -> Path | None:
@@ -205,5 +205,5 @@ def verify(name: str, path: Path) -> list[Check]:
             continue
         array = getattr(dataset, part)
         stored = array[..., 0] if part.endswith("images") else array.astype(np.uint8)
-        checks.append(compare(f"{path}[{part}]", idx_bytes(stored), sha256[part]))
+        checks.append(compare(f"{path}[{part}]", [idx_bytes(stored)], sha256[part]))
     return checks
