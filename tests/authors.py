@@ -14,9 +14,8 @@ FOLDER = Path(__file__).parent / "data" / "authors"
 
 ROUNDING = 64
 """Units in the last place of the largest entry by which two correct results may differ: they add
-the same dozens of numbers in another order (33 units are the most that is seen,
-in sums that nearly cancel). A changed sign or
-factor differs by millions of units."""
+the same dozens of numbers in another order. 33 units are the most that is seen, in sums that nearly
+cancel; a changed sign or factor differs by millions."""
 
 AFTER_ADAM = 4000
 """The same after steps of Adam, which divides: a gradient of the size of epsilon has lost its

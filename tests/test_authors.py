@@ -33,6 +33,7 @@ both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 BAND = {np.float32: 2.0**-25, np.float64: 2.0**-54}
 """The authors round (x + 1) / 2 or clip(x) + 1: x vanishes beside 1 if it is this small."""
 
+
 # 2.1 and 2.3: Sign, its stochastic form, their masks -------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """The paper's CIFAR-10 network, 14,022,016 weights, and a narrow one for laptops (section 4.2).
 
 Six 3x3 convolutions, the second, fourth and sixth with a max pool of 2 in front of batch norm, then
-two dense layers of 1,024 units. Theano: 11.40 % test error; Torch: 10.15 % (Table 1).
+two dense layers of 1,024 units. Theano: 11.40 % test error; Torch: 10.15 % (Table 1). Theano's
+convolution flips its kernels: who loads its weights flips them first (`Conv2D`).
 
 What the sources leave open in the Torch recipe, and what is taken here:
 

@@ -224,6 +224,13 @@ class Conv2D(Weighted):
     one_padding : bool
         Pad with +1 (the input's largest code) instead of 0: then every tap is a bit.
 
+    Notes
+    -----
+    Kernels of Torch, PyTorch and Theano are (units, channels, kh, kw): `w.transpose(2, 3, 1, 0)` is
+    ours. **Theano flips the kernel**, Torch and PyTorch do not: its weights need `[::-1, ::-1]` as
+    well. Their images are (batch, channels, height, width), so after `Flatten` the rows of the
+    first dense layer stand in another order too: channels first there, channels last here.
+
     Source
     ------
     Section 4.2 (layers), Algorithm 1, lines 1, 2, 8, 9 for each window. The authors' code pads with

@@ -118,6 +118,17 @@ class Sign(Quantizer):
         The bound of the surrogate, 1 in the paper. A larger one is the paper's relaxed boundary:
         the forward pass does not change.
 
+    Notes
+    -----
+    Who loads the authors' weights, or compares with their code, meets these differences:
+
+    - Torch gives 0, not +1, for activations that vanish beside 1: from -2^-25 to 2^-24 in float32
+      (from -2^-54 to 2^-53 in float64); PyTorch at 0 only.
+    - Theano's activations and Torch's weights are +1, not -1, from -2^-25 up to 0 in float32. Later
+      Theano rounds half to even: its weights are -1 from 0 to 2^-24.
+    - Torch and PyTorch pass no gradient at exactly +-1. `Sign(saturation=nextafter(1, 0))`, with
+      the neighbour of 1 in the network's float type, has their strict mask.
+
     Examples
     --------
     >>> Sign().quantize(np.array([-2.0, -0.0, 0.5]))
@@ -127,7 +138,7 @@ class Sign(Quantizer):
 
     Source
     ------
-    Eqs. (1), (4), (5). The authors' Torch code gives 0 at 0 and no gradient at +-1.
+    Eqs. (1), (4), (5).
     """
 
     saturation: float = 1.0
