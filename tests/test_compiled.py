@@ -33,6 +33,7 @@ gnu_openmp = pytest.mark.skipif(not GNU_OPENMP, reason="threads of another kind"
 KERNELS = """
 import numpy as np
 from numba import prange
+from qnn_ref.bits.vectors import load, store
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 @serial_kernel
@@ -47,6 +48,10 @@ def fill(out, reach):
 @serial_kernel
 def outer(out):
     fill(out, out.size)
+
+@serial_kernel
+def move(x, start, out, at):
+    store(out, at, load(x, start))
 """
 FILL = "out = np.zeros(100, int); fill(out, 100); print(out.sum())\n"
 LISTEN = "import logging; logging.basicConfig(level=logging.INFO)\n"
@@ -160,6 +165,25 @@ def test_bounds_are_checked_on_one_thread_and_kept_apart(run):
 
 
 @jit
+def test_places_of_vectors_are_checked_as_well(run):
+    """Eight of 16 numbers fit from 0 to 8: one place before and one after do not."""
+    process = run(
+        """
+        x, y = np.arange(16.0), np.zeros(16)
+        move(x, 8, y, 8)
+        for start, at in (-1, 8), (9, 8), (8, -1), (8, 9):
+            try:
+                move(x, start, y, at)
+            except IndexError as error:
+                print(error)
+        print(y.sum() == x[8:].sum())
+        """,
+        NUMBA_BOUNDSCHECK="1",
+    )
+    assert process.stdout == "index is out of bounds\n" * 4 + "True\n"
+
+
+@jit
 @gnu_openmp
 @pytest.mark.parametrize(
     ("layer", "words"), [("omp", "this process was forked"), ("workqueue", "9900")]
@@ -259,7 +283,8 @@ def test_without_the_compiler_the_plain_function_comes_back(monkeypatch):
 
 
 @jit
-def test_the_first_compilation_of_ours_is_told_once(caplog):
+def test_the_first_compilation_of_ours_is_told_once(caplog, monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     caplog.set_level(logging.INFO, "qnn_ref.compiled")
     compiled._say_once.cache_clear()
     numba.njit(lambda x: x)(1)

@@ -6,8 +6,8 @@ registers across an inner loop. A kernel that wants both says so with these valu
 neighbours, add or XOR them, ``store`` them. LLVM writes them with whatever the processor has, one
 instruction where registers are wide enough, two or four where they are not.
 
-They exist in compiled code only: there is no plain Python form, and indices are not checked.
-Kernels that use them stand beside one that does not.
+They exist in compiled code only, without a plain Python form: kernels that use them stand beside
+one that does not. Places are checked where those of arrays are, with NUMBA_BOUNDSCHECK.
 """
 
 # mypy: allow-untyped-defs
@@ -17,6 +17,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 8
@@ -45,8 +46,12 @@ class VectorModel(models.PrimitiveModel):
 
 
 def _place(context: Any, builder: Any, array_type: Any, array: Any, index: Any, vector: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+    view = context.make_array(array_type)(context, builder, array)
+    if context.enable_boundscheck:
+        last = builder.add(index, index.type(vector.count - 1))
+        for lane in (index, last):
+            cgutils.do_boundscheck(context, builder, lane, view.nitems)
+    return builder.bitcast(builder.gep(view.data, [index]), vector.as_pointer())
 
 
 def _is_flat(array: Any) -> bool:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 from qnn_ref import __version__
-from qnn_ref.cli.notices import show_notices
 from qnn_ref.cli.options import read
 from qnn_ref.cli.parser import WrongUse
 from qnn_ref.cli.streams import patient_streams, to_json
@@ -45,6 +44,8 @@ def dispatch(argv: list[str], unset: dict[str, str], alone: bool) -> int:
             args = read(argv, __version__)
             args.unset = unset
             with ctrl_c_ends(name, alone):
+                from qnn_ref.cli.notices import show_notices
+
                 command = importlib.import_module(f"qnn_ref.cli.{args.command}")
             show_notices()
             code = int(command.run(args))
