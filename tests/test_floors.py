@@ -33,6 +33,7 @@ FLOORS = {
     "packed": 5,
     "cost": 5,
     "checking": 5,
+    "equations": 5,
     "datasets": 6,
     "plots": 6,
     "experiments": 7,

@@ -10,7 +10,7 @@ import numba
 
 from qnn_ref import plots
 from qnn_ref.bench import NAMES, Settings, bench, cores
-from qnn_ref.cli.common import answer, check_output
+from qnn_ref.cli.common import answer, check_output, table
 from qnn_ref.files import atomic_write
 
 REPEATS, QUICK_REPEATS = 9, 5
@@ -142,15 +142,6 @@ def row_lines(rows: list[dict[str, Any]]) -> list[str]:
     summary = f"{sum(known)} of {len(known)} goals that could be measured are met"
     summary = summary if known else "no goal holds for these sizes"
     return ["", *table([head, *cells]), "", summary] if cells else []
-
-
-def table(cells: list[tuple[str, ...]]) -> list[str]:
-    """Cells in aligned columns."""
-    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
 
 
 def quantity(value: float | None, unit: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qnn_ref import datasets, plots
-from qnn_ref.cli.common import answer
+from qnn_ref.cli.common import answer, table
 from qnn_ref.experiments import SWEEPS, Sweep, find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.experiments.sweep import mean_and_spread, run_sweep
@@ -64,15 +64,10 @@ def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
         raise ValueError(f"{options}: {sweep.name} has its own; give none")
     dataset = datasets.load(sweep.dataset, args.data)
     rows = run_sweep(sweep, dataset, args.out, args.resume, progress=True)
-    table = mean_and_spread(rows, sweep.labels)
+    means = mean_and_spread(rows, sweep.labels)
     picture = Path(args.out) / f"{sweep.name}.png"
     with atomic_write(picture) as file:
-        plots.cases_figure(table, sweep.labels).savefig(file, format="png", dpi=plots.DPI)
-    columns = list(table[0])
-    widths = [max(len(c), *(len(row[c]) for row in table)) for c in columns]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in (columns, *(list(row.values()) for row in table))
-    ]
-    answer(args, {"sweep": sweep.name, "rows": rows, "table": table}, "\n".join(lines))
+        plots.cases_figure(means, sweep.labels).savefig(file, format="png", dpi=plots.DPI)
+    lines = table([tuple(means[0]), *(tuple(row.values()) for row in means)])
+    answer(args, {"sweep": sweep.name, "rows": rows, "table": means}, "\n".join(lines))
     return 0
