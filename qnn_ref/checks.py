@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 
 
+class NotFiniteError(ValueError):
+    """A number that is NaN or infinite where it would spoil all that is made of it."""
+
+
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
     """Return a whole number as an int; a truth value, a float or a text is none.
 
@@ -73,7 +77,7 @@ def real(
     TypeError
         If it is no real number.
     ValueError
-        If it is not finite, or lies outside the range.
+        If it is not finite (a NotFiniteError), or lies outside the range.
     """
     limits = [
         f"{word} {limit:g}"
@@ -91,9 +95,10 @@ def real(
     ):
         raise TypeError(expected + _shown(value))
     number = float(value)
+    if not math.isfinite(number):
+        raise NotFiniteError(expected + repr(number))
     if (
-        not math.isfinite(number)
-        or (above is not None and not number > above)
+        (above is not None and not number > above)
         or (least is not None and number < least)
         or (below is not None and not number < below)
         or (most is not None and number > most)
@@ -113,8 +118,8 @@ def all_finite(name: str, array: Any) -> None:
 
     Raises
     ------
-    ValueError
-        With the index of the first value that is not finite, and that value.
+    NotFiniteError
+        A ValueError with the index of the first value that is not finite, and that value.
     """
     array = np.asarray(array)
     if array.dtype.kind not in "fc":
@@ -126,7 +131,30 @@ def all_finite(name: str, array: Any) -> None:
             return
     place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     where = f" at {list(place)}" if place else ""
-    raise ValueError(f"{name}: expected finite numbers, got {array[place]}{where}")
+    raise NotFiniteError(f"{name}: expected finite numbers, got {array[place]}{where}")
+
+
+def instance(name: str, value: Any, kind: type) -> None:
+    """Refuse what is no object of a class, the class itself among it.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : object
+    kind : type
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    if isinstance(value, kind):
+        return
+    got = type(value).__name__
+    if isinstance(value, type):
+        got = f"the class {value.__name__}; write {value.__name__}(...)"
+    raise TypeError(f"{name}: expected an object of {kind.__name__}, got {got}")
 
 
 def _range(least: int | None, most: int | None) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qnn_ref.checks import NotFiniteError, all_finite
+
 Array = NDArray[Any]
 
 
@@ -39,7 +41,7 @@ def check_labels(labels: ArrayLike, examples: int, classes: int, name: str = "la
     ------
     Not in the paper.
     """
-    labels = np.asarray(labels)
+    labels = _as_array(labels, name)
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(f"{name}: expected integers, got {labels.dtype}")
     if labels.shape != (examples,):
@@ -51,6 +53,16 @@ def check_labels(labels: ArrayLike, examples: int, classes: int, name: str = "la
     return labels.astype(np.int64)
 
 
+def _as_array(labels: ArrayLike, name: str) -> Array:
+    """An array of labels; a list with truth values is none, though NumPy would count them."""
+    if isinstance(labels, list | tuple) and any(isinstance(v, bool | np.bool_) for v in labels):
+        raise TypeError(f"{name}: expected integers, got bool among them")
+    try:
+        return np.asarray(labels)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected one row of integers, got rows of any length") from error
+
+
 def _check_scores(scores: Array) -> Array:
     scores = np.asarray(scores)
     if scores.ndim != 2 or 0 in scores.shape:
@@ -59,7 +71,15 @@ def _check_scores(scores: Array) -> Array:
         )
     if scores.dtype not in (np.float32, np.float64):
         raise TypeError(f"scores: expected float32 or float64, got {scores.dtype}")
+    all_finite("scores", scores)
     return scores
+
+
+def _check_loss(loss: Any, scores: Array) -> float:
+    if not np.isfinite(loss):
+        largest = np.abs(scores).max()
+        raise NotFiniteError(f"scores: up to {largest:g}; their loss is beyond {scores.dtype}")
+    return float(loss)
 
 
 def signed_targets(targets: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -86,7 +106,7 @@ def signed_targets(targets: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Ar
     ------
     Section 4.2 (targets +-1 of the L2-SVM output).
     """
-    targets = np.asarray(targets)
+    targets = _as_array(targets, "targets")
     if targets.ndim == 2:
         if targets.shape != shape:
             raise ValueError(f"targets: expected shape {shape}, got {targets.shape}")
@@ -122,7 +142,8 @@ def squared_hinge(scores: Array, targets: ArrayLike) -> tuple[float, Array]:
     Raises
     ------
     ValueError
-        If shapes, labels or targets are wrong; 0/1 targets are refused.
+        If shapes, labels or targets are wrong, or a score or the loss is not finite; 0/1 targets
+        are refused.
 
     Source
     ------
@@ -131,8 +152,9 @@ def squared_hinge(scores: Array, targets: ArrayLike) -> tuple[float, Array]:
     scores = _check_scores(scores)
     y = signed_targets(targets, scores.shape, scores.dtype)
     slack = np.maximum(0, 1 - y * scores)
-    loss = np.mean(slack * slack, dtype=np.float64)
-    return float(loss), y * slack * scores.dtype.type(-2 / scores.size)
+    with np.errstate(over="ignore"):
+        loss = np.mean(slack * slack, dtype=np.float64)
+    return _check_loss(loss, scores), y * slack * scores.dtype.type(-2 / scores.size)
 
 
 def softmax_cross_entropy(scores: Array, labels: ArrayLike) -> tuple[float, Array]:
@@ -158,7 +180,7 @@ def softmax_cross_entropy(scores: Array, labels: ArrayLike) -> tuple[float, Arra
     Raises
     ------
     ValueError
-        If shapes or labels are wrong.
+        If shapes or labels are wrong, or a score or the loss is not finite.
 
     Source
     ------
@@ -166,11 +188,12 @@ def softmax_cross_entropy(scores: Array, labels: ArrayLike) -> tuple[float, Arra
     """
     scores = _check_scores(scores)
     labels = check_labels(labels, *scores.shape)
-    shifted = scores - scores.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        shifted = scores - scores.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     rows = np.arange(len(labels))
     loss = -np.mean(log_p[rows, labels], dtype=np.float64)
     gradient = np.exp(log_p)
     gradient[rows, labels] -= 1
     gradient /= len(labels)
-    return float(loss), gradient
+    return _check_loss(loss, scores), gradient

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from qnn_ref.checks import all_finite
+from qnn_ref.checks import NotFiniteError, all_finite
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, Parameter, Shape
 from qnn_ref.layers.rows import build_row, refuse_twins, tell_row
@@ -168,7 +168,7 @@ class Sequential:
         scores = self.forward(images)
         if not np.isfinite(scores).all():
             place = first_not_finite(self, images)
-            raise ValueError(f"network: its scores are not finite, first the output of {place}")
+            raise NotFiniteError(f"network: its scores are not finite, first the output of {place}")
         return scores
 
     def predict(self, images: Array, batch_size: int = 1000) -> Array:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref.layers import Quantize
+from qnn_ref.checks import NotFiniteError, all_finite, instance, real, whole
+from qnn_ref.layers import Parameter, Quantize
 from qnn_ref.losses import check_labels
-from qnn_ref.network import Sequential
-from qnn_ref.optimizers import Optimizer, clipped_share
+from qnn_ref.network import Sequential, first_not_finite
+from qnn_ref.optimizers import Optimizer
 from qnn_ref.progress import Bar, progress_bar
 from qnn_ref.quantizers import Sign
 
@@ -45,12 +47,61 @@ class Run:
     best: dict[str, Array] = field(default_factory=dict)
     best_epoch: int | None = None
 
+    def __post_init__(self) -> None:
+        instance("network", self.network, Sequential)
+        instance("optimizer", self.optimizer, Optimizer)
+        instance("rng", self.rng, np.random.Generator)
+
+    def refuse_not_finite(self) -> None:
+        """Raise NotFiniteError for the first weight, statistic or moment that is no number."""
+        for name, parameter in self.network.parameters().items():
+            all_finite(name, parameter.latent)
+        for name, buffer in self.network.buffers().items():
+            all_finite(name, buffer)
+        for name, moments in self.optimizer.state.items():
+            for moment, array in moments.items():
+                all_finite(f"{name}, {moment}", array)
+
     def best_network(self) -> Sequential:
         """A copy of the network with the arrays of its best epoch (section 4.2's choice)."""
         network = self.network.copy()
         if self.best:
             network.set_arrays(self.best)
         return network
+
+
+def train_step(
+    network: Sequential, optimizer: Optimizer, loss: Loss, images: Array, labels: Array
+) -> tuple[float, Array]:
+    """Algorithm 1: one batch forward, backward, and one update.
+
+    Parameters
+    ----------
+    network : Sequential
+    optimizer : Optimizer
+        With the learning rate of this epoch (line 12).
+    loss : function
+        `(scores, labels) -> (loss, gradient of the scores)`.
+    images : array (batch, ...)
+    labels : array (batch,)
+
+    Returns
+    -------
+    cost : float
+        Loss of this batch before the update, those of auxiliary classifiers included.
+    scores : array (batch, classes)
+
+    Source
+    ------
+    Algorithm 1, lines 1-11.
+    """
+    scores = network.forward(images, training=True)  # lines 1-4
+    cost, gradient = loss(scores, labels)  # line 5
+    for auxiliary in network.auxiliaries():
+        cost += auxiliary.learn(loss, labels)
+    network.backward(gradient)  # lines 6-9
+    optimizer.step(network.parameters())  # lines 10, 11
+    return cost, scores
 
 
 def batches(examples: int, batch_size: int, rng: np.random.Generator) -> Iterator[Array]:
@@ -90,7 +141,8 @@ def train(
     epochs : int
     batch_size : int
     schedule : function
-        Learning rate of an epoch, counted from 0.
+        Learning rate of an epoch, counted from 0. It is asked for every epoch before the first
+        step, so that a rate that is none is refused then, and again when its epoch comes.
     after_epoch : function, optional
         Called with the run after each epoch, for instance to save a checkpoint.
     progress : bool
@@ -103,36 +155,30 @@ def train(
 
     Raises
     ------
-    ValueError
-        If there are fewer images than one batch, or labels that do not fit.
+    TypeError, ValueError
+        Before the first step, if an argument is of another kind, if images or labels do not fit
+        the network, if there are fewer images than one batch, or if a learning rate is none.
+    FloatingPointError
+        If a number is no longer finite; no epoch is reported then, and `after_epoch` not called.
 
     Source
     ------
     Algorithm 1; model choice and shuffling as in section 4.2.
     """
-    network = run.network
-    if not 1 <= batch_size <= len(images):
-        raise ValueError(f"batch_size: expected 1 to {len(images)} (all images), got {batch_size}")
-    classes = network.output_shape[-1]
-    labels = check_labels(labels, len(images), classes)
-    check_labels(validation[1], len(validation[0]), classes, "validation[1]")
-    if len(validation[0]) == 0:
-        raise ValueError("validation: expected at least one image, got none")
-    first, steps = len(run.history), len(images) // batch_size
-    total = max(0, epochs - first) * steps
+    network, first = run.network, len(run.history)
+    whole("epochs", epochs, 0)
+    for name, function in (("loss", loss), ("schedule", schedule)):
+        if not callable(function):
+            raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
+    labels = check_examples(network, images, labels, batch_size)
+    check_examples(network, *_pair(validation), 1, "validation[0]", "validation[1]")
+    for epoch in range(first, epochs):
+        real(f"schedule({epoch})", schedule(epoch), above=0)
+    total = max(0, epochs - first) * (len(images) // batch_size)
     with progress_bar(total=total, show=progress) as bar:
         for epoch in range(first, epochs):
             run.optimizer.learning_rate = schedule(epoch)  # line 12, once an epoch
-            signs = binary_signs(network)
-            means = train_epoch(run, images, labels, loss, batch_size, bar)
-            entry = {
-                "epoch": epoch,
-                "learning_rate": run.optimizer.learning_rate,
-                **means,
-                "validation_error": error_rate(network, *validation),
-                "flipped": flipped_share(signs, binary_signs(network)),
-                "clipped": clipped_share(network.parameters().values()),
-            }
+            entry = train_epoch(run, images, labels, validation, loss, batch_size, bar)
             run.history.append(entry)
             keep_best(run)
             bar.set_postfix(
@@ -145,10 +191,68 @@ def train(
     return run
 
 
+def check_examples(
+    network: Sequential,
+    images: Any,
+    labels: ArrayLike,
+    batch_size: int,
+    name: str = "images",
+    label_name: str = "labels",
+) -> Array:
+    """Refuse images or labels that a network cannot learn from; return the labels as integers.
+
+    Parameters
+    ----------
+    network : Sequential
+        Classifies the first batch, in inference.
+    images : array (N, ...)
+    labels : array (N,)
+    batch_size : int
+        At most N.
+    name, label_name : str
+        What the error messages call images and labels.
+
+    Returns
+    -------
+    array (N,) of int64
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument.
+    """
+    if not isinstance(images, np.ndarray):
+        kind = f"{type(images).__module__}.{type(images).__name__}".removeprefix("builtins.")
+        raise TypeError(f"{name}: expected a NumPy array, got {kind}")
+    if images.ndim == 0 or len(images) == 0:
+        raise ValueError(f"{name}: expected at least one image, got shape {images.shape}")
+    whole("batch_size", batch_size, 1, len(images))
+    all_finite(name, images)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            network.scores(images[:batch_size])
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{name}: {error}") from error
+    return check_labels(labels, len(images), network.output_shape[-1], label_name)
+
+
+def _pair(validation: Any) -> tuple[Array, Array]:
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise TypeError("validation: expected a pair, images and labels")
+    images, labels = validation
+    return images, labels
+
+
 def train_epoch(
-    run: Run, images: Array, labels: Array, loss: Loss, batch_size: int, bar: Bar
+    run: Run,
+    images: Array,
+    labels: Array,
+    validation: tuple[Array, Array],
+    loss: Loss,
+    batch_size: int,
+    bar: Bar,
 ) -> dict[str, float]:
-    """Algorithm 1, once for every batch.
+    """Algorithm 1, once for every batch, and what is worth knowing afterwards.
 
     Parameters
     ----------
@@ -156,6 +260,7 @@ def train_epoch(
         Changed in place.
     images : array (N, ...)
     labels : array (N,)
+    validation : pair of arrays
     loss : function
     batch_size : int
     bar : Bar
@@ -164,37 +269,74 @@ def train_epoch(
     Returns
     -------
     dict
-        Means over the steps: loss, error in percent, share of hidden values beyond the bound.
+        Epoch and learning rate; means over the steps of loss, error in percent and share of hidden
+        values beyond the bound; validation error in percent, shares of flipped and of clipped
+        weights after the last step.
 
     Raises
     ------
     FloatingPointError
-        If the loss is not finite.
+        If a number is not finite: it says where and when.
 
     Source
     ------
-    Algorithm 1, lines 1-11.
+    Algorithm 1.
     """
     network, optimizer = run.network, run.optimizer
+    signs = binary_signs(network)
     losses, errors, saturated = [], [], []
-    for batch in batches(len(images), batch_size, run.rng):
-        scores = network.forward(images[batch], training=True)  # lines 1-4
-        cost, gradient = loss(scores, labels[batch])  # line 5
-        for auxiliary in network.auxiliaries():
-            cost += auxiliary.learn(loss, labels[batch])
-        if not np.isfinite(cost):
-            raise FloatingPointError(f"the loss is {cost} in step {optimizer.steps + 1}")
-        network.backward(gradient)  # lines 6-9
-        optimizer.step(network.parameters())  # lines 10, 11
-        losses.append(cost)
+    when = f"epoch {len(run.history) + 1}, learning rate {optimizer.learning_rate:g}"
+    for number, batch in enumerate(batches(len(images), batch_size, run.rng), 1):
+        with explained(f"{when}, batch {number}", network, images[batch]):
+            cost, scores = train_step(network, optimizer, loss, images[batch], labels[batch])
+            losses.append(real("loss", cost))
         errors.append(100 * np.mean(scores.argmax(axis=1) != labels[batch]))
         saturated.append(saturated_share(network))
         bar.update()
+    with explained(f"after {when}"):
+        run.refuse_not_finite()
+        validation_error = error_rate(network, *validation)
     return {
+        "epoch": len(run.history),
+        "learning_rate": optimizer.learning_rate,
         "loss": float(np.mean(losses)),
         "training_error": float(np.mean(errors)),
         "saturated": float(np.mean(saturated)),
+        "validation_error": validation_error,
+        "flipped": flipped_share(signs, binary_signs(network)),
+        "clipped": clipped_share(network.parameters().values()),
     }
+
+
+@contextmanager
+def explained(
+    when: str, network: Sequential | None = None, images: Array | None = None
+) -> Iterator[None]:
+    """Turn NotFiniteError into a FloatingPointError that says when, and where it began.
+
+    Numbers that overflow inside give no warnings: whatever is made of them is looked at.
+
+    Parameters
+    ----------
+    when : str
+    network : Sequential, optional
+        Whose layers are asked for the first output that is not finite.
+    images : array (batch, ...), optional
+        What it was shown.
+
+    Yields
+    ------
+    None
+    """
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            yield
+    except NotFiniteError as error:
+        place = None
+        if network is not None and images is not None:
+            place = first_not_finite(network, images, training=True)
+        first = f"; the first output that is not finite is that of {place}" if place else ""
+        raise FloatingPointError(f"{when}: {error}{first}") from error
 
 
 def keep_best(run: Run) -> None:
@@ -205,23 +347,28 @@ def keep_best(run: Run) -> None:
         run.best = run.network.arrays()
 
 
-def error_rate(network: Any, images: Array, labels: Array, batch_size: int = 1000) -> float:
+def error_rate(network: Any, images: Array, labels: ArrayLike, batch_size: int = 1000) -> float:
     """Share of wrongly classified images in percent: count, then divide, over all images.
 
     Parameters
     ----------
     network : Sequential or PackedNetwork
     images : array (N, ...)
-    labels : array (N,)
+    labels : array (N,) of integers
     batch_size : int
         Changes nothing but memory and time.
 
     Returns
     -------
     float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If labels are no classes of the network, or its scores are not finite.
     """
-    if np.shape(labels) != (len(images),):
-        raise ValueError(f"labels: expected shape ({len(images)},), got {np.shape(labels)}")
+    labels = check_labels(labels, len(images), network.output_shape[-1])
+    whole("batch_size", batch_size, 1)
     wrong = np.count_nonzero(network.predict(images, batch_size) != labels)
     return 100 * int(wrong) / len(labels)
 
@@ -249,3 +396,24 @@ def saturated_share(network: Sequential) -> float:
             outside += int(np.count_nonzero(np.abs(a) > layer.quantizer.saturation))
             total += a.size
     return outside / max(1, total)
+
+
+def clipped_share(parameters: Iterable[Parameter]) -> float:
+    """Share of latent weights that sit exactly at their bound (a scalar from 0 to 1).
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Those without a finite bound are left out.
+
+    Returns
+    -------
+    float
+
+    Source
+    ------
+    Section 2.3, the projection onto [-1, 1].
+    """
+    bounded = [p for p in parameters if np.isfinite(p.bound)]
+    at_bound = sum(int(np.count_nonzero(np.abs(p.latent) == p.bound)) for p in bounded)
+    return at_bound / max(1, sum(p.size for p in bounded))

@@ -178,6 +178,17 @@ COMMON = [
     (lambda f: f(SCORES, [0, 3]), ValueError, ["{labels}:", "0 to 2", "0 to 3"]),
     (lambda f: f(SCORES, [-1, 2]), ValueError, ["{labels}:", "0 to 2", "-1"]),
     (lambda f: f(SCORES, np.zeros((2, 3, 1), int)), ValueError, ["{labels}:", "(2, 3, 1)"]),
+    (lambda f: f(SCORES, [0, True]), TypeError, ["{labels}:", "integers", "bool"]),
+    (lambda f: f(SCORES, [0, None]), TypeError, ["{labels}:", "integers", "object"]),
+    (lambda f: f(SCORES, ["0", "1"]), TypeError, ["{labels}:", "integers"]),
+    (lambda f: f(SCORES, [[0, 1], [0]]), ValueError, ["{labels}:", "rows of any length"]),
+    (lambda f: f(SCORES + np.nan, [0, 1]), ValueError, ["scores:", "finite", "nan at [0, 0]"]),
+    (lambda f: f(np.array([[0, -np.inf]]), [0]), ValueError, ["scores:", "-inf at [0, 1]"]),
+    (
+        lambda f: f(np.array([[3e38, -3e38]], "f4"), [1]),
+        ValueError,
+        ["scores:", "float32", "3e+38"],
+    ),
 ]
 
 

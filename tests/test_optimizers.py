@@ -19,7 +19,6 @@ from qnn_ref.optimizers import (
     adam_update_reference,
     adamax_update,
     adamax_update_reference,
-    clipped_share,
     scaled_clipped_step,
     sgd_update,
     sgd_update_reference,
@@ -407,20 +406,6 @@ def test_decay_of_the_papers_recipes(initial, final, epochs, factor):
     for epoch in (0, 1, epochs - 1):
         assert abs(decay(epoch + 1) / decay(epoch) - factor) < 6e-6
         assert isinstance(decay(epoch), float)
-
-
-# Share at the clip
-
-
-def test_clipped_share_counts_bounded_weights_at_exactly_their_bound():
-    bounded = Parameter(np.array([1.0, -1.0, 0.999, 0.0]), Sign(), 1.0)
-    wide = Parameter(np.array([2.0, 1.0]), Sign(), 2.0)
-    free = Parameter(np.array([1.0, 1.0, 1.0]))
-    assert clipped_share([bounded, free]) == 0.5
-    assert clipped_share([bounded, wide, free]) == 0.5
-    assert clipped_share([wide]) == 0.5
-    assert clipped_share([free]) == 0
-    assert clipped_share([]) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qnn_ref.layers import BatchNorm, Dense, Dropout, HardTanh, Pixels, Quantize
+from qnn_ref.datasets import Examples
+from qnn_ref.layers import BatchNorm, Dense, Dropout, HardTanh, Parameter, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
 from qnn_ref.optimizers import SGD, Adam, ExponentialDecay
-from qnn_ref.quantizers import Sign, StochasticSign
+from qnn_ref.packed import pack
+from qnn_ref.quantizers import LinearQuant, Sign, StochasticSign
 from qnn_ref.training import (
     Run,
     batches,
     binary_signs,
+    clipped_share,
     error_rate,
     flipped_share,
     keep_best,
     saturated_share,
     train,
+    train_step,
 )
 
 KEYS = [
@@ -258,7 +262,9 @@ def test_before_the_first_epoch_the_best_network_is_the_network():
 
 
 class Guesser:
-    """Predicts class 1 for every image whose one pixel is set; counts its calls."""
+    """Predicts class 1 for every image whose one pixel is set."""
+
+    output_shape = (2,)
 
     def predict(self, images, batch_size):
         self.batch_size = batch_size
@@ -289,6 +295,46 @@ def test_error_rate_of_right_and_wrong_labels():
     assert error_rate(Guesser(), images, images[:, 0]) == 0
     assert error_rate(Guesser(), images, 1 - images[:, 0]) == 100
     assert error_rate(Guesser(), images, np.zeros(4, int)) == 50
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "words"),
+    [
+        ([0, 1, -1, 0], ValueError, "labels: expected 0 to 1, got -1"),
+        ([0, 1, 2, 0], ValueError, "labels: expected 0 to 1"),
+        ([0, 1, 5, 0], ValueError, "labels: expected 0 to 1"),
+        ([0.0, 1.0, 2.0, 0.0], TypeError, "labels: expected integers, got float64"),
+        ([0, 1, True, 0], TypeError, "labels: expected integers, got bool"),
+        (np.array([True, False, True, True]), TypeError, "labels: expected integers, got bool"),
+        ([0, 1, np.nan, 0], TypeError, "labels: expected integers, got float64"),
+        (["0", "1", "0", "0"], TypeError, "labels: expected integers"),
+        ([0, 1, None, 0], TypeError, "labels: expected integers, got object"),
+    ],
+)
+def test_labels_that_are_no_classes_are_neither_right_nor_wrong(labels, error, words):
+    with pytest.raises(error, match=words):
+        error_rate(Guesser(), np.zeros((4, 1), np.uint8), labels)
+
+
+def test_labels_are_compared_with_the_classes_of_real_networks_too():
+    network = make_run().network
+    for kind in (network, pack(network)):
+        assert 0 <= error_rate(kind, IMAGES[:4], [0, 1, 2, 0]) <= 100
+        with pytest.raises(ValueError, match="labels: expected 0 to 2, got 0 to 3"):
+            error_rate(kind, IMAGES[:4], [0, 1, 3, 0])
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, True, None])
+def test_error_rate_refuses_a_batch_size_that_is_none(batch_size):
+    with pytest.raises((TypeError, ValueError), match=r"^batch_size: expected a whole number"):
+        error_rate(Guesser(), np.zeros((4, 1), np.uint8), [0, 0, 0, 0], batch_size)
+
+
+def test_scores_that_are_no_numbers_are_no_error_rate():
+    network = make_run().network
+    network.parameters()["5.BatchNorm.shift"].assign(np.full(3, np.nan, np.float32))
+    with pytest.raises(ValueError, match="not finite"):
+        error_rate(network, IMAGES, LABELS)
 
 
 def test_labels_of_another_shape_are_refused_instead_of_broadcast():
@@ -335,6 +381,14 @@ def test_saturated_share_counts_what_the_mask_stops(saturation):
     assert saturated_share(network) == expected / 16
 
 
+def test_saturated_share_looks_at_signs_only():
+    """Activations of more bits have a range, not the bound of eq. (4)."""
+    layers = [Quantize(Sign()), Dense(4), HardTanh(), Quantize(LinearQuant(2))]
+    network = Sequential(layers, (4,), np.random.default_rng(0), np.float64)
+    network.forward(np.array([[0.0, 2.0, -3.0, 0.5], [1.0, -1.0, 0.1, 7.0]]), training=True)
+    assert saturated_share(network) == 3 / 8
+
+
 @given(st.integers(0, 2**32))
 @settings(max_examples=10)
 def test_saturated_share_is_the_share_of_lost_gradients(seed):
@@ -345,6 +399,17 @@ def test_saturated_share_is_the_share_of_lost_gradients(seed):
     assert saturated_share(network) == np.mean(lost)
 
 
+def test_clipped_share_counts_bounded_weights_at_exactly_their_bound():
+    bounded = Parameter(np.array([1.0, -1.0, 0.999, 0.0]), Sign(), 1.0)
+    wide = Parameter(np.array([2.0, 1.0]), Sign(), 2.0)
+    free = Parameter(np.array([1.0, 1.0, 1.0]))
+    assert clipped_share([bounded, free]) == 0.5
+    assert clipped_share([bounded, wide, free]) == 0.5
+    assert clipped_share([wide]) == 0.5
+    assert clipped_share([free]) == 0
+    assert clipped_share([]) == 0
+
+
 # Errors
 
 
@@ -352,20 +417,26 @@ IMAGES, LABELS = digits(12)
 VALIDATION = digits(4)
 
 
-def call(images=IMAGES, labels=LABELS, validation=VALIDATION, batch_size=4):
+class Tensor:
+    """An array of another library."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, index):
+        return Tensor(self.array[index])
+
+
+def call(images=IMAGES, labels=LABELS, validation=VALIDATION, **options):
     run = make_run()
     before = run.network.arrays()
+    usual = {"loss": squared_hinge, "epochs": 4, "batch_size": 4, "schedule": SCHEDULE}
     try:
-        train(
-            run,
-            images,
-            labels,
-            validation,
-            loss=squared_hinge,
-            epochs=1,
-            batch_size=batch_size,
-            schedule=SCHEDULE,
-        )
+        train(run, images, labels, validation, **usual | options)
     finally:
         assert run.optimizer.steps == 0
         assert run.history == []
@@ -379,7 +450,7 @@ def call(images=IMAGES, labels=LABELS, validation=VALIDATION, batch_size=4):
         ({"batch_size": 13}, ValueError, ["batch_size:", "1 to 12", "13"]),
         ({"batch_size": 0}, ValueError, ["batch_size:", "0"]),
         ({"batch_size": -4}, ValueError, ["batch_size:", "-4"]),
-        ({"images": IMAGES[:0], "labels": LABELS[:0]}, ValueError, ["batch_size:", "0"]),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, ValueError, ["images:", "at least one"]),
         ({"labels": LABELS[:-1]}, ValueError, ["labels:", "12", "11"]),
         ({"labels": LABELS + 1}, ValueError, ["labels:", "0 to 2", "3"]),
         ({"labels": LABELS - 1}, ValueError, ["labels:", "0 to 2", "-1"]),
@@ -398,10 +469,44 @@ def call(images=IMAGES, labels=LABELS, validation=VALIDATION, batch_size=4):
         (
             {"validation": (VALIDATION[0][:0], VALIDATION[1][:0])},
             ValueError,
-            ["validation:", "at least one"],
+            ["validation[0]:", "at least one"],
         ),
         ({"images": IMAGES.astype(np.float32)}, TypeError, ["layer 0 (Pixels):", "uint8"]),
         ({"images": IMAGES[:, :4]}, ValueError, ["layer 0 (Pixels):", "(batch, 5)", "(4, 4)"]),
+        ({"images": IMAGES.tolist()}, TypeError, ["images:", "NumPy array", "list"]),
+        ({"images": Tensor(IMAGES)}, TypeError, ["images:", "NumPy array", "Tensor"]),
+        ({"images": None}, TypeError, ["images:", "NoneType"]),
+        ({"images": np.uint8(3)}, TypeError, ["images:", "uint8"]),
+        ({"images": IMAGES.astype(object)}, TypeError, ["images:", "uint8", "object"]),
+        ({"images": Examples}, TypeError, ["images:", "type"]),
+        ({"labels": [1.0] * 12}, TypeError, ["labels:", "float64"]),
+        ({"labels": [True] + [1] * 11}, TypeError, ["labels:", "bool"]),
+        ({"labels": [None] * 12}, TypeError, ["labels:", "object"]),
+        ({"labels": [[1], [2, 0]]}, ValueError, ["labels:", "rows"]),
+        ({"labels": np.full(12, np.nan)}, TypeError, ["labels:", "float64"]),
+        ({"labels": LABELS == 1}, TypeError, ["labels:", "bool"]),
+        ({"validation": VALIDATION[0]}, TypeError, ["validation:", "pair"]),
+        ({"validation": (*VALIDATION, 1)}, TypeError, ["validation:", "pair"]),
+        ({"validation": (VALIDATION[0].tolist(), VALIDATION[1])}, TypeError, ["validation[0]:"]),
+        (
+            {"validation": (VALIDATION[0].astype(float), VALIDATION[1])},
+            TypeError,
+            ["validation[0]:", "uint8"],
+        ),
+        ({"batch_size": 4.0}, TypeError, ["batch_size:", "4.0"]),
+        ({"batch_size": True}, TypeError, ["batch_size:", "True"]),
+        ({"epochs": 2.5}, TypeError, ["epochs:", "2.5"]),
+        ({"epochs": -1}, ValueError, ["epochs:", "-1"]),
+        ({"epochs": None}, TypeError, ["epochs:", "None"]),
+        ({"loss": "squared_hinge"}, TypeError, ["loss:", "function", "str"]),
+        ({"schedule": 0.1}, TypeError, ["schedule:", "function", "float"]),
+        ({"schedule": lambda e: np.nan}, ValueError, ["schedule(0):", "nan"]),
+        ({"schedule": lambda e: [0.1, 0.1, 0.1, np.inf][e]}, ValueError, ["schedule(3):", "inf"]),
+        ({"schedule": lambda e: 0.01 - 0.01 * e}, ValueError, ["schedule(1):", "above 0", "0.0"]),
+        ({"schedule": lambda e: -0.01}, ValueError, ["schedule(0):", "above 0", "-0.01"]),
+        ({"schedule": lambda e: None}, TypeError, ["schedule(0):", "None"]),
+        ({"schedule": lambda e: "0.1"}, TypeError, ["schedule(0):", "'0.1'"]),
+        ({"schedule": lambda e: np.full(1, 0.1)}, TypeError, ["schedule(0):", "ndarray"]),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_trained(options, error, words):
@@ -409,3 +514,132 @@ def test_bad_arguments_are_refused_before_anything_is_trained(options, error, wo
         call(**options)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_floating_images_are_looked_at_whole():
+    layers = [Dense(6, None), BatchNorm(), HardTanh(), Dense(3, None), BatchNorm()]
+    images = IMAGES.astype(np.float32)
+    images[7, 2] = np.nan  # not in the first batch
+    rng = np.random.default_rng(0)
+    run = Run(Sequential(layers, (5,), rng), SGD(0.1), rng)
+    options = {"loss": squared_hinge, "epochs": 1, "batch_size": 4, "schedule": SCHEDULE}
+    with pytest.raises(ValueError, match=r"^images: expected finite numbers, got nan at \[7, 2\]"):
+        train(run, images, LABELS, (images[:4], LABELS[:4]), **options)
+
+
+def test_a_network_that_is_not_finite_is_refused_before_the_first_step():
+    run = make_run()
+    run.network.parameters()["5.BatchNorm.gain"].assign(np.full(3, np.inf, np.float32))
+    with pytest.raises(
+        ValueError, match=r"^images: network: its scores are not finite, .*5\.Batch"
+    ):
+        fit(run)
+    assert run.optimizer.steps == 0
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_run_is_made_of_objects_not_of_classes(place):
+    parts = [make_run().network, Adam(), np.random.default_rng(0)]
+    names = ["network", "optimizer", "rng"]
+    parts[place] = type(parts[place])
+    with pytest.raises(TypeError, match=f"^{names[place]}: expected an object of .*the class"):
+        Run(*parts)
+    parts[place] = 3
+    with pytest.raises(TypeError, match=f"^{names[place]}: expected an object of .*got int"):
+        Run(*parts)
+
+
+# Numbers that are none, on the way
+
+
+def fails_with(run, words, **options):
+    """The run stops with these words, reports no epoch and keeps nothing of it."""
+    seen, epochs = [], len(run.history)
+    with pytest.raises(FloatingPointError) as caught:
+        fit(run, epochs=epochs + 3, after_epoch=seen.append, **options)
+    for word in words:
+        assert word in str(caught.value)
+    assert seen == []
+    assert len(run.history) == epochs
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.float32("nan")])
+def test_a_loss_that_is_no_number_stops_the_run_and_says_when(value):
+    calls = []
+
+    def loss(scores, labels):
+        calls.append(1)
+        cost, gradient = squared_hinge(scores, labels)
+        return (value if len(calls) == 3 else cost), gradient
+
+    words = ["epoch 1, learning rate 0.003, batch 3: loss: expected a finite number"]
+    fails_with(make_run(), words, loss=loss)
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_and_names_the_parameter():
+    def loss(scores, labels):
+        cost, gradient = squared_hinge(scores, labels)
+        return cost, gradient * np.float32(np.nan)
+
+    words = ["epoch 3, learning rate", "batch 1: 1.Dense.weight: gradient: expected finite", "nan"]
+    fails_with(fit(make_run(), epochs=2), words, loss=loss)
+
+
+def test_a_rate_that_explodes_stops_the_run_and_names_the_first_layer():
+    rng = np.random.default_rng(0)
+    run = Run(Sequential([Pixels(), Dense(6, None), Dense(3, None)], (5,), rng), SGD(0.1), rng)
+    words = ["epoch 1, learning rate 1e+38, batch 2: ", "not finite is that of 1.Dense"]
+    fails_with(run, words, schedule=lambda epoch: 1e38)
+
+
+@pytest.mark.parametrize("where", ["2.BatchNorm.gain", "5.BatchNorm.shift"])
+def test_the_last_step_may_not_destroy_the_network_either(where):
+    """One step an epoch: no forward follows it that could notice."""
+
+    class Destroyer(SGD):
+        def step(self, parameters):
+            super().step(parameters)
+            if self.steps == 3:
+                broken = parameters[where].latent.copy()
+                broken[1] = np.inf
+                parameters[where].assign(broken)
+
+    run = fit(make_run(optimizer=Destroyer()), epochs=2, n=5)
+    words = ["after epoch 3, learning rate", f"{where}: expected finite numbers, got inf at [1]"]
+    fails_with(run, words, n=5)
+
+
+def test_moments_that_overflow_stop_the_run_too():
+    """A gradient of 1e25 is a number, its square in float32 is none, and Adam would stand still."""
+
+    def loss(scores, labels):
+        cost, gradient = squared_hinge(scores, labels)
+        return cost, gradient * np.float32(1e25)
+
+    words = ["after epoch 1", "second: expected finite numbers, got inf"]
+    fails_with(make_run(), words, loss=loss)
+
+
+def test_statistics_that_are_no_numbers_stop_the_run_too():
+    class Destroyer(SGD):
+        network = None
+
+        def step(self, parameters):
+            super().step(parameters)
+            self.network.buffers()["2.BatchNorm.running_mean"][3] = np.nan
+
+    run = make_run(optimizer=Destroyer())
+    run.optimizer.network = run.network
+    fails_with(run, ["after epoch 1", "2.BatchNorm.running_mean: expected finite", "[3]"])
+
+
+# One step
+
+
+def test_a_step_gives_the_loss_before_it_and_the_scores():
+    run, twin = make_run(3), make_run(3)
+    cost, scores = train_step(run.network, run.optimizer, squared_hinge, IMAGES, LABELS)
+    expected = twin.network.forward(IMAGES, training=True)
+    np.testing.assert_array_equal(scores, expected)
+    assert cost == squared_hinge(expected, LABELS)[0]
+    assert run.optimizer.steps == 1

@@ -6,7 +6,7 @@ subtracted from the *latent* value, and the result is clipped to the parameter's
 
 from qnn_ref.optimizers.adam import Adam, adam_update, adam_update_reference
 from qnn_ref.optimizers.adamax import AdaMax, adamax_update, adamax_update_reference
-from qnn_ref.optimizers.base import Optimizer, clipped_share, scaled_clipped_step
+from qnn_ref.optimizers.base import Optimizer, scaled_clipped_step
 from qnn_ref.optimizers.schedules import ExponentialDecay, Halving
 from qnn_ref.optimizers.sgd import SGD, sgd_update, sgd_update_reference
 from qnn_ref.optimizers.shift_adamax import (
@@ -27,7 +27,6 @@ __all__ = [
     "adam_update_reference",
     "adamax_update",
     "adamax_update_reference",
-    "clipped_share",
     "scaled_clipped_step",
     "sgd_update",
     "sgd_update_reference",

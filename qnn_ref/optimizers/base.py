@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -227,24 +227,3 @@ def scaled_clipped_step(latent: Array, step: Array, scale: float, bound: float) 
     Algorithm 1, line 11.
     """
     np.clip(latent - latent.dtype.type(scale) * step, -bound, bound, out=latent)
-
-
-def clipped_share(parameters: Iterable[Parameter]) -> float:
-    """Share of latent weights that sit exactly at their bound (a scalar from 0 to 1).
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        Those without a finite bound are left out.
-
-    Returns
-    -------
-    float
-
-    Source
-    ------
-    Section 2.3, the projection onto [-1, 1].
-    """
-    bounded = [p for p in parameters if np.isfinite(p.bound)]
-    at_bound = sum(int(np.count_nonzero(np.abs(p.latent) == p.bound)) for p in bounded)
-    return at_bound / max(1, sum(p.size for p in bounded))

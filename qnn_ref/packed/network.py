@@ -40,6 +40,7 @@ class PackedNetwork:
         shape = input_shape
         for stage in stages:
             shape = stage.output_shape(shape)
+        self.output_shape = shape
 
     def scores(self, images: Array, batch_size: int = 1000) -> Array:
         """Scores (N, classes) of images (N, ...) of uint8, in batches; none is dropped."""

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.checks import NotFiniteError
+
 Array = NDArray[Any]
 
 
@@ -84,7 +86,7 @@ def as_real(x: Array, name: str = "x") -> Array:
         raise TypeError(f"{name}: expected a float32 or float64 array, got {x.dtype}")
     if x.size and np.isnan(x.min()):
         count = np.count_nonzero(np.isnan(x))
-        raise ValueError(f"{name}: {count} of {x.size} values are NaN, which has no sign")
+        raise NotFiniteError(f"{name}: {count} of {x.size} values are NaN, which has no sign")
     return x
 
 
