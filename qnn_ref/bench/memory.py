@@ -8,6 +8,7 @@ from qnn_ref.bench.rows import ARRAYS, Row, Settings
 from qnn_ref.bench.training import QUICK, WIDTHS, batch_of, mlp, mlp_size, network_of
 from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.losses import squared_hinge
+from qnn_ref.training import train_step
 
 KINDS = 4
 """Latent value, two moments, gradient."""
@@ -48,9 +49,7 @@ def peak_of_step(recipe: Recipe) -> tuple[int, int]:
         pixels, labels = batch_of(recipe, shape)
         for _ in range(2):  # the first step makes the moments and loads the kernels
             tracemalloc.reset_peak()
-            _, gradient = squared_hinge(network.forward(pixels, training=True), labels)
-            network.backward(gradient)
-            optimizer.step(network.parameters())
+            train_step(network, optimizer, squared_hinge, pixels, labels)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -18,6 +18,7 @@ from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
 from qnn_ref.products import BitProducts
+from qnn_ref.training import train_step
 
 WIDTHS, QUICK = (2048, 4096), (512,)
 QUICK_DIVIDE, QUICK_BATCH = 4, 10
@@ -116,10 +117,7 @@ def our_step(recipe: Recipe, shape: tuple[int, ...]) -> Call:
     pixels, labels = batch_of(recipe, shape)
 
     def step() -> float:
-        loss, gradient = squared_hinge(network.forward(pixels, training=True), labels)
-        network.backward(gradient)
-        optimizer.step(network.parameters())
-        return loss
+        return train_step(network, optimizer, squared_hinge, pixels, labels)[0]
 
     return step
 

@@ -13,6 +13,7 @@ from qnn_ref.experiments import IMAGE_SHAPES, NETWORKS, RECIPES, SWEEPS, Recipe
 from qnn_ref.experiments.imagenet import NetworkRecipe
 from qnn_ref.experiments.runs import start_run
 from qnn_ref.losses import squared_hinge
+from qnn_ref.training import train_step
 
 IMAGES = {
     "mnist": 60_000,
@@ -82,8 +83,6 @@ def step_seconds(recipe: Recipe, shape: tuple[int, ...]) -> float:
     times = []
     for _ in range(1 + STEPS):
         start = time.perf_counter()
-        _, gradient = squared_hinge(state.network.forward(images, training=True), labels)
-        state.network.backward(gradient)
-        state.optimizer.step(state.network.parameters())
+        train_step(state.network, state.optimizer, squared_hinge, images, labels)
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:]))
