@@ -214,6 +214,8 @@ def test_a_missing_file_among_the_six(tmp_path, name):
             "or one that is damaged (cifar-10-batches-bin/data_batch_1.bin claims",
         ),
         (gzip.compress(tar({})), "it holds nothing"),
+        # The checksum stands behind a tail that tar does not read.
+        (gzip.compress(tar(CONTENT) + bytes(2**20))[:-8] + bytes(8), "stream is damaged (CRC"),
     ],
 )
 def test_each_fault_of_the_archive_is_named(tmp_path, content, words):

@@ -172,7 +172,7 @@ def test_a_set_of_ones_own_is_read_under_its_own_name(tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (np.array(["cat"]), "label 1 of example 1 is outside 0..0"),
+        (np.array(["cat"]), "[class_names]: 1 names, but labels 0..1 in the same file"),
         (np.array([1, 2]), "expected a row of strings, found int64"),
         (np.array([["cat", "dog"]]), "expected a row of strings"),
         (np.array(["cat", "dog"], object), "stores Python objects"),

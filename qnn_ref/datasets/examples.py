@@ -158,10 +158,8 @@ def assemble(
     DataError
         If dtypes, shapes, counts or labels are wrong; it names the file.
     """
-    images = {}
-    labels = {}
-    if classes is None:
-        classes = _count_classes(parts, files)
+    images: dict[str, NDArray[np.uint8]] = {}
+    rows: dict[str, NDArray[Any]] = {}
     for split in ("train", "test"):
         file = files[f"{split}_images"]
         images[split] = as_images(parts[f"{split}_images"], file)
@@ -172,17 +170,17 @@ def assemble(
                 f"expected images of shape {image_shape} (height, width, channels), "
                 f"found {images[split].shape[1:]}",
             )
-        file = files[f"{split}_labels"]
-        labels[split] = _as_labels(parts[f"{split}_labels"], file, len(classes))
-        if len(labels[split]) != len(images[split]):
+        rows[split] = _as_row(parts[f"{split}_labels"], files[f"{split}_labels"])
+        if len(rows[split]) != len(images[split]):
             raise DataError(
-                file,
-                f"{len(labels[split])} labels, but {len(images[split])} images "
-                f"in {files[f'{split}_images']}",
+                files[f"{split}_labels"],
+                f"{len(rows[split])} labels, but {len(images[split])} images in {file}",
             )
-    return Dataset(
-        name, images["train"], labels["train"], images["test"], labels["test"], classes, str(source)
-    )
+    most = len(classes) if classes else _MOST_CLASSES
+    train, test = (_as_labels(rows[split], files[f"{split}_labels"], most) for split in rows)
+    if classes is None:
+        classes = tuple(str(k) for k in range(1 + int(max(train.max(), test.max()))))
+    return Dataset(name, images["train"], train, images["test"], test, classes, str(source))
 
 
 def as_images(array: NDArray[Any], file: str | Path) -> NDArray[np.uint8]:
@@ -244,24 +242,25 @@ def image_shape_of(dtype: np.dtype[Any], shape: Sequence[int], file: str | Path)
     return four
 
 
-def _as_labels(array: NDArray[Any], file: str, classes: int) -> NDArray[np.int64]:
-    """Give stored labels the shape (count,) and an integer type that can index."""
-    flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if flat.ndim != 1:
-        raise DataError(file, f"expected labels of shape (count,), found {array.shape}")
-    if flat.dtype.kind not in "iu":
-        raise DataError(file, f"expected whole numbers as labels, found dtype {array.dtype}")
-    outside = np.flatnonzero((flat < 0) | (flat >= classes))
+def _as_row(array: NDArray[Any], file: str) -> NDArray[Any]:
+    """Give stored labels the shape (count,)."""
+    row = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if row.ndim != 1:
+        advice = "; of rows with one 1 store argmax(axis=1)" if array.ndim == 2 else ""
+        raise DataError(file, f"expected labels of shape (count,), found {array.shape}{advice}")
+    if row.dtype.kind not in "iu":
+        fault = f"expected whole numbers as labels, found dtype {array.dtype}"
+        if row.dtype.kind == "f" and not np.isfinite(row).all():
+            first = int(np.flatnonzero(~np.isfinite(row))[0])
+            fault += f" ({row[first]} for example {first})"
+        raise DataError(file, fault)
+    return row
+
+
+def _as_labels(row: NDArray[Any], file: str, classes: int) -> NDArray[np.int64]:
+    """Give labels an integer type that can index."""
+    outside = np.flatnonzero((row < 0) | (row >= classes))
     if outside.size:
         first = int(outside[0])
-        raise DataError(file, f"label {flat[first]} of example {first} is outside 0..{classes - 1}")
-    return flat.astype(np.int64)
-
-
-def _count_classes(parts: Mapping[str, NDArray[Any]], files: Mapping[str, str]) -> tuple[str, ...]:
-    """Name the classes 0, 1, ... up to the largest label."""
-    count = 0
-    for part in ("train_labels", "test_labels"):
-        labels = _as_labels(parts[part], files[part], _MOST_CLASSES)
-        count = max(count, int(labels.max(initial=-1)) + 1)
-    return tuple(str(k) for k in range(count))
+        raise DataError(file, f"label {row[first]} of example {first} is outside 0..{classes - 1}")
+    return row.astype(np.int64)

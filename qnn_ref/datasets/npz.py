@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -149,7 +150,8 @@ def read(name: str, path: Path) -> Dataset:
         Of the data set.
     path : pathlib.Path
         An archive with train_images, train_labels, test_images and test_labels; of a set that the
-        package does not know also class_names, if the classes have names.
+        package does not know also class_names, if the classes have names: one for each label
+        from 0, also for classes without examples.
 
     Returns
     -------
@@ -163,16 +165,24 @@ def read(name: str, path: Path) -> Dataset:
     """
     known = KNOWN.get(name)
     arrays = read_arrays(path, PARTS, optional=() if known else ("class_names",))
-    classes = known.classes if known else _class_names(path, arrays.pop("class_names", None))
+    names = _class_names(path, arrays.pop("class_names", None))
+    classes = known.classes if known else None
     files = {part: f"{path}[{part}]" for part in PARTS}
-    return assemble(name, arrays, files, path, classes, known.image_shape if known else None)
+    dataset = assemble(name, arrays, files, path, classes, known.image_shape if known else None)
+    if names is None:
+        return dataset
+    if len(names) < len(dataset.classes):
+        fault = f"{len(names)} names, but labels 0..{len(dataset.classes) - 1} in the same file"
+        raise DataError(f"{path}[class_names]", fault)
+    return replace(dataset, classes=names)
 
 
 def _class_names(path: Path, names: NDArray[Any] | None) -> tuple[str, ...] | None:
     if names is None:
         return None
     if names.ndim != 1 or names.dtype.kind != "U":
-        raise DataError(f"{path}[class_names]", f"expected a row of strings, found {names.dtype}")
+        fault = f"expected a row of strings, found {names.dtype} of shape {names.shape}"
+        raise DataError(f"{path}[class_names]", fault)
     return tuple(names.tolist())
 
 
