@@ -132,6 +132,62 @@ def test_a_probe_reports_the_worst_of_its_directions():
     assert errors[-1] > 1.5 * errors[0]
 
 
+# What a probe sees -------------------------------------------------------------------------------
+
+
+class OneElement(Dense):
+    """A dense layer whose weight gradient is wrong in one element."""
+
+    def __init__(self, units, change):
+        super().__init__(units)
+        self.change = change
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        gradient = self.weight.grad.copy()
+        gradient[3, 5] = self.change(gradient)
+        self.weight.grad = gradient
+        return dx
+
+
+def wrong_element(change, units, seed, **options):
+    """The entry of the weight."""
+    rng = np.random.default_rng(seed)
+    layer = OneElement(units, change).build((units,), rng, dtype=np.float64)
+    report = check(layer, rng.normal(size=(3, units)), seed, **options)
+    return next(e for e in report.entries if e.tensor == "weight")
+
+
+@pytest.mark.parametrize("units", [30, 300, 1000])
+def test_one_forgotten_element_is_seen_whatever_the_size(units):
+    assert not wrong_element(lambda gradient: 0.0, units, seed=units).passed
+
+
+@pytest.mark.parametrize("directions", [1, 3])
+def test_errors_of_the_length_that_an_entry_states_are_missed_once_in_a_hundred(directions):
+    def passes(factor):
+        """How many of 100 checks do not see an error of so many times the stated length."""
+        share = factor * wrong_element(lambda g: 0.0, 8, 0, directions=directions).unseen
+        entries = [
+            wrong_element(
+                lambda g: g[3, 5] + share * np.linalg.norm(g), 8, s, directions=directions
+            )
+            for s in range(100)
+        ]
+        return sum(entry.passed for entry in entries)
+
+    assert passes(1) <= 5
+    assert passes(0.05) >= 20
+
+
+def test_a_gradient_of_zero_has_no_length_to_state():
+    layer = Function(lambda x: 0 * x, lambda x: 0 * x).build((2,))
+    (entry,) = check(layer, np.ones((3, 2))).entries
+    assert entry.unseen == np.inf
+    (entry,) = check(layer, np.ones((3, 2)), mode="full").entries
+    assert entry.unseen is None
+
+
 # Correct layers pass, whatever the values --------------------------------------------------------
 
 VALUES = qst.arrays(qst.shapes((2, 4), 3), np.float64)

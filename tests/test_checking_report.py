@@ -48,6 +48,15 @@ def test_a_line_a_tensor():
     ]
 
 
+def test_what_random_directions_do_not_see_is_said():
+    report = Report((entry(), entry(unseen=3.7e-6), entry(unseen=math.inf)))
+    assert str(report).splitlines()[3:] == [
+        "2 of 3 tensors in random directions: an error below 4e-06 of a gradient's length, in one "
+        "element or in all, may not be seen"
+    ]
+    assert [e["unseen"] for e in report.to_json()["entries"]] == [None, 3.7e-6, None]
+
+
 def test_json_has_the_promised_keys_and_is_json():
     report = Report((entry(index=(1, 2), kinks=3), entry(math.inf), entry(math.nan)))
     answer = json.loads(json.dumps(report.to_json(), allow_nan=False))
@@ -66,6 +75,7 @@ def test_json_has_the_promised_keys_and_is_json():
         "analytic": 0.5,
         "kinks": 3,
         "note": "",
+        "unseen": None,
     }
     assert second["relative_error"] is None
     assert second["passed"] is False
