@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+"""The types of real numbers that layers and their kernels work with."""
+
 
 class NotFiniteError(ValueError):
     """A number that is NaN or infinite where it would spoil all that is made of it."""
@@ -155,6 +158,79 @@ def instance(name: str, value: Any, kind: type) -> None:
     if isinstance(value, type):
         got = f"the class {value.__name__}; write {value.__name__}(...)"
     raise TypeError(f"{name}: expected an object of {kind.__name__}, got {got}")
+
+
+def check_array(
+    name: str, array: Any, dtypes: tuple[np.dtype[Any], ...], shape: tuple[int | str, ...]
+) -> None:
+    """Refuse what is not an array of one of these types and of this shape.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    array : array
+        What the caller gave.
+    dtypes : tuple of dtype
+        The types that are allowed, in the byte order of this machine.
+    shape : tuple of int or str
+        Sizes; a letter or a word stands for any size, "..." in front for any number of axes.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or of another type.
+    ValueError
+        If its shape does not fit.
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: expected an array of {_listed(dtypes)}, got {_shown(array)}")
+    if array.dtype not in dtypes:
+        raise TypeError(f"{name}: expected dtype {_listed(dtypes)}, got {array.dtype}")
+    if array.shape != shape and not _fits(array.shape, shape):
+        raise ValueError(f"{name}: expected shape {_written(shape)}, got {array.shape}")
+
+
+def check_written(name: str, array: Any, *others: Any) -> None:
+    """Refuse an array that a kernel must not write to.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    array : array
+        What is written to.
+    *others : arrays
+        What the kernel reads, or writes too.
+
+    Raises
+    ------
+    ValueError
+        If it is read-only or has gaps, or shares memory with one of the others: what is read after
+        a write would be another number.
+    """
+    if not array.flags.carray:
+        raise ValueError(f"{name}: expected a C-contiguous array that can be written to")
+    for other in others:
+        if np.may_share_memory(array, other):
+            raise ValueError(f"{name}: expected memory of its own, it overlaps another argument")
+
+
+def _fits(sizes: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
+    if shape[:1] == ("...",):
+        shape = shape[1:]
+        sizes = sizes[max(0, len(sizes) - len(shape)) :]
+    return len(sizes) == len(shape) and all(
+        size == wanted or isinstance(wanted, str) for size, wanted in zip(sizes, shape, strict=True)
+    )
+
+
+def _written(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _listed(dtypes: tuple[np.dtype[Any], ...]) -> str:
+    return " or ".join(map(str, dtypes))
 
 
 def _range(least: int | None, most: int | None) -> str:

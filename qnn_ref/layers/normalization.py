@@ -12,6 +12,7 @@ from numba import prange
 from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.bits.threads import threads_for
+from qnn_ref.checks import FLOATS, check_array, real
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Layer, Parameter, Shape, glorot_scale, needs_rng
 from qnn_ref.quantizers import Encoding
@@ -26,6 +27,15 @@ RUNNING = {
     "unbiased variance": "running_variance",
 }
 """What may be averaged for inference besides the mean, and the attribute that holds it."""
+
+
+def _check_batch(name: str, x: Array) -> None:
+    """Refuse what has no channels, or no value to take a mean of."""
+    check_array(name, x, FLOATS, ("...", "channels"))
+    if x.ndim < 2 or x.size == 0:
+        raise ValueError(
+            f"{name}: expected shape (batch, ..., channels) with a value at least, got {x.shape}"
+        )
 
 
 def channel_mean_reference(x: Array) -> Array:
@@ -45,6 +55,7 @@ def channel_mean_reference(x: Array) -> Array:
     ------
     Section 2.4, the mean over a batch.
     """
+    _check_batch("x", x)
     return x.mean(axis=tuple(range(x.ndim - 1)), dtype=np.float64).astype(x.dtype)
 
 
@@ -80,10 +91,18 @@ def channel_mean(x: Array) -> Array:
         A plain float32 running sum of 1,000 times 0.1 is wrong by 1e-6, which a division by
         sqrt(epsilon) turns into 1e-4: hence the wider sum.
 
+    Raises
+    ------
+    TypeError
+        If `x` is no array of float32 or float64.
+    ValueError
+        If it has less than two axes, or no value.
+
     Source
     ------
     Section 2.4, the mean over a batch.
     """
+    _check_batch("x", x)
     if not _is_fast(x):
         return channel_mean_reference(x)
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
@@ -143,6 +162,13 @@ def normalize(x: Array, mean: Array, inverse_deviation: Array, gain: Array, shif
     return (x - mean) * inverse_deviation * gain + shift
 
 
+def _check_forward(x: Array, gain: Array, shift: Array, epsilon: float) -> None:
+    _check_batch("x", x)
+    check_array("gain", gain, (x.dtype,), x.shape[-1:])
+    check_array("shift", shift, (x.dtype,), x.shape[-1:])
+    real("epsilon", epsilon, above=0)
+
+
 def normalize_batch_reference(
     x: Array, gain: Array, shift: Array, epsilon: float
 ) -> tuple[Array, Array, Array, Array]:
@@ -169,12 +195,20 @@ def normalize_batch_reference(
     ------
     Section 2.4, vanilla batch norm.
     """
+    _check_forward(x, gain, shift, epsilon)
     mean = channel_mean_reference(x)
     centred = x - mean
     variance = channel_mean_reference(centred * centred)
     r = 1 / np.sqrt(variance + variance.dtype.type(epsilon))
     normalized = centred * r
     return normalized * gain + shift, normalized, mean, r
+
+
+def _check_backward(dy: Array, normalized: Array, r: Array, gain: Array) -> None:
+    _check_batch("dy", dy)
+    check_array("normalized", normalized, (dy.dtype,), dy.shape)
+    check_array("r", r, (dy.dtype,), dy.shape[-1:])
+    check_array("gain", gain, (dy.dtype,), dy.shape[-1:])
 
 
 def normalize_batch_backward_reference(
@@ -201,6 +235,7 @@ def normalize_batch_backward_reference(
     ------
     Derivative of section 2.4's batch norm.
     """
+    _check_backward(dy, normalized, r, gain)
     m = dy.dtype.type(dy.size // dy.shape[-1])
     mean_dy = channel_mean_reference(dy)
     mean_dy_normalized = channel_mean_reference(dy * normalized)
@@ -260,12 +295,19 @@ def normalize_batch(
     y, normalized : array, the shape of `x`
     mean, r : array (channels,)
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `channel_mean`; also if gain or shift do not fit `x`, or epsilon is not above 0.
+
     Source
     ------
     Section 2.4, vanilla batch norm.
     """
+    _check_forward(x, gain, shift, epsilon)
     if not _is_fast(x):
         return normalize_batch_reference(x, gain, shift, epsilon)
+    gain, shift = np.ascontiguousarray(gain), np.ascontiguousarray(shift)
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
     mean, variance = channel_mean(x), np.empty_like(gain)
     y, normalized = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
@@ -292,14 +334,20 @@ def normalize_batch_backward(
     dx : array, the shape of `dy`
     dgain, dshift : array (channels,)
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `channel_mean`; also if one of the others does not fit `dy`.
+
     Source
     ------
     Derivative of section 2.4's batch norm.
     """
+    _check_backward(dy, normalized, r, gain)
     if not _is_fast(dy):
         return normalize_batch_backward_reference(dy, normalized, r, gain)
     rows = np.ascontiguousarray(dy).reshape(-1, dy.shape[-1])
-    normal = normalized.reshape(rows.shape)
+    normal = np.ascontiguousarray(normalized).reshape(rows.shape)
     m = dy.dtype.type(len(rows))
     mean_dy, mean_dy_normalized = channel_mean(dy), np.empty_like(gain)
     dx = np.empty(dy.shape, dy.dtype)

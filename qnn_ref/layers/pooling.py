@@ -12,12 +12,41 @@ import numpy as np
 from numba import prange
 from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.checks import FLOATS, check_array, whole
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Layer, Shape
 from qnn_ref.layers.conv import Pair, output_size, pad_images, pair, taps
 from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]
+
+
+PLACES = 2**16
+"""Places of a window at most: a winner is kept in 16 bits."""
+
+
+def _windows_of(shape: Shape, size: Pair, stride: Pair) -> Shape:
+    """Check a geometry; give the shape of what has a number for each window and channel."""
+    kh, kw = pair("size", size, 1)
+    if kh * kw > PLACES:
+        raise ValueError(f"size: expected at most 65,536 places in a window, got {size}")
+    if max(pair("stride", stride, 1)) >= 2**31:
+        raise ValueError(f"stride: expected less than 2^31, got {stride}")
+    batch, high, wide, channels = shape
+    return (batch, *output_size((high, wide), size, stride, (0, 0)), channels)
+
+
+def _check_images(padded: Array) -> None:
+    check_array("padded", padded, FLOATS, ("batch", "height", "width", "channels"))
+
+
+def _check_winners(winners: Array, shape: Shape, size: Pair) -> None:
+    """Refuse places that are in no window: compiled code would read, or add, elsewhere."""
+    check_array("winners", winners, (np.dtype(np.uint16),), shape)
+    if winners.max(initial=0) >= size[0] * size[1]:
+        raise ValueError(
+            f"winners: expected places below {size[0]} x {size[1]}, got {winners.max()}"
+        )
 
 
 def find_winners_reference(padded: Array, size: Pair, stride: Pair) -> Array:
@@ -38,6 +67,8 @@ def find_winners_reference(padded: Array, size: Pair, stride: Pair) -> Array:
     ------
     Section 4.2, max pooling; the tie rule is ours.
     """
+    _check_images(padded)
+    _windows_of(padded.shape, size, stride)
     return np.argmax(taps(padded, size, stride), axis=0).astype(np.uint16)
 
 
@@ -76,12 +107,19 @@ def find_winners(padded: Array, size: Pair, stride: Pair) -> Array:
     array (batch, out_height, out_width, channels) of uint16
         From 0 in the order of reading; of equals the first, and a NaN before all numbers.
 
+    Raises
+    ------
+    TypeError
+        If `padded` is no array of float32 or float64.
+    ValueError
+        If it has not four axes, or the windows do not fit in it.
+
     Source
     ------
     Section 4.2, max pooling; the tie rule is ours.
     """
-    shape = output_size(padded.shape[1:3], size, stride, (0, 0))  # type: ignore[arg-type]
-    winners = np.empty((padded.shape[0], *shape, padded.shape[3]), np.uint16)
+    _check_images(padded)
+    winners = np.empty(_windows_of(padded.shape, size, stride), np.uint16)
     _find_winners(np.ascontiguousarray(padded), *size, *stride, winners)
     return winners
 
@@ -103,6 +141,8 @@ def take_winners_reference(padded: Array, winners: Array, size: Pair, stride: Pa
     ------
     Section 4.2, max pooling.
     """
+    _check_images(padded)
+    _check_winners(winners, _windows_of(padded.shape, size, stride), size)
     b, i, j, c = np.ogrid[tuple(map(slice, winners.shape))]
     rows = stride[0] * i + winners // size[1]
     return padded[b, rows, stride[1] * j + winners % size[1], c]
@@ -133,13 +173,29 @@ def take_winners(padded: Array, winners: Array, size: Pair, stride: Pair) -> Arr
     -------
     array, the shape of `winners` and the dtype of `padded`
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `find_winners`; also if the winners are not those of such images and windows.
+
     Source
     ------
     Section 4.2, max pooling.
     """
+    _check_images(padded)
+    _check_winners(winners, _windows_of(padded.shape, size, stride), size)
     y = np.empty(winners.shape, padded.dtype)
-    _take_winners(np.ascontiguousarray(padded), winners, size[1], *stride, y)
+    images, places = np.ascontiguousarray(padded), np.ascontiguousarray(winners)
+    _take_winners(images, places, size[1], *stride, y)
     return y
+
+
+def _check_gradient(dy: Array, winners: Array, shape: Shape, size: Pair, stride: Pair) -> None:
+    if len(shape) != 4:
+        raise ValueError(f"shape: expected (batch, height, width, channels), got {shape}")
+    sizes = tuple(whole("shape", n, 0) for n in shape)
+    check_array("dy", dy, FLOATS, _windows_of(sizes, size, stride))
+    _check_winners(winners, dy.shape, size)
 
 
 def give_winners_reference(
@@ -163,6 +219,7 @@ def give_winners_reference(
     ------
     Section 4.2, backward of `take_winners` by the chain rule.
     """
+    _check_gradient(dy, winners, shape, size, stride)
     dx = np.zeros(shape, dy.dtype)
     b, i, j, c = np.ogrid[tuple(map(slice, winners.shape))]
     rows = stride[0] * i + winners // size[1]
@@ -199,12 +256,19 @@ def give_winners(dy: Array, winners: Array, shape: Shape, size: Pair, stride: Pa
     -------
     array, shape `shape`
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` or `winners` have not a number for each window of images of that shape, or a winner
+        is in no window.
+
     Source
     ------
     Section 4.2, backward of `take_winners` by the chain rule.
     """
+    _check_gradient(dy, winners, shape, size, stride)
     dx = np.zeros(shape, dy.dtype)
-    _give_winners(np.ascontiguousarray(dy), winners, size[1], *stride, dx)
+    _give_winners(np.ascontiguousarray(dy), np.ascontiguousarray(winners), size[1], *stride, dx)
     return dx
 
 
@@ -281,7 +345,7 @@ class MaxPool2D(Pooling):
         self, size: int | Pair = 2, stride: int | Pair | None = None, padding: int | Pair = 0
     ) -> None:
         super().__init__(size, stride, padding)
-        if self.size[0] * self.size[1] > 2**16:  # a winner is kept in 16 bits
+        if self.size[0] * self.size[1] > PLACES:
             raise ValueError(f"size: expected at most 65,536 places in a window, got {self.size}")
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:

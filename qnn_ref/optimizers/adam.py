@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Parameter
-from qnn_ref.optimizers.base import Optimizer, Setting
+from qnn_ref.optimizers.base import Optimizer, Setting, check_update
 
 Array = NDArray[Any]
 
 EPSILON_AT = ("after correction", "before correction")
 """Where epsilon may stand: beside the corrected root, or beside the root as it is."""
+
+
+def _check(w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float) -> None:
+    check_update("wgmv", (w, g, m, v), constants, 8, bound)
+    if not (constants[5] > 0 and constants[6] > 0 and constants[7] > 0):
+        raise ValueError(
+            "constants: expected both corrections and epsilon above 0 (they divide), got "
+            f"{', '.join(map(str, constants[5:]))}"
+        )
 
 
 def adam_update_reference(
@@ -46,6 +55,7 @@ def adam_update_reference(
     ------
     Algorithm 1, line 11 with Update = ADAM (Kingma and Ba, Algorithm 1).
     """
+    _check(w, g, m, v, constants, bound)
     beta1, rest1, beta2, rest2, rate, correction1, correction2, epsilon = constants
     m[:] = beta1 * m + rest1 * g
     v[:] = beta2 * v + rest2 * (g * g)
@@ -54,8 +64,7 @@ def adam_update_reference(
 
 
 @parallel_kernel
-def adam_update(w, g, m, v, constants, bound):
-    """Compiled twin of `adam_update_reference`: one pass over memory, the same bits."""
+def _adam_update(w, g, m, v, constants, bound):
     beta1, rest1, beta2, rest2, rate, correction1, correction2, epsilon = constants
     for i in prange(w.size):
         m[i] = beta1 * m[i] + rest1 * g[i]
@@ -66,6 +75,18 @@ def adam_update(w, g, m, v, constants, bound):
         if new < -bound:
             new = -bound
         w[i] = new
+
+
+def adam_update(w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float) -> None:
+    """Compiled twin of `adam_update_reference`: one pass over memory, the same bits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_update`.
+    """
+    _check(w, g, m, v, constants, bound)
+    _adam_update(w, g, m, v, constants, w.dtype.type(bound))
 
 
 class Adam(Optimizer):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Parameter
-from qnn_ref.optimizers.base import Optimizer, Setting, scaled_clipped_step
+from qnn_ref.optimizers.base import Optimizer, Setting, check_update, scaled_clipped_step
 
 Array = NDArray[Any]
 
@@ -40,6 +40,7 @@ def adamax_update_reference(
     ------
     Section 2.5; Kingma and Ba, Algorithm 2; Algorithm 1, line 11.
     """
+    check_update("wgmu", (w, g, m, u), constants, 5, bound)
     beta1, rest1, beta2, rate, scale = constants
     m *= beta1
     m += rest1 * g
@@ -49,8 +50,7 @@ def adamax_update_reference(
 
 
 @parallel_kernel
-def adamax_update(w, g, m, u, constants, bound):
-    """Compiled twin of `adamax_update_reference`: one pass over memory, the same bits."""
+def _adamax_update(w, g, m, u, constants, bound):
     beta1, rest1, beta2, rate, scale = constants
     for i in prange(w.size):
         m[i] = beta1 * m[i] + rest1 * g[i]
@@ -62,6 +62,18 @@ def adamax_update(w, g, m, u, constants, bound):
         if new < -bound:
             new = -bound
         w[i] = new
+
+
+def adamax_update(w: Array, g: Array, m: Array, u: Array, constants: Array, bound: float) -> None:
+    """Compiled twin of `adamax_update_reference`: one pass over memory, the same bits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_update`.
+    """
+    check_update("wgmu", (w, g, m, u), constants, 5, bound)
+    _adamax_update(w, g, m, u, constants, w.dtype.type(bound))
 
 
 class AdaMax(Optimizer):

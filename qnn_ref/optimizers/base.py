@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.checks import all_finite, real, whole
+from qnn_ref.checks import FLOATS, all_finite, check_array, check_written, real, whole
 from qnn_ref.layers.base import Parameter
 
 Array = NDArray[Any]
@@ -227,3 +227,47 @@ def scaled_clipped_step(latent: Array, step: Array, scale: float, bound: float) 
     Algorithm 1, line 11.
     """
     np.clip(latent - latent.dtype.type(scale) * step, -bound, bound, out=latent)
+
+
+def check_update(
+    names: str, arrays: tuple[Array, ...], constants: Array, count: int, bound: float
+) -> None:
+    """Refuse operands of an update rule that do not fit each other: it writes into all but one.
+
+    Parameters
+    ----------
+    names : str
+        Names of the arrays, a letter each.
+    arrays : tuple of arrays (n,)
+        Latent value, gradient, and moments; all but the gradient are written to.
+    constants : array (count,)
+    count : int
+        How many constants the rule has.
+    bound : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array has another shape or type than the first, cannot be written to, or shares
+        memory with another; if the constants are not `count` numbers of that type, or the bound is
+        not above 0.
+
+    Source
+    ------
+    Not in the paper: compiled code looks at no size.
+    """
+    check_array(names[0], arrays[0], FLOATS, ("n",))
+    shape, dtypes = arrays[0].shape, (arrays[0].dtype,)
+    for name, array in zip(names[1:], arrays[1:], strict=True):
+        check_array(name, array, dtypes, shape)
+    check_array("constants", constants, dtypes, (count,))
+    for name, array in ((names[1], arrays[1]), ("constants", constants)):
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{name}: expected a C-contiguous array")
+    check_written(names[0], arrays[0], *arrays[1:])
+    for i in range(2, len(arrays)):
+        check_written(names[i], arrays[i], arrays[1], *arrays[i + 1 :])
+    if isinstance(bound, bool) or not isinstance(bound, float | int | np.floating):
+        raise TypeError(f"bound: expected a number, got {bound!r}")
+    if not bound > 0:
+        raise ValueError(f"bound: expected a number above 0 (infinity: no clip), got {bound}")

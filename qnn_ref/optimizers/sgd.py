@@ -10,11 +10,20 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.checks import check_array
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Parameter
-from qnn_ref.optimizers.base import Optimizer, Setting, scaled_clipped_step
+from qnn_ref.optimizers.base import Optimizer, Setting, check_update, scaled_clipped_step
 
 Array = NDArray[Any]
+
+
+def _check(w: Array, g: Array, m: Array, constants: Array, bound: float) -> None:
+    with_momentum = isinstance(m, np.ndarray) and m.size > 0
+    arrays = (w, g, m) if with_momentum else (w, g)
+    check_update("wgm"[: len(arrays)], arrays, constants, 3, bound)
+    if not with_momentum:
+        check_array("m", m, (w.dtype,), (0,))
 
 
 def sgd_update_reference(w: Array, g: Array, m: Array, constants: Array, bound: float) -> None:
@@ -38,6 +47,7 @@ def sgd_update_reference(w: Array, g: Array, m: Array, constants: Array, bound: 
     ------
     Section 2.2; Algorithm 1, line 11.
     """
+    _check(w, g, m, constants, bound)
     beta, rate, scale = constants
     velocity = g
     if m.size:
@@ -48,8 +58,7 @@ def sgd_update_reference(w: Array, g: Array, m: Array, constants: Array, bound: 
 
 
 @parallel_kernel
-def sgd_update(w, g, m, constants, bound):
-    """Compiled twin of `sgd_update_reference`: one pass over memory, the same bits."""
+def _sgd_update(w, g, m, constants, bound):
     beta, rate, scale = constants
     for i in prange(w.size):
         velocity = g[i]
@@ -62,6 +71,18 @@ def sgd_update(w, g, m, constants, bound):
         if new < -bound:
             new = -bound
         w[i] = new
+
+
+def sgd_update(w: Array, g: Array, m: Array, constants: Array, bound: float) -> None:
+    """Compiled twin of `sgd_update_reference`: one pass over memory, the same bits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_update`.
+    """
+    _check(w, g, m, constants, bound)
+    _sgd_update(w, g, m, constants, w.dtype.type(bound))
 
 
 class SGD(Optimizer):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 from qnn_ref.layers.base import Parameter
-from qnn_ref.optimizers.base import Optimizer, Setting
+from qnn_ref.optimizers.base import Optimizer, Setting, check_update
 from qnn_ref.shifts import ap2, ap2_reference
 
 Array = NDArray[Any]
@@ -48,6 +48,7 @@ def shift_adamax_update_reference(
     ------
     Algorithm 4; the variant from the authors' Torch code.
     """
+    check_update("wgmv", (w, g, m, v), constants, 6, bound)
     beta1, rest1, beta2, step, epsilon, _ = constants
     m[:] = beta1 * m + rest1 * g
     v[:] = np.maximum(beta2 * v, np.abs(g))
@@ -128,11 +129,17 @@ def shift_adamax_update(
     torch : bool
         Whether the stored norm is rounded.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_update`.
+
     Source
     ------
     Algorithm 4.
     """
-    _KERNELS[w.dtype](w, g, m, v, constants, w.dtype.type(bound), torch)
+    check_update("wgmv", (w, g, m, v), constants, 6, bound)
+    _KERNELS[w.dtype](w, g, m, v, constants, w.dtype.type(bound), bool(torch))
 
 
 class ShiftAdaMax(Optimizer):

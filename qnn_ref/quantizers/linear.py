@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.checks import FLOATS, all_finite, check_array, real, whole
 from qnn_ref.compiled import serial_kernel
 from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation
 
@@ -36,6 +37,19 @@ LARGEST_CODE = 2**24
 """Whole numbers up to it are exact in float32; a range far from 0 has larger codes."""
 FARTHEST = 2.0**60
 """Ends of a range beyond it, or closer than its inverse, have no scale in float32."""
+
+
+def _check_rounding(
+    x: Array, count: int, width: float, offset: float, low: float, high: float
+) -> Array:
+    x = np.asarray(x)  # a number of NumPy's is an array without axes
+    check_array("x", x, FLOATS, ("...",))
+    all_finite("x", x)
+    whole("count", count, 1, LARGEST_CODE)
+    real("width", width, above=0)
+    real("offset", offset, least=0, below=1)
+    real("high", high, least=real("low", low))
+    return x
 
 
 def round_half_up_reference(
@@ -59,6 +73,7 @@ def round_half_up_reference(
     ------
     Section 3, the rounding of LinearQuant.
     """
+    x = _check_rounding(x, count, width, offset, low, high)
     wide = x.astype(np.float64) * count
     whole = np.floor_divide(wide, width)
     if offset:
@@ -106,10 +121,16 @@ def round_half_up(
     array, the shape and dtype of `x`
         Whole numbers.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no array of finite float32 or float64 numbers, or another number is out of range.
+
     Source
     ------
     Section 3, the rounding of LinearQuant.
     """
+    x = _check_rounding(x, count, width, offset, low, high)
     out = np.empty(x.shape, x.dtype)
     numbers = map(float, (count, width, offset, low, high))
     _round_half_up(np.ascontiguousarray(x).reshape(-1), *numbers, out.reshape(-1))
