@@ -38,6 +38,8 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
     ValueError
         If it lies outside the range.
     """
+    if type(value) is int and (least is None or value >= least) and (most is None or value <= most):
+        return value  # the usual case, without a message
     expected = f"{name}: expected a whole number{_range(least, most)}, got "
     try:
         number = operator.index(value)
@@ -184,9 +186,11 @@ def check_array(
         If its shape does not fit.
     """
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name}: expected an array of {_listed(dtypes)}, got {_shown(array)}")
+        raise TypeError(
+            f"{name}: expected an array of {_listed(dtypes)}, got {type(array).__name__}"
+        )
     if array.dtype not in dtypes:
-        raise TypeError(f"{name}: expected dtype {_listed(dtypes)}, got {array.dtype}")
+        raise TypeError(f"{name}: expected an array of {_listed(dtypes)}, got {array.dtype}")
     if array.shape != shape and not _fits(array.shape, shape):
         raise ValueError(f"{name}: expected shape {_written(shape)}, got {array.shape}")
 

@@ -281,8 +281,8 @@ S = np.zeros((3, 4), np.int32)
         ((A, DIRTY, 70), ValueError, "b: a padding bit beyond K = 70"),
         ((A[:0], B, 70), ValueError, r"a: expected one bit plane at least, got shape \(0, 3, 2\)"),
         ((A, B[:0], 70), ValueError, r"b: expected one bit plane at least, got shape \(0, 4, 2\)"),
-        ((A, B, -1), ValueError, "K: expected a number of elements >= 0"),
-        ((A, B, 70.0), TypeError, "K: expected an integer"),
+        ((A, B, -1), ValueError, "K: expected a whole number of at least 0"),
+        ((A, B, 70.0), TypeError, "K: expected a whole number"),
         ((WIDE, WIDE, 131136), ValueError, "K: sums of 131136 products of 8 by 8 bits, up to 2148"),
     ],
 )  # fmt: skip
@@ -320,7 +320,7 @@ def test_sums_that_do_not_fit_are_refused_just_there():
         (lambda: join_planes([S, S], None, 0, 3, 1), ValueError, "row_sums: needed .*, got None"),
         (lambda: join_planes([S], None, 1, 1, 2), ValueError, "low: expected less than high"),
         (lambda: grid_offset(0, 3, 2), ValueError, "step: expected a divisor"),
-        (lambda: grid_offset(0.0, 3, 1), TypeError, "low: expected an integer, got 0.0"),
+        (lambda: grid_offset(0.0, 3, 1), TypeError, "low: expected a whole number, got 0.0"),
     ],
 )
 def test_bad_arguments_are_named(call, error, words):

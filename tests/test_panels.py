@@ -89,7 +89,8 @@ def test_one_bit_lands_at_its_place_in_both_directions():
     for r, c in ((0, 0), (0, 69), (68, 0), (63, 64), (64, 63), (68, 69), (31, 32), (16, 15)):
         x = np.full((69, 70), -1, np.float32)
         x[r, c] = 1
-        columns, rows = pack_panels(x)
+        both = pack_panels(x)
+        columns, rows = both.columns, both.rows
         expected = np.zeros_like(columns.words)
         expected[c // PANEL, r // 64, c % PANEL] = 1 << r % 64
         np.testing.assert_array_equal(columns.words, expected)

@@ -145,8 +145,8 @@ WORDS = np.zeros((2, 3), np.uint64)
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: words_for(-1), ValueError, "K: expected a number of elements >= 0, got -1"),
-        (lambda: words_for(1.5), TypeError, "K: expected an integer, got float"),
+        (lambda: words_for(-1), ValueError, "K: expected a whole number of at least 0, got -1"),
+        (lambda: words_for(1.5), TypeError, "K: expected a whole number .* got"),
         (lambda: pack(np.ones(3, bool)), TypeError, "x: a bool has no sign .* pack_bits"),
         (lambda: pack(np.ones(3, complex)), TypeError, "x: expected real or .* got dtype complex"),
         (lambda: pack(np.array(["a"])), TypeError, "x: expected real or integer numbers"),
@@ -163,7 +163,7 @@ WORDS = np.zeros((2, 3), np.uint64)
         (lambda: unpack(WORDS, 193), ValueError, r"words: .* \(..., 4\) for K = 193, got \(2, 3\)"),
         (lambda: unpack(WORDS, 128), ValueError, r"words: .* \(..., 2\) for K = 128, got \(2, 3\)"),
         (lambda: unpack(WORDS[0, 0:1].reshape(()), 1), ValueError, r"words: .* got \(\)"),
-        (lambda: unpack(WORDS, -1), ValueError, "K: expected a number of elements >= 0, got -1"),
+        (lambda: unpack(WORDS, -1), ValueError, "K: expected a whole number of at least 0, got -1"),
         (lambda: unpack(WORDS, 190, np.uint8), TypeError, "dtype: expected a type that holds -1"),
         (lambda: unpack(WORDS, 190, bool), TypeError, "dtype: expected a type that holds -1"),
         (
@@ -209,14 +209,17 @@ def test_pack_thresholds_equals_its_twin(M, K, seed, size):
     ("arguments", "words"),
     [
         ((np.zeros((2, 3), np.int64), np.zeros(3, np.int32), np.zeros(3, bool)), "sums: expected"),
-        ((np.zeros((2, 4), np.int32), np.zeros(3, np.int32), np.zeros(3, bool)), "sums: expected"),
-        ((np.zeros((2, 3), np.int32), np.zeros(3), np.zeros(3, bool)), "at: expected int32"),
+        ((np.zeros((2, 4), np.int32), np.zeros(3, np.int32), np.zeros(3, bool)), "at: expected"),
+        (
+            (np.zeros((2, 3), np.int32), np.zeros(3), np.zeros(3, bool)),
+            "at: expected an array of int32",
+        ),
         ((np.zeros((2, 3), np.int32), np.zeros(3, np.int32), np.zeros(2, bool)), "flip: expected"),
     ],
     ids=["sums dtype", "sums shape", "at", "flip"],
 )
 def test_pack_thresholds_refuses_what_does_not_fit(arguments, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         pack_thresholds(*arguments)
 
 

@@ -16,7 +16,6 @@ The last sum depends on the place of the window only, not on the image (`outside
 
 # mypy: allow-untyped-defs
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -34,15 +33,19 @@ from qnn_ref.bits.windows import (
     KernelPanels,
     Size,
     as_kernel,
+    check_kernel,
     check_packed,
     geometry_of,
     outside_sums,
 )
 from qnn_ref.bits.words import pack_bits
+from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel
 
 ROWS_BYTES = 2**20
 """Windows are written out for this much memory at a time: they are still in the cache when read."""
+
+PIXEL = (np.dtype(np.uint8),)
 
 PIXELS = (-255, 255, 2)
 """The grid of the odd integers 2 p - 255 that stand for pixels."""
@@ -75,7 +78,9 @@ def xnor_conv_reference(
     ------
     Eq. (8) for each tap.
     """
+    C = check_packed("x", x, check_kernel(w, C), "B", "H", "W")
     geometry = geometry_of(x.shape[1:3], w.shape[1:3], stride, padding)
+    excess = _excess(1, pad_value)
     out = np.zeros((len(x), *geometry.output, len(w)), np.int64)
     for u, v in np.ndindex(geometry.kernel):
         i = np.flatnonzero(geometry.inside(0)[:, u])
@@ -84,7 +89,7 @@ def xnor_conv_reference(
         pixels = x[:, rows[:, None], columns]
         differ = popcount(pixels[..., None, :] ^ w[:, u, v]).sum(axis=-1)
         out[:, i[:, None], j] += C - 2 * differ.astype(np.int64)
-    if pad_value == 1:
+    if excess == 0:
         out += outside_sums(w, C, geometry.image, stride, padding)
     return out.astype(np.int32)
 
@@ -140,6 +145,17 @@ def xnor_conv(
     return _convolve_planes(x[None], w, C, (-1, 1, 2), stride, padding, pad_value, out)
 
 
+def _check_planes(planes: Any, C: int, low: int, high: int, step: int) -> tuple[int, int]:
+    """Refuse planes that do not fit the grid; return C as a plain integer, and their number."""
+    P = plane_count(low, high, step)
+    C = check_packed("planes", planes, C, "P", "B", "H", "W")
+    if len(planes) != P:
+        raise ValueError(
+            f"planes: expected {P} planes for {low}, {low + step}, ..., {high}, got {len(planes)}"
+        )
+    return C, P
+
+
 def planes_conv_reference(
     planes: NDArray[np.uint64],
     w: NDArray[np.uint64],
@@ -170,7 +186,8 @@ def planes_conv_reference(
     ------
     Eq. (7) in the form of Algorithm 5, for each window.
     """
-    P = len(planes)
+    C, P = _check_planes(planes, check_kernel(w, C), low, high, step)
+    _excess(high, pad_value)
     outside = outside_sums(w, C, planes.shape[2:4], stride, padding).astype(np.int64)
     inside = (2 * popcount(w).astype(np.int64).sum(axis=-1) - C).sum(axis=(1, 2)) - outside
     weighted = sum(
@@ -229,13 +246,8 @@ def planes_conv(
     ------
     Eq. (7) in the form of Algorithm 5, for each window. Padding is not in the algorithm.
     """
-    P = plane_count(low, high, step)
-    grid = operator.index(low), operator.index(high), operator.index(step)
-    C = check_packed("planes", planes, C, "P", "B", "H", "W")
-    if len(planes) != P:
-        raise ValueError(
-            f"planes: expected {P} planes for {low}, {low + step}, ..., {high}, got {len(planes)}"
-        )
+    C, _ = _check_planes(planes, C, low, high, step)
+    grid = whole("low", low), whole("high", high), whole("step", step)
     return _convolve_planes(planes, w, C, grid, stride, padding, pad_value, out)
 
 
@@ -269,7 +281,7 @@ def _convolve_planes(
 
 def _excess(high: int, pad_value: int) -> int:
     """What the code outside, `high`, is too much."""
-    if pad_value not in (0, 1):
+    if whole("pad_value", pad_value) not in (0, 1):
         raise ValueError(f"pad_value: expected 0 or 1, got {pad_value!r}")
     return high if pad_value == 0 else 0
 
@@ -326,7 +338,7 @@ def _convolve(
     if out is None:
         out = np.empty(shape, np.int32)
     else:
-        check_out(out, shape)
+        check_out(out, shape, np.int32, planes)
     planes, border = read_only(planes), geometry.border()
     table = read_only(kernel.outside(geometry)) if excess and border.any() else None
     M, width = B * border.size, geometry.kernel[0] * geometry.kernel[1] * V
@@ -367,6 +379,7 @@ def pixels_conv_reference(
     ------
     Eq. (7); Algorithm 5, first loop, for each window.
     """
+    check_array("images", images, PIXEL, ("B", "H", "W", "C"))
     planes, C = pixel_planes(images), images.shape[-1]
     return planes_conv_reference(planes, w, C, *PIXELS, stride, padding, pad_value)
 
@@ -416,11 +429,7 @@ def pixels_conv(
     ------
     Eq. (7), for each window, computed by table lookup instead of bit planes.
     """
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
-        raise TypeError(f"images: expected an array of uint8, got {got}")
-    if images.ndim != 4:
-        raise ValueError(f"images: expected shape (B, H, W, C), got {images.shape}")
+    check_array("images", images, PIXEL, ("B", "H", "W", "C"))
     kernel = as_kernel(w, images.shape[-1])
     geometry = geometry_of(images.shape[1:3], kernel.words.shape[1:3], stride, padding)
     excess = _excess(255, pad_value)

@@ -16,7 +16,8 @@ given back. It does not depend on the channel.
 
 # mypy: allow-untyped-defs
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -24,16 +25,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.bits.lookup import run_signs, signs_matmul
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
-from qnn_ref.bits.windows import KernelPanels, pack_kernel, to_kernel_panels
+from qnn_ref.bits.windows import KernelPanels, as_pair, pack_kernel, to_kernel_panels
 from qnn_ref.bits.words import pack, words_for
+from qnn_ref.checks import FLOATS, check_array
 from qnn_ref.compiled import parallel_kernel
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
 
 
-class SignKernel(NamedTuple):
-    """The signs of convolution weights (kh, kw, C, N) as bits, for both directions.
+@dataclass(frozen=True, eq=False)
+class SignKernel:
+    """The signs of convolution weights (kh, kw, C, N) as bits. Made by `pack_sign_kernel`.
 
     Parameters
     ----------
@@ -48,6 +51,18 @@ class SignKernel(NamedTuple):
     forward: KernelPanels
     backward: Panels
     size: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse directions of two kernels."""
+        N, kh, kw, _ = self.forward.words.shape
+        C = self.forward.C
+        if tuple(self.size) != (kh, kw, C, N):
+            raise ValueError(f"size: expected {(kh, kw, C, N)}, as forward, got {self.size}")
+        if (C, kh * kw * N) != (self.backward.N, self.backward.K):
+            raise ValueError(
+                f"backward: expected {C} columns of {kh * kw * N} bits, got {self.backward.N} of "
+                f"{self.backward.K}"
+            )
 
 
 def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
@@ -122,7 +137,8 @@ def conv_input_gradient_reference(w: Array, dy: Array, image: Pair, padding: Pai
     ------
     Algorithm 1, line 8, for each window.
     """
-    (H, W), (ph, pw) = image, padding
+    check_array("w", w, FLOATS, ("kh", "kw", "C", "N"))
+    (H, W), (ph, pw) = _check_gradient(w.shape, dy, image, padding)
     _, high, wide, _ = dy.shape
     dx = np.zeros((len(dy), H + 2 * ph, W + 2 * pw, w.shape[2]), dy.dtype)
     for u, v in np.ndindex(*w.shape[:2]):
@@ -160,9 +176,10 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     ------
     Algorithm 1, line 8, for each window.
     """
+    if not isinstance(kernel, SignKernel):
+        raise TypeError(f"kernel: expected a SignKernel, got {type(kernel).__name__}")
     kh, kw, C, N = kernel.size
-    (H, W), (ph, pw) = image, padding
-    _check_gradient(kernel.size, dy, image, padding)
+    (H, W), (ph, pw) = _check_gradient(kernel.size, dy, image, padding)
     if ph >= kh or pw >= kw:
         raise ValueError(f"padding: expected less than the kernel, {kh} x {kw}, got {ph}, {pw}")
     B, lines, line = len(dy), H + ph, W + pw
@@ -215,7 +232,7 @@ def conv_weight_gradient_reference(
     Parameters
     ----------
     x : array (B, H, W, C)
-        Input +-1.
+        Its signs are the input.
     dy : array (B, out_height, out_width, N)
     kernel, padding : pair of int
     pad_value : int
@@ -229,9 +246,10 @@ def conv_weight_gradient_reference(
     ------
     Algorithm 1, line 9, for each window.
     """
-    (kh, kw), (ph, pw) = kernel, padding
+    (kh, kw), (ph, pw) = _check_weight_gradient(x, dy, kernel, padding, pad_value)
     _, high, wide, N = dy.shape
-    padded = np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)), constant_values=pad_value)
+    signs = np.where(x >= 0, 1, -1)
+    padded = np.pad(signs, ((0, 0), (ph, ph), (pw, pw), (0, 0)), constant_values=pad_value)
     dw = np.empty((kh, kw, x.shape[-1], N), dy.dtype)
     for u, v in np.ndindex(kh, kw):
         tap = padded[:, u : u + high, v : v + wide].reshape(-1, x.shape[-1])
@@ -250,7 +268,7 @@ def conv_weight_gradient(
     Parameters
     ----------
     x : array (B, H, W, C)
-        Signs, as numbers.
+        Its signs are the input: numbers of a signed type.
     dy : array of float32 or float64 (B, H + 2 ph - kh + 1, W + 2 pw - kw + 1, N)
         Gradient of the sums.
     kernel, padding : pair of int
@@ -264,14 +282,14 @@ def conv_weight_gradient(
 
     Raises
     ------
-    ValueError
-        If the shapes do not fit.
+    TypeError, ValueError
+        If shapes or dtypes do not fit, or `x` holds a NaN.
 
     Source
     ------
     Algorithm 1, line 9, for each window.
     """
-    (kh, kw), (ph, pw) = kernel, padding
+    (kh, kw), (ph, pw) = _check_weight_gradient(x, dy, kernel, padding, pad_value)
     B, H, W, C = x.shape
     N = dy.shape[-1]
     _check_gradient((kh, kw, C, N), dy, (H, W), padding)
@@ -292,7 +310,7 @@ def conv_weight_gradient(
     dw = signs_matmul(Panels(moved, kh * kw * C, places), rows.reshape(places, N))
     dw = dw.reshape(kh, kw, C, N)
     if pad_value == 0:
-        dw += _sums_outside(dy, kernel, padding, (H, W))[:, :, None]
+        dw += _sums_outside(dy, (kh, kw), (ph, pw), (H, W))[:, :, None]
     return dw
 
 
@@ -308,9 +326,36 @@ def _sums_outside(dy: Array, kernel: Pair, padding: Pair, image: Pair) -> Array:
     return sums
 
 
-def _check_gradient(size: tuple[int, ...], dy: Array, image: Pair, padding: Pair) -> None:
+def _check_gradient(
+    size: tuple[int, ...], dy: Array, image: Pair, padding: Pair, batch: int | str = "B"
+) -> tuple[Pair, Pair]:
+    """Refuse a gradient that is not that of the sums; return image and padding as integers."""
+    (H, W), (ph, pw) = as_pair("image", image, 0), as_pair("padding", padding, 0)
     kh, kw, _, N = size
-    expected = image[0] + 2 * padding[0] - kh + 1, image[1] + 2 * padding[1] - kw + 1, N
-    if dy.ndim != 4 or dy.shape[1:] != expected:
-        shape = ", ".join(map(str, ("B", *expected)))
-        raise ValueError(f"dy: expected shape ({shape}), got {dy.shape}")
+    high, wide = H + 2 * ph - kh + 1, W + 2 * pw - kw + 1
+    if min(high, wide) < 1:
+        raise ValueError(
+            f"image: expected at least the kernel, {kh} x {kw}, with its border, got {H} x {W} "
+            f"and a padding of {ph}, {pw}"
+        )
+    check_array("dy", dy, FLOATS, (batch, high, wide, N))
+    return (H, W), (ph, pw)
+
+
+def _check_weight_gradient(
+    x: Array, dy: Array, kernel: Pair, padding: Pair, pad_value: int
+) -> tuple[Pair, Pair]:
+    """Refuse operands that do not fit each other; return kernel and padding as integers."""
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "if":
+        kind = getattr(x, "dtype", type(x).__name__)
+        raise TypeError(f"x: expected an array of numbers of a signed type, got {kind}")
+    if x.ndim != 4:
+        raise ValueError(f"x: expected shape (B, H, W, C), got {x.shape}")
+    if np.isnan(x).any():
+        raise ValueError("x: contains NaN, which has no sign; expected numbers")
+    if pad_value not in (0, 1):
+        raise ValueError(f"pad_value: expected 0 or 1, got {pad_value!r}")
+    size = as_pair("kernel", kernel, 1)
+    N = dy.shape[-1] if isinstance(dy, np.ndarray) and dy.ndim else 0
+    _, border = _check_gradient((*size, x.shape[3], N), dy, x.shape[1:3], padding, len(x))
+    return size, border

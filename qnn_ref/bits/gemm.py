@@ -24,9 +24,12 @@ from qnn_ref.bits.panels import PANEL, Panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words
+from qnn_ref.checks import check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel
 
 INT32_END = 2**31
+
+WORDS, INT64 = (np.dtype(np.uint64),), (np.dtype(np.int64),)
 
 COUNTS_VECTORS = bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
 """Whether this processor counts the ones of whole vectors with one instruction."""
@@ -64,6 +67,8 @@ def xnor_matmul_reference(
     ------
     Eq. (8); section 6.
     """
+    check_words("a", a, K, ndim=2)
+    check_words("b", b, K, ndim=2)
     out = np.empty((len(a), len(b)), np.int32)
     for m, row in enumerate(a):
         differ = popcount(row ^ b).sum(axis=1)
@@ -169,7 +174,7 @@ def xnor_matmul(
         raise ValueError(f"K: expected less than 2^31 = {INT32_END} (results are int32), got {K}")
     if len(a) < FEW and not isinstance(b, Panels):
         check_words("b", b, K, ndim=2)
-        out = _room(out, (len(a), len(b)))
+        out = _room(out, (len(a), len(b)), a, b)
         return run_few(a[None], b, np.full(len(b), K, np.int64), 2, out)
     panels = as_panels(b, K)
     return run_panels(a[None], panels, np.full(panels.N, K, np.int64), 2, out)
@@ -199,6 +204,8 @@ def as_panels(b: NDArray[np.uint64] | Panels, K: int) -> Panels:
         return to_panels(b, K)
     if b.K != K:
         raise ValueError(f"b: expected panels of columns with K = {K} weights, got {b.K}")
+    if b.gaps:
+        raise ValueError("b: expected columns without gaps, got those of a convolution")
     return b
 
 
@@ -232,9 +239,14 @@ def run_panels(
     Raises
     ------
     TypeError, ValueError
-        If `out` is not a writeable, C-contiguous int32 array of shape (M, N).
+        If planes or base do not fit the panels, or `out` is not a writeable, C-contiguous int32
+        array of shape (M, N) with memory of its own.
     """
-    out = _room(out, (planes.shape[1], panels.N))
+    if not isinstance(panels, Panels):
+        raise TypeError(f"panels: expected Panels, got {type(panels).__name__}")
+    check_array("planes", planes, WORDS, ("P", "M", panels.words.shape[1]))
+    check_array("base", base, INT64, (panels.N,))
+    out = _room(out, (planes.shape[1], panels.N), planes)
     if panels.rows is not None and planes.shape[1] < FEW:
         return run_few(planes, panels.rows, base, step, out)
     whole = np.zeros(len(panels.words) * PANEL, np.int64)
@@ -262,23 +274,34 @@ def run_few(
     base : array of int64, shape (N,)
     step : int
     out : array of int32, shape (M, N)
-        Checked already.
 
     Returns
     -------
     array of int32, shape (M, N)
         The array `out`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `run_panels`.
     """
+    check_array("planes", planes, WORDS, ("P", "M", "W"))
+    check_array("rows", rows, WORDS, ("N", planes.shape[2]))
+    check_array("base", base, INT64, (len(rows),))
+    check_out(out, (planes.shape[1], len(rows)), np.int32, planes, rows, base)
+    step = whole("step", step, -2 * INT32_END, 2 * INT32_END)
     with threads_for(NS_A_WORD * planes.size * len(rows)):
         _multiply_few(read_only(planes), read_only(rows), read_only(base), np.int64(step), out)
     return out
 
 
-def _room(out: NDArray[np.int32] | None, shape: tuple[int, ...]) -> NDArray[np.int32]:
+def _room(
+    out: NDArray[np.int32] | None, shape: tuple[int, ...], *operands: NDArray[Any]
+) -> NDArray[np.int32]:
     """Return the array for the result: what the caller gave, checked, or a new one."""
     if out is None:
         return np.empty(shape, np.int32)
-    check_out(out, shape)
+    check_out(out, shape, np.int32, *operands)
     return out
 
 
@@ -300,7 +323,9 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def check_out(out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32) -> None:
+def check_out(
+    out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: NDArray[Any]
+) -> None:
     """Refuse an array that cannot receive a product.
 
     Parameters
@@ -311,16 +336,14 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32) -> 
         The shape of the product: (M, N) for a matrix.
     dtype : dtype
         The type of its numbers.
+    *operands : arrays
+        What is read while the product is written.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not a writeable, C-contiguous array of that shape and type.
+        If it is not a writeable, C-contiguous array of that shape and type, or shares memory with
+        an operand.
     """
-    if not isinstance(out, np.ndarray) or out.dtype != dtype:
-        kind = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out: expected an array of {np.dtype(dtype)}, got {kind}")
-    if out.shape != shape:
-        raise ValueError(f"out: expected shape {shape}, got {out.shape}")
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise ValueError("out: expected a C-contiguous array that can be written to")
+    check_array("out", out, (np.dtype(dtype),), shape)
+    check_written("out", out, *operands)

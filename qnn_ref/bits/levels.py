@@ -45,6 +45,7 @@ def levels_matmul_reference(
     ------
     Section 3, products of L3 by planes.
     """
+    _check_planes(a, b, K, signed=False)
     total = np.zeros((a.shape[1], b.shape[1]), np.int64)
     for i, left in enumerate(a):
         for j, right in enumerate(b):
@@ -118,6 +119,7 @@ def fixed_matmul_reference(
     ------
     Section 3, products of L1 by planes.
     """
+    _check_planes(a, b, K, signed=True)
     total = np.zeros((a.shape[1], b.shape[1]), np.int64)
     for i, left in enumerate(a):
         for j, right in enumerate(b):

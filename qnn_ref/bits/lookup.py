@@ -28,6 +28,7 @@ from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
 from qnn_ref.bits.words import check_words, unpack, words_for
+from qnn_ref.checks import FLOATS, check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 Array = NDArray[Any]
@@ -70,7 +71,9 @@ def signs_matmul_reference(b: NDArray[np.uint64], x: Array) -> Array:
     ------
     Algorithm 1, lines 8 and 9, without multiplications.
     """
+    check_array("x", x, FLOATS, ("K", "L"))
     K, L = x.shape
+    check_words("b", b, K, ndim=2)
     groups = -(-K // 4)
     padded = np.zeros((4 * groups, L), x.dtype)
     padded[:K] = x
@@ -86,6 +89,12 @@ def signs_matmul_reference(b: NDArray[np.uint64], x: Array) -> Array:
         table = (s[:, 0] * a + s[:, 1] * b_) + (s[:, 2] * c + s[:, 3] * d)
         out += table[entry[:, g]]
     return out
+
+
+def _check_pixels(images: Any, K: int) -> None:
+    check_array("images", images, (np.dtype(np.uint8),), ("M", whole("K", K, 0)))
+    if 4 * 255 * K >= INT32_END:
+        raise ValueError(f"K: expected 1020 K below 2^31, so that sums fit in int32, got {K}")
 
 
 def pixels_matmul_reference(
@@ -113,6 +122,7 @@ def pixels_matmul_reference(
     ------
     Eq. (7); Algorithm 5, first loop.
     """
+    _check_pixels(images, K)
     return planes_matmul_reference(pixel_planes(images), b, K, -255, 255, 2)
 
 
@@ -308,17 +318,13 @@ def signs_matmul(b: NDArray[np.uint64] | Panels, x: Array, out: Array | None = N
     ------
     Algorithm 1, lines 8 and 9: the gradients times binary weights or inputs.
     """
-    if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
-        got = getattr(x, "dtype", type(x).__name__)
-        raise TypeError(f"x: expected an array of float32 or float64, got {got}")
-    if x.ndim != 2:
-        raise ValueError(f"x: expected shape (K, L), got {x.shape}")
+    check_array("x", x, FLOATS, ("K", "L"))
     panels = as_panels(b, len(x))
     shape = panels.N, x.shape[1]
     if out is None:
         out = np.empty(shape, x.dtype)
     else:
-        check_out(out, shape, x.dtype)
+        check_out(out, shape, x.dtype, x)
     run_signs(panels, read_only(x).reshape(-1), np.arange(len(x)) * shape[1], out)
     return out
 
@@ -358,6 +364,7 @@ def turn(x: Array) -> Array:
     ------
     Not in the paper.
     """
+    check_array("x", x, FLOATS, ("R", "C"))
     turned = np.empty(x.shape[::-1], x.dtype)
     if numba.config.DISABLE_JIT:
         turned[...] = x.T
@@ -368,7 +375,7 @@ def turn(x: Array) -> Array:
 
 
 def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -> None:
-    """Call the kernel on checked operands, whose real rows may lie anywhere, and overlap.
+    """Multiply signs by real rows that may lie anywhere in an array, and overlap.
 
     Parameters
     ----------
@@ -380,7 +387,26 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
         Where each row begins.
     out : array (N, L), the dtype of `x`
         Receives the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the sizes do not fit each other, or a row leaves `x`.
     """
+    check_array("x", x, FLOATS, ("size",))
+    if not isinstance(panels, Panels):
+        raise TypeError(f"panels: expected Panels, got {type(panels).__name__}")
+    check_array("starts", starts, (np.dtype(np.int64),), (as_panels(panels, panels.K).K,))
+    check_array("out", out, (x.dtype,), (panels.N, "L"))
+    check_written("out", out, x, starts)
+    # Unsigned, a start below zero is beyond any array: one search finds both.
+    last = starts.view(np.uint64).max(initial=0)
+    if starts.size and out.shape[1] and int(last) + out.shape[1] > x.size:
+        raise ValueError(
+            f"starts: expected rows of {out.shape[1]} inside {x.size} numbers, got starts from "
+            f"{starts.min()} to {starts.max()}"
+        )
+    x, starts = read_only(x), read_only(starts)
     if numba.config.DISABLE_JIT:
         rows = x[starts[:, None] + np.arange(out.shape[1])]
         out[...] = signs_matmul_reference(panels.to_words(), rows)
@@ -476,21 +502,13 @@ def pixels_matmul(
     ------
     Eq. (7), computed by table lookup instead of bit planes.
     """
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
-        raise TypeError(f"images: expected an array of uint8, got {got}")
-    if images.ndim != 2 or images.shape[1] != K:
-        raise ValueError(f"images: expected shape (M, {K}), got {images.shape}")
-    if not isinstance(b, Panels):
-        check_words("b", b, K, ndim=2)
-    if 4 * 255 * K >= INT32_END:
-        raise ValueError(f"K: expected 1020 K below 2^31, so that sums fit in int32, got {K}")
+    _check_pixels(images, K)
     panels = as_panels(b, K)
     shape = (len(images), panels.N)
     if out is None:
         out = np.empty(shape, np.int32)
     else:
-        check_out(out, shape)
+        check_out(out, shape, np.int32, images)
     if len(images) < FEW:
         # Algorithm 5 as it stands: the planes of an image are eight rows of one binary product.
         planes = pixel_planes(images).reshape(8 * len(images), words_for(K))

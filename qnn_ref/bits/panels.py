@@ -9,7 +9,7 @@ With 4,096 weights a column it is 8 KB: it stays in the L1 cache while it is use
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.bits.words import check_words, pack, pack_reference, words_for
+from qnn_ref.bits.words import WORD_BITS, check_words, pack, pack_reference, words_for
+from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 PANEL = 16
@@ -41,12 +42,29 @@ class Panels:
     rows : array of uint64, shape (N, ceil(K / 64)), or None
         The same columns one after the other, for products with one vector; None where they were
         never asked for.
+    gaps: bool
+        Whether zero bits stand between the elements, as between the taps of a convolution.
     """
 
     words: NDArray[np.uint64]
     N: int
     K: int
     rows: NDArray[np.uint64] | None = None
+    gaps: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit each other: compiled code looks at no size."""
+        N, K = whole("N", self.N, 0), whole("K", self.K, 0)
+        word = (np.dtype(np.uint64),)
+        check_array("words", self.words, word, (-(-N // PANEL), "words", PANEL))
+        W = self.words.shape[1]
+        if words_for(K) > W or (words_for(K) < W and not self.gaps):
+            raise ValueError(f"words: expected {words_for(K)} a column for K = {K}, got {W}")
+        beyond = np.uint64(K % WORD_BITS)
+        if beyond and not self.gaps and (self.words[:, -1] >> beyond).any():
+            raise ValueError(f"words: a padding bit beyond K = {K} is set; padding must be zero")
+        if self.rows is not None:
+            check_array("rows", self.rows, word, (N, W))
 
     @cached_property
     def plus(self) -> NDArray[np.int64]:
@@ -88,11 +106,11 @@ def to_panels(b: NDArray[np.uint64], K: int) -> Panels:
     Not in the paper: a layout for speed.
     """
     check_words("b", b, K, ndim=2)
-    return arrange_panels(b, K)
+    return arrange_panels(b, K, gaps=False)
 
 
-def arrange_panels(b: NDArray[np.uint64], K: int) -> Panels:
-    """Rearrange words whose bits may have gaps, all zero: `to_panels` without its checks.
+def arrange_panels(b: NDArray[np.uint64], K: int, gaps: bool = True) -> Panels:
+    """Rearrange words whose bits may have gaps, all zero.
 
     Parameters
     ----------
@@ -100,6 +118,8 @@ def arrange_panels(b: NDArray[np.uint64], K: int) -> Panels:
         Weights. Bits that stand for no weight are zero, as they are in the left operand.
     K : int
         Number of weights of an output: 64 W or less.
+    gaps : bool
+        Whether there may be some.
 
     Returns
     -------
@@ -115,7 +135,7 @@ def arrange_panels(b: NDArray[np.uint64], K: int) -> Panels:
     for p in range(len(words)):
         columns = b[p * PANEL : (p + 1) * PANEL]
         words[p, :, : len(columns)] = columns.T
-    return Panels(words, N, int(K), b.copy(order="C"))
+    return Panels(words, N, int(K), b.copy(order="C"), gaps)
 
 
 @serial_kernel
@@ -154,8 +174,9 @@ def _arrange_both(words, C, by_column, by_row):
                 by_column[(64 * j + c) // PANEL, i, c % PANEL] = block[c]
 
 
-class SignMatrix(NamedTuple):
-    """The signs of a real matrix (R, C) as bits, in both directions.
+@dataclass(frozen=True, eq=False)
+class SignMatrix:
+    """The signs of a real matrix (R, C) as bits, in both directions. Made by `pack_panels`.
 
     Parameters
     ----------
@@ -167,6 +188,14 @@ class SignMatrix(NamedTuple):
 
     columns: Panels
     rows: Panels
+
+    def __post_init__(self) -> None:
+        """Refuse directions of two matrices."""
+        if (self.rows.N, self.rows.K) != (self.columns.K, self.columns.N):
+            raise ValueError(
+                f"rows: expected {self.columns.K} of {self.columns.N} bits, as the columns have, "
+                f"got {self.rows.N} of {self.rows.K}"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -189,6 +218,8 @@ def pack_panels_reference(x: NDArray[Any]) -> SignMatrix:
     ------
     Eq. (1).
     """
+    if x.ndim != 2:
+        raise ValueError(f"x: expected shape (R, C), got {x.shape}")
     R, C = x.shape
     return SignMatrix(to_panels(pack_reference(x.T), R), to_panels(pack_reference(x), C))
 

@@ -17,7 +17,6 @@ code . w = sum_a 2^a Xnor(beta_a, w). That is the loop of Algorithm 5 as printed
 
 # mypy: allow-untyped-defs
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from qnn_ref.bits.gemm import (
 )
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
+from qnn_ref.checks import whole
 from qnn_ref.compiled import parallel_kernel
 
 
@@ -68,12 +68,7 @@ def plane_count(low: int, high: int, step: int) -> int:
 
 def _grid(low: int, high: int, step: int) -> tuple[int, int, int, int]:
     """Check a grid; return it as Python integers, which never wrap, and its number of planes."""
-    for name, value in (("low", low), ("high", high), ("step", step)):
-        try:
-            operator.index(value)
-        except TypeError:
-            raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    low, high, step = operator.index(low), operator.index(high), operator.index(step)
+    low, high, step = whole("low", low), whole("high", high), whole("step", step)
     if low >= high:
         raise ValueError(f"low: expected less than high = {high}, got {low}")
     if step < 1:
@@ -84,6 +79,21 @@ def _grid(low: int, high: int, step: int) -> tuple[int, int, int, int]:
     if P > 32:
         raise ValueError(f"high: expected at most 2^32 levels from low = {low} on, got {high}")
     return low, high, step, P
+
+
+def _check_levels(levels: Any, P: int) -> int:
+    """Refuse what is no array of levels of P bits; return P as an integer of Python."""
+    if not isinstance(levels, np.ndarray) or levels.dtype.kind != "u":
+        kind = getattr(levels, "dtype", type(levels).__name__)
+        raise TypeError(f"levels: expected an array of unsigned integers, got {kind}")
+    if levels.ndim == 0:
+        raise ValueError("levels: expected shape (..., K), got ()")
+    P, width = whole("P", P), 8 * levels.dtype.itemsize
+    if not 1 <= P <= width:
+        raise ValueError(f"P: expected 1 to {width} planes for {levels.dtype}, got {P}")
+    if width > P and np.any(levels >> levels.dtype.type(P)):
+        raise ValueError(f"levels: expected less than 2^{P} = {2**P}, got {levels.max()}")
+    return P
 
 
 def pack_levels_reference(levels: NDArray[Any], P: int) -> NDArray[np.uint64]:
@@ -105,6 +115,7 @@ def pack_levels_reference(levels: NDArray[Any], P: int) -> NDArray[np.uint64]:
     ------
     Eq. (7).
     """
+    P = _check_levels(levels, P)
     kind = levels.dtype.type
     return np.stack([pack_bits_reference(levels >> kind(a) & kind(1) != 0) for a in range(P)])
 
@@ -153,16 +164,7 @@ def pack_levels(levels: NDArray[Any], P: int) -> NDArray[np.uint64]:
     ------
     Eq. (7).
     """
-    if not isinstance(levels, np.ndarray) or levels.dtype.kind != "u":
-        kind = getattr(levels, "dtype", type(levels).__name__)
-        raise TypeError(f"levels: expected an array of unsigned integers, got {kind}")
-    if levels.ndim == 0:
-        raise ValueError("levels: expected shape (..., K), got ()")
-    width = 8 * levels.dtype.itemsize
-    if not 1 <= P <= width:
-        raise ValueError(f"P: expected 1 to {width} planes for {levels.dtype}, got {P}")
-    if width > P and np.any(levels >> levels.dtype.type(P)):
-        raise ValueError(f"levels: expected less than 2^{P} = {2**P}, got {levels.max()}")
+    P = _check_levels(levels, P)
     *leading, K = levels.shape
     rows = int(np.prod(leading))
     planes = np.empty((P, rows, words_for(K)), np.uint64)
@@ -281,6 +283,10 @@ def planes_matmul_reference(
     Eq. (7) in the form of Algorithm 5: Xnor of each plane.
     """
     low, high, step, P = _grid(low, high, step)
+    check_words("planes", planes, K, ndim=3)
+    check_words("b", b, K, ndim=2)
+    if len(planes) != P:
+        raise ValueError(f"planes: expected {P} planes, got {len(planes)}")
     weighted = np.zeros((planes.shape[1], len(b)), np.int64)
     for a in range(P):
         weighted += 2**a * xnor_matmul_reference(planes[a], b, K).astype(np.int64)

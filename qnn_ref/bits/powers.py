@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits
+from qnn_ref.checks import check_array
 from qnn_ref.compiled import parallel_kernel
 
 LARGEST_POWER = 40
@@ -44,13 +45,18 @@ def to_powers(codes: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint6
 
     Raises
     ------
+    TypeError
+        If `codes` is no array of numbers.
     ValueError
-        If a code is something else.
+        If it has not two axes, or a code is something else.
 
     Source
     ------
     Section 3, quantized gradients: operands of shifts.
     """
+    if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iuf":
+        kind = getattr(codes, "dtype", type(codes).__name__)
+        raise TypeError(f"codes: expected an array of numbers, got {kind}")
     if codes.ndim != 2:
         raise ValueError(f"codes: expected shape (M, K), got {codes.shape}")
     mantissa, exponent = np.frexp(np.abs(codes.astype(np.float64)))
@@ -85,6 +91,10 @@ def powers_matmul_reference(
     ------
     Section 3, quantized gradients.
     """
+    word = (np.dtype(np.uint64),)
+    check_array("signs", signs, word, ("M", "W"))
+    check_array("powers", powers, word, ("P", *signs.shape))
+    check_array("b", b, word, ("N", signs.shape[1]))
     out = np.zeros((len(signs), len(b)), np.int64)
     for m, row in enumerate(signs):
         differ = row ^ b
@@ -150,7 +160,9 @@ def powers_matmul(
     check_words("powers", powers, K, ndim=3)
     check_words("b", b, K, ndim=2)
     if powers.shape[1:] != signs.shape:
-        raise ValueError(f"powers: expected shape (P, {signs.shape}), got {powers.shape}")
+        raise ValueError(
+            f"powers: expected shape {('P', *signs.shape)}, as the signs, got {powers.shape}"
+        )
     if len(powers) > LARGEST_POWER + 1 or K >= 2**22:
         raise ValueError(f"powers: sums of {K} numbers up to 2^{len(powers) - 1} may not fit")
     out = np.empty((len(signs), len(b)), np.int64)

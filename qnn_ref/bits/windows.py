@@ -4,7 +4,6 @@ A window that leaves the image sees a border. What the border adds depends on th
 window and on the weights only, so it is a table that is made once (`outside_sums`).
 """
 
-import operator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,9 +15,13 @@ from qnn_ref.bits.gemm import INT32_END, read_only
 from qnn_ref.bits.panels import Panels, arrange_panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack, unpack, words_for
+from qnn_ref.checks import check_array, whole
 
 Pair = tuple[int, int]
 Size = int | Pair
+
+FAR = 2**31 - 1
+"""The largest size of an image, stride or border, and number of windows: beyond is a mistake."""
 
 TABLES = 8
 """Border tables that a kernel keeps: images of ever new sizes must not fill the memory."""
@@ -56,8 +59,8 @@ def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
     ------
     Section 4.2 (3x3, padding 1: the size is kept). The formula is not in the paper.
     """
-    size, kernel = _whole("size", size, 0), _whole("kernel", kernel, 1)
-    stride, padding = _whole("stride", stride, 1), _whole("padding", padding, 0)
+    size, kernel = whole("size", size, 0), whole("kernel", kernel, 1)
+    stride, padding = _near("stride", stride, 1), _near("padding", padding, 0)
     room = size + 2 * padding - kernel
     if room < 0:
         raise ValueError(
@@ -67,22 +70,36 @@ def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
     return room // stride + 1
 
 
-def _whole(name: str, value: Any, least: int) -> int:
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if whole < least:
-        raise ValueError(f"{name}: expected at least {least}, got {whole}")
-    return whole
+def _near(name: str, value: Any, least: int) -> int:
+    if (size := whole(name, value, least)) > FAR:
+        raise ValueError(f"{name}: expected less than 2^31, got {size}")
+    return size
 
 
-def _pair(name: str, value: Any, least: int) -> Pair:
-    """Take one number for both axes, or (rows, columns)."""
+def as_pair(name: str, value: Any, least: int) -> Pair:
+    """Take one number for both axes, or (rows, columns).
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value : int or pair of int
+    least : int
+        The smallest number that is allowed.
+
+    Returns
+    -------
+    pair of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else, or too small, or too large to be a place in an image.
+    """
     both = value if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2:
         raise ValueError(f"{name}: expected one integer or two, got {value!r}")
-    return _whole(name, both[0], least), _whole(name, both[1], least)
+    return _near(name, both[0], least), _near(name, both[1], least)
 
 
 class Geometry(NamedTuple):
@@ -130,10 +147,12 @@ def geometry_of(
     TypeError, ValueError
         As `output_size`.
     """
-    steps, borders = _pair("stride", stride, 1), _pair("padding", padding, 0)
+    steps, borders = as_pair("stride", stride, 1), as_pair("padding", padding, 0)
     rows, columns = (
         output_size(image[axis], kernel[axis], steps[axis], borders[axis]) for axis in (0, 1)
     )
+    if rows * columns > FAR:
+        raise ValueError(f"padding: expected less than 2^31 windows, got {rows} x {columns}")
     (H, W), (kh, kw) = image, kernel
     return Geometry((H, W), (kh, kw), steps, borders, (rows, columns))
 
@@ -202,8 +221,8 @@ def outside_sums(
     ------
     Not in the paper: zero padding, which Algorithm 5 leaves open, in exact form.
     """
-    C = _check_kernel(w, C)
-    geometry = geometry_of(_pair("image", image, 0), w.shape[1:3], stride, padding)
+    C = check_kernel(w, C)
+    geometry = geometry_of(as_pair("image", image, 0), w.shape[1:3], stride, padding)
     taps = 2 * popcount(w).sum(axis=-1).astype(np.int64) - C
     # A tap is inside if its row and its column are: two small sums instead of one over all taps.
     rows, columns = geometry.inside(0).astype(np.int64), geometry.inside(1).astype(np.int64)
@@ -229,6 +248,18 @@ class KernelPanels:
     C: int
     panels: Panels
     _tables: dict[Geometry, NDArray[np.int32]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit each other: compiled code looks at no size."""
+        C, words = whole("C", self.C, 0), self.words
+        check_array("words", words, (np.dtype(np.uint64),), ("N", "kh", "kw", words_for(C)))
+        N, kh, kw, width = words.shape
+        panels = self.panels.N, self.panels.K, self.panels.words.shape[1]
+        if panels != (N, kh * kw * C, kh * kw * width):
+            raise ValueError(
+                f"panels: expected {N} columns of {kh * kw * C} bits in {kh * kw * width} words, "
+                f"got {panels[0]} of {panels[1]} in {panels[2]}"
+            )
 
     @cached_property
     def dense(self) -> Panels:
@@ -276,14 +307,31 @@ def to_kernel_panels(w: NDArray[np.uint64], C: int) -> KernelPanels:
     ------
     Not in the paper: a layout for speed.
     """
-    C = _check_kernel(w, C)
+    C = check_kernel(w, C)
     N, kh, kw, width = w.shape
     words = read_only(w.copy())
     return KernelPanels(words, C, arrange_panels(words.reshape(N, kh * kw * width), kh * kw * C))
 
 
-def _check_kernel(w: Any, C: int) -> int:
-    """Refuse what is not a packed kernel; return C as an integer of Python."""
+def check_kernel(w: Any, C: int) -> int:
+    """Refuse what is not a packed kernel.
+
+    Parameters
+    ----------
+    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
+    C : int
+        Channels.
+
+    Returns
+    -------
+    int
+        C as an integer of Python.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `to_kernel_panels`.
+    """
     C = check_packed("w", w, C, "N", "kh", "kw")
     kh, kw = w.shape[1:3]
     if kh * kw == 0:
@@ -316,7 +364,7 @@ def check_packed(name: str, words: Any, C: int, *axes: str) -> int:
     TypeError, ValueError
         As `check_words`.
     """
-    C = _whole("C", C, 0)
+    C = whole("C", C, 0)
     width = words_for(C)
     are_words = isinstance(words, np.ndarray) and words.dtype == np.uint64
     if are_words and (words.ndim != len(axes) + 1 or words.shape[-1] != width):

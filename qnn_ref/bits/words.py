@@ -14,7 +14,6 @@ means than ``pack`` has to keep it zero.
 
 # mypy: allow-untyped-defs
 
-import operator
 from typing import Any
 
 import numba
@@ -24,6 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, load, nan_bits, sign_bits
+from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 WORD_BITS = 64
@@ -55,13 +55,7 @@ def words_for(K: int) -> int:
     TypeError
         If K is not an integer.
     """
-    try:
-        K = operator.index(K)
-    except TypeError:
-        raise TypeError(f"K: expected an integer, got {type(K).__name__}") from None
-    if K < 0:
-        raise ValueError(f"K: expected a number of elements >= 0, got {K}")
-    return -(-K // WORD_BITS)
+    return -(-whole("K", K, 0) // WORD_BITS)
 
 
 def check_words(name: str, words: Any, K: int, ndim: int | None = None) -> None:
@@ -225,6 +219,14 @@ def pack_bits(bits: ArrayLike) -> NDArray[np.uint64]:
     return _pack(_as_bools("bits", bits).view(np.int8), 1)[0]
 
 
+def _check_thresholds(
+    sums: NDArray[np.int32], at: NDArray[np.int32], flip: NDArray[np.bool_]
+) -> None:
+    check_array("sums", sums, (np.dtype(np.int32),), ("M", "K"))
+    check_array("at", at, (np.dtype(np.int32),), sums.shape[1:])
+    check_array("flip", flip, (np.dtype(np.bool_),), sums.shape[1:])
+
+
 def pack_thresholds_reference(
     sums: NDArray[np.int32], at: NDArray[np.int32], flip: NDArray[np.bool_]
 ) -> NDArray[np.uint64]:
@@ -241,6 +243,7 @@ def pack_thresholds_reference(
     array of uint64, shape (M, ceil(K / 64))
         Bit k of row m is (sums[m, k] >= at[k]) XOR flip[k].
     """
+    _check_thresholds(sums, at, flip)
     return pack_bits_reference((sums >= at) ^ flip)
 
 
@@ -279,22 +282,14 @@ def pack_thresholds(
 
     Raises
     ------
-    ValueError
-        If shapes or dtypes do not fit.
+    TypeError, ValueError
+        If a dtype or a shape does not fit.
 
     Source
     ------
     Algorithm 5, Sign(BN(a)) of an integer a.
     """
-    for name, array, dtype, shape in (
-        ("sums", sums, np.int32, (len(sums), len(at))),
-        ("at", at, np.int32, (len(at),)),
-        ("flip", flip, np.bool_, (len(at),)),
-    ):
-        if array.dtype != dtype or array.shape != shape:
-            raise ValueError(
-                f"{name}: expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}"
-            )
+    _check_thresholds(sums, at, flip)
     words = np.empty((len(sums), words_for(len(at))), np.uint64)
     _pack_thresholds(*(np.ascontiguousarray(a) for a in (sums, at, flip)), words)
     return words
