@@ -496,38 +496,38 @@ LOCKED.flags.writeable = False
         (
             lambda: xnor_conv(X, W, -1),
             ValueError,
-            "C: expected a whole number of at least 0, got -1",
+            "C: expected .* least 0, got -1",
         ),
-        (lambda: xnor_conv(X, W, 70.0), TypeError, "C: expected a whole number .* got 70.0"),
+        (lambda: xnor_conv(X, W, 70.0), TypeError, "C: expected a whole .* got 70.0"),
         (lambda: xnor_conv(DIRTY, W, 70), ValueError, "x: a padding bit beyond K = 70 is set"),
         (lambda: xnor_conv(X, DIRTY, 70), ValueError, "w: a padding bit beyond K = 70 is set"),
         (lambda: xnor_conv(X, PREPARED, 71), ValueError, "w: .* weights of 71 channels, got 70"),
         (
             lambda: xnor_conv(X, W, 70, 0),
             ValueError,
-            "stride: expected a whole number of at least 1, got 0",
+            "stride: expected .* least 1, got 0",
         ),
         (
             lambda: xnor_conv(X, W, 70, (1, 0)),
             ValueError,
-            "stride: expected a whole number of at least 1, got 0",
+            "stride: expected .* least 1, got 0",
         ),
-        (lambda: xnor_conv(X, W, 70, 1.5), TypeError, "stride: expected a whole number .* got 1.5"),
+        (lambda: xnor_conv(X, W, 70, 1.5), TypeError, "stride: expected a whole .* got 1.5"),
         (lambda: xnor_conv(X, W, 70, (1, 1, 1)), ValueError, "stride: .* one integer or two"),
         (
             lambda: xnor_conv(X, W, 70, 1, -1),
             ValueError,
-            "padding: expected a whole number of at least 0, got -1",
+            "padding: expected .* least 0, got -1",
         ),
         (
             lambda: xnor_conv(X, W, 70, 1, (0, -1)),
             ValueError,
-            "padding: expected a whole number of at least 0",
+            "padding: expected .* least 0",
         ),
         (
             lambda: xnor_conv(X, W, 70, 1, "1"),
             TypeError,
-            "padding: expected a whole number .* got '1'",
+            "padding: expected a whole .* got '1'",
         ),
         (lambda: xnor_conv(X, W, 70, 1, 1, 2), ValueError, "pad_value: expected 0 or 1, got 2"),
         (lambda: xnor_conv(X, W, 70, 1, 1, -1), ValueError, "pad_value: expected 0 or 1, got -1"),
@@ -569,7 +569,7 @@ LOCKED.flags.writeable = False
         (
             lambda: planes_conv(PLANES, W, 70, *GRID, 0),
             ValueError,
-            "stride: expected a whole number of at least 1",
+            "stride: expected .* least 1",
         ),
         (lambda: planes_conv(PLANES, W, 70, *GRID, 1, 1, 3), ValueError, "pad_value: expected 0"),
         (lambda: planes_conv(PLANES, DIRTY, 70, *GRID), ValueError, "w: a padding bit"),
@@ -582,7 +582,7 @@ LOCKED.flags.writeable = False
         (
             lambda: pixels_conv(IMAGES, W, 1, -1),
             ValueError,
-            "padding: expected a whole number of at least 0",
+            "padding: expected .* least 0",
         ),
         (
             lambda: pixels_conv(IMAGES, W, out=np.empty((2, 2, 4), np.int32)),
@@ -594,24 +594,24 @@ LOCKED.flags.writeable = False
         (
             lambda: outside_sums(W, 70, (-1, 5)),
             ValueError,
-            "image: expected a whole number of at least 0, got -1",
+            "image: expected .* least 0, got -1",
         ),
         (lambda: outside_sums(W, 71 + 64, (4, 5)), ValueError, "w: .* for 135 channels"),
         (lambda: pack_kernel(np.ones((3, 3, 2))), ValueError, r"codes: .* \(kh, kw, C, N\), got"),
         (
             lambda: output_size(-1, 1, 1, 1),
             ValueError,
-            "size: expected a whole number of at least 0, got -1",
+            "size: expected .* least 0, got -1",
         ),
         (
             lambda: output_size(3, 0, 1, 1),
             ValueError,
-            "kernel: expected a whole number of at least 1, got 0",
+            "kernel: expected .* least 1, got 0",
         ),
         (
             lambda: output_size(3, 1, 1, 0.5),
             TypeError,
-            "padding: expected a whole number .* got 0.5",
+            "padding: expected a whole .* got 0.5",
         ),
     ],
 )

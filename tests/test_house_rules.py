@@ -61,7 +61,7 @@ def no_fastmath(name: str, text: str) -> list[str]:
     baseline = {
         inner
         for node in ast.walk(tree)
-        if isinstance(node, Function) and node.name == "fast_float_loops"
+        if isinstance(node, Function) and node.name == "_fast_float_loops"
         for decorator in node.decorator_list
         for inner in ast.walk(decorator)
     }

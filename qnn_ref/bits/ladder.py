@@ -19,6 +19,9 @@ rung                 what is new
 A kernel gets packed rows of the left matrix as planes (P, M, W), least significant first: one plane
 is a matrix of +-1, several are integers (Horner's rule doubles the counters between planes). It
 writes ``base[n] - step * sum_a 2^a popcount(planes[a, m] XOR column n)``.
+
+A kernel itself looks at no size. Each stands over a function that does, and raises TypeError or
+ValueError before foreign memory is read or written.
 """
 
 # mypy: allow-untyped-defs
@@ -34,6 +37,7 @@ from numpy.typing import NDArray
 from qnn_ref.bits.panels import PANEL, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.vectors import LANES, load, narrow, spread, store
+from qnn_ref.checks import check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 WIDE = 256
@@ -45,21 +49,72 @@ ROWS = 16
 TASKS = 16
 """Tasks that a product is cut into at least, for the sake of several threads."""
 
+Array = NDArray[Any]
+FLOAT32, INT32, INT64, WORDS = (
+    (np.dtype(kind),) for kind in (np.float32, np.int32, np.int64, np.uint64)
+)
+
+
+def _check_memory(out: Array, *operands: Array) -> None:
+    """Kernels are made for arrays without gaps, and read while they write."""
+    check_written("out", out, *operands)
+    if not all(operand.flags.c_contiguous for operand in operands):
+        raise ValueError("operands: expected C-contiguous arrays")
+
+
+def _check_floats(x: Array, w: Array, out: Array) -> None:
+    """x (M, K) and w (N, K) of float32, out (M, N) too."""
+    check_array("x", x, FLOAT32, ("M", "K"))
+    check_array("w", w, FLOAT32, ("N", x.shape[1]))
+    check_array("out", out, FLOAT32, (len(x), len(w)))
+    _check_memory(out, x, w)
+
+
+def _check_words(a: Array, b: Array, K: int, out: Array) -> None:
+    """a (M, W) and b (N, W) of uint64, out (M, N) of int32."""
+    check_array("a", a, WORDS, ("M", "W"))
+    check_array("b", b, WORDS, ("N", a.shape[1]))
+    check_array("out", out, INT32, (len(a), len(b)))
+    whole("K", K, 0, 64 * a.shape[1])
+    _check_memory(out, a, b)
+
+
+def _check_panels(
+    planes: Array, panels: Array, base: Array, step: int, out: Array, width: int | str = "width"
+) -> None:
+    """planes (P, M, W) and panels (N / width, W, width) of uint64, out (M, N) of int32.
+
+    `base` of int64 goes to the end of the last panel, columns that are not there included.
+    """
+    check_array("planes", planes, WORDS, ("P", "M", "W"))
+    check_array("panels", panels, WORDS, ("panels", planes.shape[2], width))
+    count, _, columns = panels.shape
+    check_array("base", base, INT64, (count * columns,))
+    check_array("out", out, INT32, (planes.shape[1], "N"))
+    if not (count - 1) * columns < max(1, out.shape[1]) <= max(1, count * columns):
+        raise ValueError(f"out: expected the columns of {count} panels, got {out.shape[1]}")
+    whole("step", step, -(2**32), 2**32)
+    _check_memory(out, planes, panels, base)
+
 
 @serial_kernel
-def float_loops(x, w, out):
-    """Multiply and add floats, pair by pair: the paper's baseline kernel."""
+def _float_loops(x, w, out):
     for m in range(x.shape[0]):
         for n in range(w.shape[0]):
             total = np.float32(0)
             for k in range(x.shape[1]):
                 total += x[m, k] * w[n, k]
             out[m, n] = total
+
+
+def float_loops(x: Array, w: Array, out: Array) -> None:
+    """Multiply and add floats, pair by pair: the paper's baseline kernel."""
+    _check_floats(x, w, out)
+    _float_loops(x, w, out)
 
 
 @serial_kernel(fastmath=True)
-def fast_float_loops(x, w, out):
-    """The same loops, but the compiler may reorder the additions: now it can use vectors."""
+def _fast_float_loops(x, w, out):
     for m in range(x.shape[0]):
         for n in range(w.shape[0]):
             total = np.float32(0)
@@ -68,9 +123,14 @@ def fast_float_loops(x, w, out):
             out[m, n] = total
 
 
+def fast_float_loops(x: Array, w: Array, out: Array) -> None:
+    """The same loops, but the compiler may reorder the additions: now it can use vectors."""
+    _check_floats(x, w, out)
+    _fast_float_loops(x, w, out)
+
+
 @serial_kernel
-def three_loops(a, b, K, out):
-    """64 pairs at a time: XOR marks the pairs that differ, popcount counts them."""
+def _three_loops(a, b, K, out):
     for m in range(a.shape[0]):
         for n in range(b.shape[0]):
             differ = np.int64(0)
@@ -79,9 +139,14 @@ def three_loops(a, b, K, out):
             out[m, n] = np.int32(K - 2 * differ)
 
 
+def three_loops(a: Array, b: Array, K: int, out: Array) -> None:
+    """64 pairs at a time: XOR marks the pairs that differ, popcount counts them."""
+    _check_words(a, b, K, out)
+    _three_loops(a, b, np.int64(K), out)
+
+
 @serial_kernel
-def register_block(a, b, K, out):
-    """A block of 2 x 2 results at once: each word that is loaded serves two products."""
+def _register_block(a, b, K, out):
     M, N = out.shape
     for m in range(0, M, 2):
         for n in range(0, N, 2):
@@ -100,13 +165,14 @@ def register_block(a, b, K, out):
             out[m, n] = np.int32(K - 2 * np.int64(d00))
 
 
-@parallel_kernel
-def column_panels(planes, panels, base, step, out):
-    """Counters of many columns side by side: the compiler takes several with one instruction.
+def register_block(a: Array, b: Array, K: int, out: Array) -> None:
+    """A block of 2 x 2 results at once: each word that is loaded serves two products."""
+    _check_words(a, b, K, out)
+    _register_block(a, b, np.int64(K), out)
 
-    Nothing is summed across the lanes of a vector. This is the fastest rung that is plain Python,
-    so it is the one that runs where Numba is switched off. Panels may be of any width.
-    """
+
+@parallel_kernel
+def _column_panels(planes, panels, base, step, out):
     P, M, W = planes.shape
     N, width = out.shape[1], panels.shape[2]
     for task in prange((M + ROWS - 1) // ROWS):
@@ -125,6 +191,16 @@ def column_panels(planes, panels, base, step, out):
                             count[n] += popcount(x ^ panel[w, n])
                 for n in range(min(width, N - left)):
                     out[m, left + n] = np.int32(base[left + n] - step * np.int64(count[n]))
+
+
+def column_panels(planes: Array, panels: Array, base: Array, step: int, out: Array) -> None:
+    """Counters of many columns side by side: the compiler takes several with one instruction.
+
+    Nothing is summed across the lanes of a vector. This is the fastest rung that is plain Python,
+    so it is the one that runs where Numba is switched off. Panels may be of any width.
+    """
+    _check_panels(planes, panels, base, step, out)
+    _column_panels(planes, panels, base, np.int64(step), out)
 
 
 @serial_kernel
@@ -177,12 +253,7 @@ def _count_tile(a, starts, b, start, W, counts):
 
 
 @parallel_kernel
-def vector_tiles(planes, panels, base, step, out):
-    """Counters stay in registers, 4 rows x 16 columns of them, until all words are counted.
-
-    Results go from the registers to their place. 32 bits are enough for the last step: a result
-    fits them, and sums modulo 2^32 are exact. `base` is padded to whole panels.
-    """
+def _vector_tiles(planes, panels, base, step, out):
     P, M, W = planes.shape
     N = out.shape[1]
     a, b, c = planes.reshape(-1), panels.reshape(-1), out.reshape(-1)
@@ -223,6 +294,16 @@ def vector_tiles(planes, panels, base, step, out):
                     _write_edge(c, m1 * N + left, N - left, left1, right1)
                     _write_edge(c, m2 * N + left, N - left, left2, right2)
                     _write_edge(c, m3 * N + left, N - left, left3, right3)
+
+
+def vector_tiles(planes: Array, panels: Array, base: Array, step: int, out: Array) -> None:
+    """Counters stay in registers, 4 rows x 16 columns of them, until all words are counted.
+
+    Results go from the registers to their place. 32 bits are enough for the last step: a result
+    fits them, and sums modulo 2^32 are exact. `base` is padded to whole panels.
+    """
+    _check_panels(planes, panels, base, step, out, PANEL)
+    _vector_tiles(planes, panels, base, np.int64(step), out)
 
 
 @serial_kernel
@@ -273,12 +354,7 @@ def _count_with_carries(a, row, b, start, W):
 
 
 @parallel_kernel
-def carry_save(planes, panels, base, step, out):
-    """Add the differing bits by logic first, eight words at a time, and count only the carries.
-
-    A popcount costs eight instructions where the processor has none for vectors; an adder made of
-    XOR, AND and OR takes five for two words. Worth it for long columns on such processors.
-    """
+def _carry_save(planes, panels, base, step, out):
     P, M, W = planes.shape
     N = out.shape[1]
     a, b, c = planes.reshape(-1), panels.reshape(-1), out.reshape(-1)
@@ -306,7 +382,14 @@ def carry_save(planes, panels, base, step, out):
                     _write_edge(c, m * N + left, N - left, result0, result1)
 
 
-Array = NDArray[Any]
+def carry_save(planes: Array, panels: Array, base: Array, step: int, out: Array) -> None:
+    """Add the differing bits by logic first, eight words at a time, and count only the carries.
+
+    A popcount costs eight instructions where the processor has none for vectors; an adder made of
+    XOR, AND and OR takes five for two words. Worth it for long columns on such processors.
+    """
+    _check_panels(planes, panels, base, step, out, PANEL)
+    _carry_save(planes, panels, base, np.int64(step), out)
 
 
 @dataclass(frozen=True)

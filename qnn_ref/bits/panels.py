@@ -42,7 +42,7 @@ class Panels:
     rows : array of uint64, shape (N, ceil(K / 64)), or None
         The same columns one after the other, for products with one vector; None where they were
         never asked for.
-    gaps: bool
+    gaps : bool
         Whether zero bits stand between the elements, as between the taps of a convolution.
     """
 
