@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel_calls import unchecked_calls
+
 ROOT = Path(__file__).resolve().parents[1]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -155,7 +157,9 @@ def cached_kernels_stand_alone(name: str, text: str) -> list[str]:
             names_in(ast.unparse(d)) & decorators for d in node.decorator_list
         ):
             inside = [n for statement in node.body for n in ast.walk(statement)]
-            used = {n.id for n in inside if isinstance(n, ast.Name)} & imported
+            own = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            own |= {n.arg for n in ast.walk(node.args) if isinstance(n, ast.arg)}
+            used = {n.id for n in inside if isinstance(n, ast.Name)} & imported - own
             findings += [f"{name}:{node.lineno}: cached {node.name} uses {u}" for u in sorted(used)]
     return findings
 
@@ -254,6 +258,11 @@ def test_all_texts_keep(rule):
     findings = [
         finding for name, text in read(text_files()).items() for finding in rule(name, text)
     ]
+    assert not findings, "\n" + "\n".join(findings)
+
+
+def test_no_kernel_is_called_without_a_face_that_compares():
+    findings = unchecked_calls(read((ROOT / "qnn_ref").rglob("*.py")))
     assert not findings, "\n" + "\n".join(findings)
 
 
@@ -367,3 +376,126 @@ TWIN = "def add_reference(a): ...\ndef add(a): ..."
 def test_twins_stand_above_their_fast_form_and_are_compared(source, test, words):
     findings = twins_are_tested({"qnn_ref/m.py": source}, {"tests/test_m.py": test})
     assert (words in findings[0]) if words else findings == []
+
+
+CHECKS = """
+def check_sizes(name, array, size):
+    if array.size != size:
+        raise ValueError(name)
+
+def say(name, array, size):
+    if array.size != size:
+        warn(name)
+"""
+
+KERNEL = """
+from qnn_ref.checks import check_sizes
+from qnn_ref.compiled import parallel_kernel, serial_kernel
+
+@serial_kernel
+def _one(x, i):
+    return x[i]
+
+@parallel_kernel
+def _add(x, y, n, out):
+    for i in prange(n):
+        out[i] = _one(x, i) + y[i]
+
+def add(x, y, n, out=None, z=0):
+    flat = x.reshape(-1)
+    check_sizes("x", flat, n)
+    if y.size != n or n < 0:
+        raise ValueError("y")
+    if out is None:
+        out = np.empty(n)
+    elif out.shape != (n,):
+        raise ValueError("out")
+    with threads_for(n):
+        _add(flat, np.ascontiguousarray(y), n, out)
+    return out
+
+def double(x, n):
+    check_sizes("x", x, n)
+    return _doubled(x, n)
+
+def _doubled(values, n):
+    out = np.empty(n)
+    _add(values, values, n, out)
+    return out
+"""
+
+TABLE = """
+from qnn_ref.compiled import serial_kernel
+
+def _make(kind):
+    @serial_kernel
+    def kernel(x, out):
+        out[0] = kind(x[0])
+    return kernel
+
+_TABLE = {kind: _make(kind) for kind in (int, float)}
+
+def first(x, out):
+    if x.size < 1 or out.size != 1:
+        raise ValueError("x")
+    word, kernel = "", _TABLE[x.dtype]
+    kernel(x, out)
+"""
+
+
+def kernel_findings(text, other=""):
+    sources = {"qnn_ref/checks.py": CHECKS, "qnn_ref/a.py": text, "qnn_ref/b.py": other}
+    return "\n".join(unchecked_calls(sources))
+
+
+def test_faces_that_compare_have_no_finding():
+    assert kernel_findings(KERNEL, "from qnn_ref.a import add\ndef f(x): return add(x, x, 2)") == ""
+    assert kernel_findings(TABLE) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('    check_sizes("x", flat, n)\n', "", "add hands x to compiled code"),
+        ("y.size != n or n < 0", "n < 0", "add hands y to"),
+        ('    elif out.shape != (n,):\n        raise ValueError("out")\n', "", "add hands out to"),
+        ('raise ValueError("out")', "out = out.copy()", "add hands out to"),
+        ('    check_sizes("x", x, n)\n    return', "    return", "double hands x to"),
+        ("import check_sizes", "import say as check_sizes", "add hands x to"),
+        ("    with threads", "    y = y + z\n    with threads", "add hands z to"),
+        ("def _add(", "def add_raw(", "add_raw is compiled: make it private"),
+        ("def double", "def later(x):\n    return _one(x, 0)\n\ndef double", "later hands x to"),
+        ("def double", "def later(x):\n    return map(_one, x)\n\ndef double", "_one is passed on"),
+        ("def double", "TABLE = {1: _one}\n\ndef double", "_one is passed on"),
+        (
+            "def double",
+            "def f(x):\n    def g(y):\n        _one(y, 0)\n\ndef double",
+            "f hands y to",
+        ),
+        ("def double", "class A:\n    def f(self, x): _one(x, 0)\n\ndef double", "f hands x to"),
+    ],
+)
+def test_a_face_that_forgets_is_found(old, new, words):
+    assert old in KERNEL
+    assert words in kernel_findings(KERNEL.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "from qnn_ref.a import _add",
+        "from qnn_ref import a\ndef f(x): a._add(x, x, 1, x)",
+        "import qnn_ref.a as m\ndef f(x): m._add(x, x, 1, x)",
+        "from qnn_ref.a import _doubled",
+    ],
+)
+def test_a_kernel_is_called_in_its_own_file_only(other):
+    assert "of qnn_ref/a.py has a face; use it" in kernel_findings(KERNEL, other)
+
+
+def test_a_kernel_in_a_table_has_a_face_too():
+    assert "hands x to" in kernel_findings(TABLE.replace("x.size < 1 or ", ""))
+    assert "hands out to" in kernel_findings(TABLE.replace("or out.size != 1", ""))
+    direct = TABLE.replace('    word, kernel = "", _TABLE[x.dtype]\n    kernel(', "    _TABLE[1](")
+    assert "hands out to" in kernel_findings(direct.replace("or out.size != 1", ""))
+    assert "TABLE is compiled" in kernel_findings(TABLE.replace("_TABLE", "TABLE"))

@@ -19,6 +19,7 @@ from qnn_ref.bench.measure import Call
 from qnn_ref.bits.gemm import COUNTS_VECTORS
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.vectors import LANES, load, spread, store
+from qnn_ref.checks import check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 Array = NDArray[Any]
@@ -29,10 +30,21 @@ WORDS = 2048
 TURNS = 20_000
 """How often a call goes over them: long enough for the start of a thread not to count."""
 
+WORD = (np.dtype(np.uint64),)
+
+
+def _check_loop(words: Array, turns: int, totals: Array) -> None:
+    """Whole rounds of 16 vectors of words, and a place for the count of each thread."""
+    check_array("words", words, WORD, ("words",))
+    check_array("totals", totals, WORD, ("threads",))
+    if words.size % (16 * LANES) or not words.flags.c_contiguous:
+        raise ValueError(f"words: expected a multiple of {16 * LANES} in a row, got {words.size}")
+    whole("turns", turns, 0, 2**31)
+    check_written("totals", totals, words)
+
 
 @parallel_kernel
-def plain_loop(words, turns, totals):
-    """XOR, count, add; the compiler makes vectors of it. A task a thread, each with its words."""
+def _plain_loop(words, turns, totals):
     for task in prange(totals.size):
         own = words.copy()
         x, total = np.uint64(task), np.uint64(0)
@@ -41,6 +53,12 @@ def plain_loop(words, turns, totals):
             for i in range(own.size):
                 total += popcount(own[i] ^ x)
         totals[task] = total
+
+
+def plain_loop(words: Array, turns: int, totals: Array) -> None:
+    """XOR, count, add; the compiler makes vectors of it. A task a thread, each with its words."""
+    _check_loop(words, turns, totals)
+    _plain_loop(words, np.int64(turns), totals)
 
 
 @serial_kernel
@@ -60,8 +78,7 @@ def _add_four(ones, twos, words, i, x):
 
 
 @parallel_kernel
-def carry_save_loop(words, turns, totals):
-    """Add bits by logic, 16 vectors a turn, and count only the sixteens (Harley, Seal)."""
+def _carry_save_loop(words, turns, totals):
     for task in prange(totals.size):
         own, lanes = words.copy(), np.empty(LANES, np.uint64)
         number = np.uint64(task)
@@ -84,6 +101,12 @@ def carry_save_loop(words, turns, totals):
             count += popcount(digit)
         store(lanes, 0, count)
         totals[task] = lanes.sum()
+
+
+def carry_save_loop(words: Array, turns: int, totals: Array) -> None:
+    """Add bits by logic, 16 vectors a turn, and count only the sixteens (Harley, Seal)."""
+    _check_loop(words, turns, totals)
+    _carry_save_loop(words, np.int64(turns), totals)
 
 
 LOOPS = {"plain": plain_loop} | ({} if COUNTS_VECTORS else {"carry-save": carry_save_loop})
@@ -112,7 +135,7 @@ def tops(seconds: float, threads: int) -> float:
 
 
 @parallel_kernel
-def read_loop(words, parts):
+def _read_loop(words, parts):
     """Read an array and do as little as possible with it: a sum of integers, a part a thread."""
     size = words.size // parts.size
     for part in prange(parts.size):
@@ -124,10 +147,12 @@ def read_loop(words, parts):
 
 def read_call(x: Array, threads: int) -> Call:
     """Prepare a read-only sweep over a contiguous array of a multiple of 8 `threads` bytes."""
+    if not x.flags.c_contiguous or x.nbytes % (8 * whole("threads", threads, 1)):
+        raise ValueError(f"x: expected a multiple of {8 * threads} bytes in a row, got {x.nbytes}")
     words, parts = x.reshape(-1).view(np.uint64), np.zeros(threads, np.uint64)
 
     def call() -> Array:
-        read_loop(words, parts)
+        _read_loop(words, parts)
         return parts
 
     return call
