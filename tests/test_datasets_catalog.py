@@ -3,13 +3,14 @@
 import gzip
 import hashlib
 import importlib.resources
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qnn_ref.datasets import Check, DataError, available, load, verify
+from qnn_ref.datasets import Check, DataError, available, load, read_idx, read_images, verify
 from qnn_ref.datasets.known import KNOWN
 from qnn_ref.datasets.places import cache_folder, embedded_folders
 
@@ -155,8 +156,55 @@ def test_a_folder_that_is_none(tmp_path, action):
     with pytest.raises(DataError, match="absent: is no folder"):
         action("mnist", tmp_path / "absent")
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="file: is no folder"):
+    with pytest.raises(DataError, match="file: is no folder but a file"):
         action("mnist", tmp_path / "file")
+    for empty in ("", b"", "a\0b"):
+        with pytest.raises(DataError, match="folder: expected the path of a folder, got '"):
+            action("mnist", empty)
+    with pytest.raises(DataError, match="home directory"):
+        action("mnist", "~nobody-of-this-name/data")
+
+
+@pytest.mark.parametrize("action", [load, verify, lambda name, folder: available(folder)])
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch, action):
+    write_set(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(DataError, match=f"{tmp_path}: cannot be read: permission denied"):
+        action("mnist", tmp_path)
+
+
+def test_a_folder_inside_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(DataError, match=r"mnist.*: cannot be read: permission denied"):
+        load("mnist", tmp_path)
+
+
+def test_the_home_folder_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_set(tmp_path / "sets" / "mnist")
+    assert_is_small(load("mnist", "~/sets"))
+    assert_is_small(load("mnist", Path("~/sets")))
+    assert [check.ok for check in verify("mnist", "~/sets")] == [False] * 4
+    assert available("~/sets")[1].path == tmp_path / "sets" / "mnist"
+    assert read_idx(f"~/sets/mnist/{STEMS['test_labels']}.gz").shape == (7,)
+    assert read_images(f"~/sets/mnist/{STEMS['test_images']}.gz").shape == (7, 28, 28, 1)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_is_missing_where_it_was_looked_for_and_what_to_do(tmp_path, name):
+    with pytest.raises(DataError) as caught:
+        load(name, tmp_path)
+    fault = caught.value.fault
+    assert fault.startswith(f"not found in {tmp_path}; ")
+    assert f"{name}.npz there" in fault
+    if KNOWN[name].mirrors:
+        assert f"fetch it first (qnn-ref data fetch {name} --data {tmp_path})" in fault
+    files = [f"{stem}.gz" for stem in STEMS.values()] if "mnist" in name else KNOWN[name].sha256
+    if name != "digits":
+        assert all(file in fault for file in files)
 
 
 def test_what_was_not_fetched_yet():
@@ -184,8 +232,10 @@ def test_the_cache_is_in_the_home_folder_unless_told_otherwise(monkeypatch, tmp_
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     assert cache_folder() == tmp_path / "caches" / "qnn-ref"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "qnn-ref"
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/caches")
+    assert cache_folder() == tmp_path / "caches" / "qnn-ref"
 
 
 def test_a_list_of_what_is_here(tmp_path):
@@ -212,6 +262,8 @@ def installed(tmp_path, monkeypatch) -> Path:
     (package / "data").mkdir(parents=True)
     (package.parent / "data").mkdir()
     monkeypatch.setattr(importlib.resources, "files", {"qnn_ref": package}.__getitem__)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     return package
 
 
@@ -226,6 +278,31 @@ def test_an_installed_package_reads_its_own_copy(installed):
 def test_a_checkout_comes_before_the_copy(installed):
     (installed.parent / "pyproject.toml").touch()
     assert embedded_folders() == [installed.parent / "data", installed / "data"]
+
+
+def test_an_installed_package_finds_the_checkout_that_it_works_in(installed, monkeypatch):
+    """As notebooks do, of a package that was installed without -e."""
+    checkout = Path.cwd() / "checkout"
+    (checkout / "data" / "mnist").mkdir(parents=True)
+    (checkout / "notebooks").mkdir()
+    write_set(checkout / "data" / "mnist")
+    monkeypatch.chdir(checkout / "notebooks")
+    assert embedded_folders() == [installed / "data"]  # a folder of another project
+    (checkout / "pyproject.toml").touch()
+    assert embedded_folders() == [installed / "data"]
+    (checkout / "qnn_ref").mkdir()
+    for place in ("notebooks", ".", "data/mnist"):
+        monkeypatch.chdir(checkout / place)
+        assert embedded_folders() == [installed / "data", checkout / "data"]
+    assert_is_small(load("mnist"))
+    assert available()[1] == ("mnist", "embedded", checkout / "data" / "mnist")
+
+
+def test_a_working_folder_that_was_removed(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert embedded_folders() == [ROOT / "data"]
 
 
 def test_this_checkout_is_found():

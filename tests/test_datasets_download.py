@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -314,3 +316,25 @@ def test_real_addresses_are_folders():
     for name in ("cifar10", "svhn"):
         (mirror,) = known.KNOWN[name].mirrors
         assert mirror.endswith("/")
+
+
+def test_into_the_home_folder(mirrors, monkeypatch, tmp_path):
+    mirrors("good")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert fetch("mnist", "~/sets", progress=False) == tmp_path / "home" / "sets" / "mnist"
+    assert len(files_in(tmp_path / "home" / "sets" / "mnist")) == 4
+    assert not (tmp_path / "~").exists()
+    with pytest.raises(DataError, match="folder: expected the path of a folder, got ''"):
+        fetch("mnist", "", progress=False)
+
+
+def test_what_a_killed_fetch_left_is_removed_a_day_later(mirrors, tmp_path):
+    mirrors("good")
+    for name, age in (("old", 100_000), ("new", 60)):
+        (tmp_path / "mnist" / f".fetch-{name}").mkdir(parents=True)
+        (tmp_path / "mnist" / f".fetch-{name}" / "half").write_bytes(b"x")
+        then = time.time() - age
+        os.utime(tmp_path / "mnist" / f".fetch-{name}", (then, then))
+    fetch("mnist", tmp_path, progress=False)
+    assert [path.name for path in (tmp_path / "mnist").glob(".*")] == [".fetch-new"]

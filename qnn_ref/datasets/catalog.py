@@ -1,13 +1,15 @@
 """Data sets by name: load one, verify one, list what is here."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from . import cifar10, digits, mnist, npz, svhn
 from .examples import Check, Dataset, Reader
-from .files import DataError
+from .files import DataError, expanded
 from .known import KNOWN
 from .places import cache_folder, embedded_folders
 
@@ -19,6 +21,16 @@ _READERS: Mapping[str, Sequence[Reader]] = MappingProxyType(
         "fashion-mnist": (mnist, npz),
         "cifar10": (cifar10, npz),
         "svhn": (svhn, npz),
+    }
+)
+# What each set is published as, for the advice where nothing is found.
+_FILES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "digits": (),
+        "mnist": tuple(f"{stem}.gz" for stem in mnist.FILES.values()),
+        "fashion-mnist": tuple(f"{stem}.gz" for stem in mnist.FILES.values()),
+        "cifar10": (cifar10.ARCHIVE,),
+        "svhn": svhn.FILES,
     }
 )
 # Asked when no reader finds anything: whether a form lies there that none opens.
@@ -53,7 +65,7 @@ def load(name: str, folder: str | Path | None = None) -> Dataset:
     name : str
         "digits", "mnist", "fashion-mnist", "cifar10", "svhn", or the name of your own archive.
     folder : str or pathlib.Path, optional
-        Where your files lie.
+        Where your files lie; `~` stands for the home folder.
 
     Returns
     -------
@@ -140,13 +152,24 @@ def available(folder: str | Path | None = None) -> list[Listing]:
 
 
 def _places(folder: str | Path | None) -> Iterator[Path]:
-    if folder is None:
-        yield from embedded_folders()
+    if folder is not None:
+        yield _existing(folder)
+        return
+    yield from embedded_folders()
+    with suppress(DataError):  # without a home folder there is no cache
         yield cache_folder()
-    elif Path(folder).is_dir():
-        yield Path(folder)
-    else:
-        raise DataError(folder, "is no folder")
+
+
+def _existing(folder: str | Path) -> Path:
+    """Return the folder that a user named, or say why nothing can be read from it."""
+    place = expanded(folder)
+    if os.path.isfile(place):
+        raise DataError(folder, "is no folder but a file; expected the folder that it lies in")
+    if not os.path.isdir(place):
+        raise DataError(folder, "is no folder: there is nothing of that name")
+    if not os.access(place, os.R_OK | os.X_OK):
+        raise DataError(folder, "cannot be read: permission denied")
+    return place
 
 
 def _find(name: str, folder: str | Path | None) -> tuple[Reader, Path] | None:
@@ -155,10 +178,13 @@ def _find(name: str, folder: str | Path | None) -> tuple[Reader, Path] | None:
         raise ValueError(f"name: expected {_names()}, got {name!r}")
     readers = _READERS.get(name, (npz,))
     for place in _places(folder):
-        for reader in readers:
-            path = reader.find(name, place)
-            if path is not None:
-                return reader, path
+        try:
+            for reader in readers:
+                path = reader.find(name, place)
+                if path is not None:
+                    return reader, path
+        except PermissionError as error:
+            raise DataError(error.filename, "cannot be read: permission denied") from error
     return None
 
 
@@ -175,10 +201,15 @@ def _not_found(name: str, folder: str | Path | None) -> DataError:
         refused = _REFUSALS[name](name, place) if name in _REFUSALS else None
         if refused is not None:
             return refused
-    places = ", ".join(str(place) for place in _places(folder))
+    places = ", ".join(str(place) for place in _places(folder)) or "no folder at all"
     known = KNOWN.get(name)
     if known is None:
         fault = f"no {name}.npz in {places}; without a folder the names are {_names()}"
         return DataError(name, fault)
-    advice = "; fetch it first (qnn-ref data fetch)" if known.mirrors else ""
-    return DataError(name, f"not found in {places}{advice}")
+    files = " or ".join(filter(None, (", ".join(_FILES[name]), f"{name}.npz")))
+    there = "there" if folder is not None else "into a folder and name it (--data DIR)"
+    advice = f"put {files} {there}"
+    if known.mirrors:
+        option = "" if folder is None else f" --data {folder}"
+        advice = f"fetch it first (qnn-ref data fetch {name}{option}), or {advice}"
+    return DataError(name, f"not found in {places}; {advice}")

@@ -1,20 +1,24 @@
 """Fetch a data set from its mirrors, and keep a file only if it is the published one."""
 
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from .checksums import verify_whole
 from .examples import Check
-from .files import DataError
+from .files import DataError, expanded
 from .known import KNOWN
 from .mnist import FILES, verify_file
 from .places import cache_folder
 
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 65_536
+_WORKPLACE = ".fetch-"
+_LEFTOVER_SECONDS = 86_400
 
 Downloader = Callable[[str, str], None]
 Verifier = Callable[[Path], Check]  # of the folder that holds the file
@@ -55,7 +59,7 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
     if name not in KNOWN or not KNOWN[name].mirrors:
         fetchable = ", ".join(repr(key) for key, known in KNOWN.items() if known.mirrors)
         raise ValueError(f"name: expected {fetchable}, got {name!r}")
-    target = (cache_folder() if folder is None else Path(folder)) / name
+    target = (cache_folder() if folder is None else expanded(folder)) / name
     wanted = {
         file: verify for file, verify in _published_files(name).items() if not verify(target).ok
     }
@@ -64,14 +68,22 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
     download = _pooch_downloader(progress)
     try:
         target.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
         # Inside the target, so that the move stays within one file system.
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as workplace:
+        with tempfile.TemporaryDirectory(prefix=_WORKPLACE, dir=target) as workplace:
             for file, verify in wanted.items():
                 _fetch_file(download, KNOWN[name].mirrors, file, verify, Path(workplace))
                 os.replace(Path(workplace) / file, target / file)
     except OSError as error:
         raise DataError(target, f"cannot be written: {error.strerror or error}") from error
     return target
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what fetches that were killed left behind, but not what one fills right now."""
+    for folder in target.glob(f"{_WORKPLACE}*"):
+        if time.time() - folder.stat().st_mtime > _LEFTOVER_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _published_files(name: str) -> dict[str, Verifier]:

@@ -61,10 +61,11 @@ def expanded(path: str | Path) -> Path:
     DataError
         If the path is empty, or there is no such home folder.
     """
-    if not os.fspath(path) or "\0" in os.fspath(path):
-        raise DataError("folder", f"expected the path of a folder, got {os.fspath(path)!r}")
+    text = os.fsdecode(path)
+    if not text or "\0" in text:
+        raise DataError("folder", f"expected the path of a folder, got {text!r}")
     try:
-        return Path(path).expanduser()
+        return Path(text).expanduser()
     except RuntimeError as error:
         raise DataError(path, f"cannot be read: {error}") from error
 
