@@ -23,7 +23,7 @@ from qnn_ref.layers import (
 from qnn_ref.layers.base import Parameter, glorot_scale
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.losses import squared_hinge
-from qnn_ref.optimizers import Adam, ShiftAdaMax
+from qnn_ref.optimizers import Adam, ExponentialDecay, ShiftAdaMax
 from qnn_ref.quantizers import LinearQuant, Sign, StochasticSign, hard_sigmoid
 from qnn_ref.shifts import ap2
 from tests.authors import assert_close, images, kernel, strict, torch_rule, vectors
@@ -346,8 +346,10 @@ def test_shift_batch_norm(name, dtype):
     norm = ShiftBatchNorm("T", authors["eps"], authors["momentum"])
     shape = rows(name, given["test"]).shape[1:]
     built(norm, shape, dtype, gain=given["gamma"], shift=given["beta"])
-    if name == "sbn":
-        norm.running_inverse_deviation[:] = 0  # difference: their spatial form starts there
+    if name == "sbn":  # difference: it starts at 0, and refuses inference before its first batch
+        norm.running_inverse_deviation[:] = 0
+    else:
+        assert_close(norm.forward(given["test"]), authors["eval_fresh"], "fresh inference")
     for x, dy, after in zip(given["batches"], given["grads"], authors["batches"], strict=True):
         x, dy = rows(name, x), rows(name, dy)
         assert_close(norm.forward(x, True), rows(name, after["output"]), "output")
@@ -392,6 +394,15 @@ def test_shift_adamax(dtype):
         assert_close(latents(parameters), after["x"], "parameters", 4)
         assert_close(moments(rule, "first"), after["m"], "m", 4)
         assert_close(moments(rule, "norm"), after["v"], "v", 4)
+
+
+@both_dtypes
+def test_shift_adamax_without_clips(dtype):
+    content = vectors("torch_shift_adamax", dtype)
+    given, authors = content["inputs"], content["outputs"]["adamax"]
+    parameters = one_each(given["x"], given["glr"], np.zeros(8))
+    step(torch_rule(given["lr"]), parameters, given["grads"][0])
+    assert_close(latents(parameters), authors["no_clip_at_all"], "parameters", 4)
 
 
 @both_dtypes
@@ -455,6 +466,14 @@ def latents(parameters: dict[str, Parameter]) -> Any:
 def moments(rule: Any, name: str) -> Any:
     """All moments of a name in one array."""
     return np.concatenate([state[name] for state in rule.state.values()])
+
+
+def test_the_rate_falls_once_an_epoch():
+    """Algorithm 1 has line 12 in every step; the authors' loop has it once an epoch as ours."""
+    batches = vectors("theano_binary_net")["outputs"]["loop"]["batches"]
+    schedule = ExponentialDecay(0.003, 0.003 / 2**4, epochs=4)
+    rates = [schedule(epoch) for epoch in range(4) for _ in range(2)]
+    np.testing.assert_allclose(batches[:, 1], rates, rtol=1e-15)
 
 
 # 4.2: loss and dropout --------------------------------------------------------------------------
