@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 """The types of real numbers that layers and their kernels work with."""
 
+Kind = TypeVar("Kind")
+
 
 class NotFiniteError(ValueError):
     """A number that is NaN or infinite where it would spoil all that is made of it."""
 
 
-def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+def whole(
+    name: str, value: Any, least: int | None = None, most: int | None = None, why: str = ""
+) -> int:
     """Return a whole number as an int; a truth value, a float or a text is none.
 
     Parameters
@@ -26,6 +31,8 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
     value : int or numpy.integer
     least, most : int, optional
         The range, both ends included.
+    why : str
+        The reason for the range, at the end of the error.
 
     Returns
     -------
@@ -48,7 +55,7 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
     if isinstance(value, bool | np.bool_):
         raise TypeError(expected + _shown(value))
     if (least is not None and number < least) or (most is not None and number > most):
-        raise ValueError(expected + str(number))
+        raise ValueError(expected + str(number) + (why and f": {why}"))
     return number
 
 
@@ -139,8 +146,117 @@ def all_finite(name: str, array: Any) -> None:
     raise NotFiniteError(f"{name}: expected finite numbers, got {array[place]}{where}")
 
 
-def instance(name: str, value: Any, kind: type) -> None:
-    """Refuse what is no object of a class, the class itself among it.
+def plain_array(name: str, value: Any) -> None:
+    """Refuse what is no ordinary NumPy array: lists, tensors, masked arrays, matrices.
+
+    A mask would be dropped without a word, and a matrix multiplies by other rules.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : numpy.ndarray or numpy.memmap
+
+    Raises
+    ------
+    TypeError
+        With the type that came.
+    """
+    kind = type(value)
+    if kind in (np.ndarray, np.memmap):
+        return
+    place = "" if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}."
+    way = "" if isinstance(value, np.ndarray) else "; numpy.asarray makes one"
+    raise TypeError(f"{name}: expected a NumPy array, got {place}{kind.__name__}{way}")
+
+
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of one example, a tuple of whole numbers of at least 1.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : sequence of int
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    TypeError
+        If it is no sequence of whole numbers.
+    ValueError
+        If it is empty, or one of them is below 1.
+    """
+    expected = f"{name}: expected a tuple of whole numbers of at least 1"
+    if not isinstance(value, tuple | list | np.ndarray) or np.ndim(value) != 1:
+        example = f", like ({value},)" if isinstance(value, int | np.integer) else ""
+        raise TypeError(f"{expected}{example}, got {_shown(value)}")
+    if len(value) == 0:
+        raise ValueError(f"{expected}, got an empty one")
+    try:
+        return tuple(whole(name, n, 1) for n in value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{expected}, got {_shown(value)}") from error
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False; a number or a text is neither.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : bool or numpy.bool
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {_shown(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: Any, options: Iterable[str]) -> str:
+    """Return one of several words.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : str
+    options : iterable of str
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError
+        If it is no text.
+    ValueError
+        If it is none of them.
+    """
+    words = tuple(options)
+    expected = f"{name}: expected {', '.join(map(repr, words[:-1]))} or {words[-1]!r}, got "
+    if not isinstance(value, str):
+        raise TypeError(expected + _shown(value))
+    if value not in words:
+        raise ValueError(expected + repr(value))
+    return value
+
+
+def instance(name: str, value: Any, kind: type[Kind], example: str = "") -> Kind:
+    """Return an object of a kind; the class itself is none.
 
     Parameters
     ----------
@@ -148,18 +264,28 @@ def instance(name: str, value: Any, kind: type) -> None:
         The argument's name, for the error.
     value : object
     kind : type
+        What it must be an instance of.
+    example : str
+        How such an object is written, for the error.
+
+    Returns
+    -------
+    object
+        `value`.
 
     Raises
     ------
     TypeError
-        If it is none.
+        With the way out if a class came.
     """
     if isinstance(value, kind):
-        return
+        return value
     got = type(value).__name__
     if isinstance(value, type):
-        got = f"the class {value.__name__}; write {value.__name__}(...)"
-    raise TypeError(f"{name}: expected an object of {kind.__name__}, got {got}")
+        got = f"the class {value.__name__}, no instance; write {value.__name__}(...)"
+    raise TypeError(
+        f"{name}: expected an object of {kind.__name__}{example and f', like {example}'}, got {got}"
+    )
 
 
 def check_array(

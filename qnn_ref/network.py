@@ -10,13 +10,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from qnn_ref.checks import NotFiniteError, all_finite
+from qnn_ref import checks
+from qnn_ref.checks import NotFiniteError
 from qnn_ref.layers import Auxiliary, Quantize
-from qnn_ref.layers.base import Layer, Parameter, Shape
-from qnn_ref.layers.rows import build_row, refuse_twins, tell_row
+from qnn_ref.layers.base import Layer, Parameter, Shape, check_rng, float_type
+from qnn_ref.layers.rows import backward_row, build_row, forward_row, layer_list, tell_row
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.products import PlainProducts
 from qnn_ref.quantizers import Quantizer
+from qnn_ref.quantizers.base import check_quantizer
 
 Array = NDArray[Any]
 
@@ -43,17 +45,25 @@ class Sequential:
         rng: np.random.Generator,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        if not layers:
+        self.layers = layer_list("layers", layers)
+        if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
-        refuse_twins("layers", layers)
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
-        self.layers = list(layers)
-        self.input_shape = tuple(input_shape)
-        self.rng = rng
+        self.input_shape = checks.shape("input_shape", input_shape)
+        self.rng = check_rng(rng)
+        dtype = float_type(dtype)
         self.output_shape = build_row(self.layers, self.input_shape, rng, None, dtype)
         tell_row(self.layers, None)
         self._stop = self._first_to_go_back()
+        self._take_layers()
+
+    def _take_layers(self) -> None:
+        """From now on the layers belong to this network and to no other."""
+        for _, layer in self.walk():
+            layer.join(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._take_layers()  # of a copy, its own ones
 
     def _first_to_go_back(self) -> int:
         """Index of the lowest layer that backward visits; it is told to make no dx."""
@@ -66,21 +76,14 @@ class Sequential:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Algorithm 1, lines 1-4, for all layers: scores (batch, classes) for `x` (batch, ...)."""
-        for index, layer in enumerate(self.layers):
-            try:
-                x = layer.forward(x, training)
-            except (ValueError, TypeError) as error:
-                raise type(error)(f"layer {index} ({type(layer).__name__}): {error}") from error
-        return x
+        return forward_row(self.layers, x, training)
 
     def backward(self, dy: Array) -> Array | None:
         """Algorithm 1, lines 6-9, from the gradient of the scores `dy` (batch, classes).
 
         Fills the gradient of every parameter and returns that of the input, or None for integers.
         """
-        gradient: Array | None = dy
-        for layer in reversed(self.layers[self._stop :]):
-            gradient = layer.backward(gradient)  # type: ignore[arg-type]
+        gradient = backward_row(self.layers, dy, self._stop)
         return gradient if self._stop == 0 else None
 
     def parameters(self) -> dict[str, Parameter]:
@@ -106,6 +109,7 @@ class Sequential:
 
     def use_products(self, products: PlainProducts) -> None:
         """Let every product of the network be formed by this object; results stay equal."""
+        checks.instance("products", products, PlainProducts, "PlainProducts()")
         for _, layer in self.walk():
             if isinstance(layer, Weighted):
                 layer.products = products
@@ -118,6 +122,8 @@ class Sequential:
 
     def quantize_gradients(self, quantizer: Quantizer | None) -> None:
         """Quantize the gradient of every product's sums (section 3); None switches it off."""
+        if quantizer is not None:
+            check_quantizer("quantizer", quantizer)
         for _, layer in self.walk():
             if isinstance(layer, Weighted):
                 layer.gradient_quantizer = quantizer
@@ -135,10 +141,17 @@ class Sequential:
             raise ValueError(f"arrays: names do not fit this network: {sorted(missing)[:4]}")
         for name, array in arrays.items():
             target = parameters[name].latent if name in parameters else buffers[name]
+            checks.plain_array(f"arrays[{name!r}]", array)
             if target.shape != array.shape or target.dtype != array.dtype:
                 raise ValueError(
                     f"arrays[{name!r}]: expected {target.dtype} {target.shape}, "
                     f"got {array.dtype} {array.shape}"
+                )
+            checks.all_finite(f"arrays[{name!r}]", array)
+            if name in parameters and np.abs(array).max(initial=0) > parameters[name].bound:
+                raise ValueError(
+                    f"arrays[{name!r}]: expected values within +-{parameters[name].bound:g}, where "
+                    f"each step clips them, got {np.abs(array).max():g}"
                 )
         for name, array in arrays.items():
             if name in parameters:
@@ -156,15 +169,15 @@ class Sequential:
 
     def scores(self, images: Array, batch_size: int = 1000) -> Array:
         """Scores (N, classes) of images (N, ...) in inference, in batches; none is dropped."""
-        if len(images) == 0:
+        checks.plain_array("images", images)
+        if images.ndim == 0 or len(images) == 0:
             raise ValueError(f"images: expected at least one, got shape {np.shape(images)}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        batch_size = checks.whole("batch_size", batch_size, 1)
         starts = range(0, len(images), batch_size)
         return np.concatenate([self._finite_scores(images[i : i + batch_size]) for i in starts])
 
     def _finite_scores(self, images: Array) -> Array:
-        all_finite("images", images)
+        checks.all_finite("images", images)
         scores = self.forward(images)
         if not np.isfinite(scores).all():
             place = first_not_finite(self, images)

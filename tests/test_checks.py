@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from qnn_ref.checks import all_finite, real, whole
+from qnn_ref.checks import all_finite, choice, flag, instance, plain_array, real, shape, whole
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
@@ -69,3 +69,95 @@ def test_the_first_place_that_is_not_finite_is_named():
         all_finite("w", a)
     with pytest.raises(ValueError, match=r"gain: expected finite numbers, got nan$"):
         all_finite("gain", np.float64("nan"))
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), np.zeros(()), np.arange(3, dtype=np.uint8)[::2]])
+def test_ordinary_arrays_pass(value):
+    plain_array("x", value)
+
+
+def test_a_memory_map_is_an_ordinary_array(tmp_path):
+    np.zeros(4, np.float32).tofile(tmp_path / "x")
+    plain_array("x", np.memmap(tmp_path / "x", np.float32, "r"))
+
+
+class Tensor:
+    """Stands for an array of another library."""
+
+    __module__ = "torch.tensors"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([1.0], "got list; numpy.asarray makes one"),
+        (Tensor(), "got torch.Tensor; numpy.asarray makes one"),
+        (None, "got NoneType"),
+        (np.float32(1), "got numpy.float32"),
+        (np.ma.masked_array([1.0]), "got numpy.MaskedArray$"),
+        (np.zeros((1, 1)).view(np.matrix), "got numpy.matrix$"),
+        (np.zeros(1).view(np.recarray), "got numpy.recarray$"),
+    ],
+)
+def test_what_is_no_ordinary_array_is_refused(value, words):
+    with pytest.raises(TypeError, match=f"^x: expected a NumPy array, {words}"):
+        plain_array("x", value)
+
+
+@pytest.mark.parametrize("value", [(3, 4), [3, 4], np.array([3, 4]), (np.int8(3), np.uint64(4))])
+def test_shapes_pass_as_a_tuple_of_int(value):
+    found = shape("input_shape", value)
+    assert found == (3, 4)
+    assert all(type(n) is int for n in found)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (8, TypeError, r"at least 1, like \(8,\), got 8"),
+        (np.int64(8), TypeError, r"like \(8,\)"),
+        ("8", TypeError, "got '8'"),
+        (None, TypeError, "got None"),
+        ((8.0,), TypeError, r"got \(8\.0,\)"),
+        ((True,), TypeError, r"got \(True,\)"),
+        (("8",), TypeError, "got"),
+        ([[8]], TypeError, "got"),
+        ((), ValueError, "got an empty one"),
+        ((8, 0), ValueError, r"got \(8, 0\)"),
+        ((-1,), ValueError, "got"),
+    ],
+)
+def test_what_is_no_shape_is_refused(value, error, words):
+    with pytest.raises(error, match=f"^input_shape: expected a tuple of whole numbers.*{words}"):
+        shape("input_shape", value)
+
+
+def test_flags_are_true_or_false():
+    assert flag("bias", np.True_) is True
+    assert flag("bias", False) is False
+    for value in (0, 1, "no", None, np.zeros(1, bool)):
+        with pytest.raises(TypeError, match=r"^bias: expected True or False, got"):
+            flag("bias", value)
+
+
+def test_a_choice_is_one_of_the_words():
+    assert choice("reading", "b", "ab") == "b"
+    with pytest.raises(ValueError, match=r"^reading: expected 'a' or 'b', got 'c'"):
+        choice("reading", "c", "ab")
+    for value in (None, 1, ["a"], {}):
+        with pytest.raises(TypeError, match=r"^reading: expected 'a' or 'b', got"):
+            choice("reading", value, "ab")
+
+
+def test_a_class_is_no_instance():
+    assert instance("tensor", value := Tensor(), Tensor) is value
+    words = r"^tensor: expected .* Tensor, like Tensor\(1\), got the class Tensor, .*write Tensor\("
+    with pytest.raises(TypeError, match=words):
+        instance("tensor", Tensor, Tensor, "Tensor(1)")
+    with pytest.raises(TypeError, match=r"^tensor: expected an object of Tensor, got str"):
+        instance("tensor", "x", Tensor)
+
+
+def test_the_reason_of_a_range_stands_at_the_end():
+    with pytest.raises(ValueError, match=r"from 2 to 8, got 1: one bit is too few$"):
+        whole("bits", 1, 2, 8, "one bit is too few")

@@ -142,7 +142,7 @@ BUILT = Dropout(0.5).build((3,))
 @pytest.mark.parametrize(
     "call, error, words",
     [
-        (lambda: Dropout(1), ValueError, ["rate:", "[0, 1)", "1"]),
+        (lambda: Dropout(1), ValueError, ["rate:", "at least 0 and below 1", "got 1"]),
         (lambda: Dropout(-0.1), ValueError, ["rate:", "-0.1"]),
         (lambda: Dropout(math.nan), ValueError, ["rate:", "nan"]),
         (lambda: Dropout(0.5).forward(np.zeros((1, 3), "f")), RuntimeError, ["not built"]),

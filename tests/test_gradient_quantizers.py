@@ -192,7 +192,8 @@ def test_numpy_integers_do_not_wrap(kind):
             ValueError,
             "bits: expected a whole number from 1 to 16, got 0",
         ),
-        (lambda: DoReFaGradient(2.0), ValueError, "bits: .*, got 2.0"),
+        (lambda: DoReFaGradient(2.0), TypeError, "bits: .*, got 2.0"),
+        (lambda: LinearGradient(True), TypeError, "bits: .*, got True"),
         (lambda: DoReFaGradient(2).draw((2,), None), TypeError, "rng: .*Generator, got None"),
         (
             lambda: DoReFaGradient(2).quantize(np.ones((2, 3)), np.zeros(3)),
@@ -454,7 +455,7 @@ def test_the_stochastic_form_draws_from_the_layers_generator():
     assert rng.bit_generator.state == state
     layer.rng = None
     layer.gradient_quantizer = q
-    with pytest.raises(TypeError, match=r"^rng: a stochastic LogQuant needs"):
+    with pytest.raises(TypeError, match=r"^rng: a stochastic LogQuant draws"):
         layer.backward(dy)
 
 

@@ -225,7 +225,7 @@ def test_gain_learns_at_the_glorot_scale_of_its_width_if_asked():
     ("call", "words"),
     [
         (lambda: ShiftBatchNorm("E"), "gradient: expected 'S', 'R' or 'T', got 'E'"),
-        (lambda: ShiftBatchNorm(epsilon=0), "epsilon: expected a number above 0"),
+        (lambda: ShiftBatchNorm(epsilon=0), "epsilon: expected a finite number above 0"),
         (lambda: ShiftBatchNorm(momentum=0), "momentum: expected"),
         (
             lambda: ShiftBatchNorm().build((3,)).forward(np.full((2, 3), np.nan, np.float32), True),

@@ -180,17 +180,24 @@ class FrozenQuantizer(Frozen, Quantizer):
 class FrozenWeights(Quantizer):
     """A weight quantizer around the latent weights w0: codes(w0) + (w - w0) / scale.
 
+    A stochastic one keeps the weights that it draws here: with the noise the codes are frozen.
+
     Parameters
     ----------
     quantizer : Quantizer
         That of the parameter.
     parameter : Parameter
         Its present value is w0.
+    rng : numpy.random.Generator or None
+        That of the layer.
     """
 
-    def __init__(self, quantizer: Quantizer, parameter: Parameter) -> None:
+    def __init__(
+        self, quantizer: Quantizer, parameter: Parameter, rng: np.random.Generator | None = None
+    ) -> None:
         self.quantizer, self.latent = quantizer, parameter.latent.copy()
-        self.codes, self.scale = parameter.codes, parameter.scale
+        weights = parameter.drawn(rng)
+        self.codes, self.scale = weights.codes, weights.scale
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
         return self.codes + (x - self.latent) / self.scale, self.scale
@@ -335,7 +342,9 @@ def freeze(places: Iterable[tuple[str, Layer]]) -> list[Frozen]:
                 frozen.append(item)
         for parameter in layer.parameters().values():
             if parameter.quantizer is not None:
-                parameter.quantizer = FrozenWeights(parameter.quantizer, parameter)
+                parameter.quantizer = FrozenWeights(
+                    parameter.quantizer, parameter, getattr(layer, "rng", None)
+                )
         if isinstance(layer, HardTanh):
             piecewise = FrozenPiecewise(layer, place)
             layer.forward = piecewise  # type: ignore[method-assign]

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.layers.base import Layer, Shape
+from qnn_ref.checks import real
+from qnn_ref.layers.base import Layer, Shape, in_float_type
 from qnn_ref.quantizers import (
     Encoding,
     Quantizer,
@@ -17,6 +18,7 @@ from qnn_ref.quantizers import (
     hard_tanh,
     hard_tanh_backward,
 )
+from qnn_ref.quantizers.base import check_quantizer, check_saturation
 
 Array = NDArray[Any]
 
@@ -41,17 +43,18 @@ class Pixels(Layer):
     differentiable: ClassVar[bool] = False
 
     def __init__(self, scale: float = 1 / 255) -> None:
-        if not 0 < scale < np.inf:
-            raise ValueError(f"scale: expected a finite number above 0, got {scale}")
-        self.scale = scale
+        self.scale = real("scale", scale, above=0)
+
+    def make(self) -> None:
+        in_float_type("scale", self.scale, self.dtype)
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding:
         return Encoding(self.scale, -255, 255, 2)
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        if x.dtype != np.uint8:
-            raise TypeError(f"x: expected images as uint8 (0 to 255), got {x.dtype}")
         self.check_input(x, np.uint8)
+        if training:
+            self._saved = x.shape
         codes = x.astype(self.dtype)
         codes *= 2
         codes -= 255
@@ -59,7 +62,7 @@ class Pixels(Layer):
 
     def backward(self, dy: Array) -> None:
         """Integers have no gradient."""
-        return None
+        self.saved(dy)
 
 
 class Quantize(Layer):
@@ -81,7 +84,7 @@ class Quantize(Layer):
     jumps = MappingProxyType({"quantizer": "quantizer"})
 
     def __init__(self, quantizer: Quantizer = Sign()) -> None:
-        self.quantizer = quantizer
+        self.quantizer = check_quantizer("quantizer", quantizer)
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding:
         return self.quantizer.encoding
@@ -121,7 +124,8 @@ class HardTanh(Layer):
     """
 
     def __init__(self, saturation: float = 1.0) -> None:
-        self.saturation = Sign(saturation).saturation  # refuses what Sign refuses
+        check_saturation(saturation)
+        self.saturation = saturation
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
@@ -157,4 +161,5 @@ class Flatten(Layer):
         return x.reshape(x.shape[0], -1)
 
     def backward(self, dy: Array) -> Array:
-        return dy.reshape(self.saved(dy))
+        shape = self.saved(dy)
+        return dy.reshape(shape)

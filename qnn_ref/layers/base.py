@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -10,11 +11,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref import checks
 from qnn_ref.bits import SignKernel, SignMatrix, pack_panels, pack_sign_kernel
 from qnn_ref.quantizers import Encoding, Quantizer, Sign
+from qnn_ref.quantizers.base import check_quantizer
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+
+NO_GRADIENT: Any = object()
+"""What `Layer.saved` is called with by someone who only looks."""
 
 
 def glorot_scale(fan_in: int, fan_out: int) -> float:
@@ -73,13 +79,28 @@ class Parameter:
         learning_rate_scale: float = 1.0,
     ) -> None:
         self._latent = np.array(latent, order="C")
+        float_type(self._latent.dtype, "latent")
+        checks.all_finite("latent", self._latent)
+        self.grad: Array | None = None
+        self.quantizer = quantizer if quantizer is None else check_quantizer("quantizer", quantizer)
+        self.bound = bound if bound == np.inf else checks.real("bound", bound, above=0)
+        self.learning_rate_scale = checks.real("learning_rate_scale", learning_rate_scale, above=0)
+
+    @property
+    def quantizer(self) -> Quantizer | None:
+        """Makes the quantized value; without one it is the latent value."""
+        return self._quantizer
+
+    @quantizer.setter
+    def quantizer(self, quantizer: Quantizer | None) -> None:
+        self._quantizer = quantizer
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was made from the latent value."""
         self._encoded: tuple[Array, float] | None = None
         self._signs: SignMatrix | None = None
         self._kernel: SignKernel | None = None
-        self.grad: Array | None = None
-        self.quantizer = quantizer
-        self.bound = bound
-        self.learning_rate_scale = learning_rate_scale
 
     @property
     def latent(self) -> Array:
@@ -93,9 +114,34 @@ class Parameter:
             if self.quantizer is None:
                 self._encoded = self.latent, 1.0
             else:
-                self._encoded = self.quantizer.encode(self.latent)
+                with self._naming():
+                    self._encoded = self.quantizer.encode(self.latent)
                 self._encoded[0].flags.writeable = False
         return self._encoded
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Say of a weight that is NaN that it is one; a quantizer calls it x."""
+        try:
+            yield
+        except ValueError:
+            checks.all_finite("weight", self._latent)
+            raise
+
+    def drawn(self, rng: np.random.Generator | None) -> Parameter:
+        """The weights of one training step, eq. (2): of a stochastic quantizer, codes drawn anew.
+
+        They are the `latent` of the parameter that is returned, and stay the same; `self` where
+        nothing is drawn.
+        """
+        noise = None if self.quantizer is None else self.quantizer.draw(self.shape, rng)
+        if self.quantizer is None or noise is None:
+            return self
+        with self._naming():
+            codes, scale = self.quantizer.encode(self.latent, noise)
+        drawn = Parameter(codes, self.quantizer)
+        drawn._encoded = drawn.latent, scale  # not encoded again
+        return drawn
 
     @property
     def codes(self) -> Array:
@@ -114,14 +160,16 @@ class Parameter:
         Kept until the latent value changes; a product that asks for them needs no `codes`.
         """
         if self._signs is None and self._packs:
-            self._signs = pack_panels(self._latent.reshape(-1, self.shape[-1]))
+            with self._naming():
+                self._signs = pack_panels(self._latent.reshape(-1, self.shape[-1]))
         return self._signs
 
     @property
     def kernel(self) -> SignKernel | None:
         """The same for weights (kh, kw, channels, units) of a convolution."""
         if self._kernel is None and self._packs:
-            self._kernel = pack_sign_kernel(self._latent)
+            with self._naming():
+                self._kernel = pack_sign_kernel(self._latent)
         return self._kernel
 
     @property
@@ -138,6 +186,10 @@ class Parameter:
         """Replace the latent value by `value`, of the same shape, and drop the cached codes."""
         if np.shape(value) != self._latent.shape:
             raise ValueError(f"value: expected shape {self._latent.shape}, got {np.shape(value)}")
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiu":
+            raise TypeError(f"value: expected real numbers, got {value.dtype}")
+        checks.all_finite("value", value)
         with self.edit() as latent:
             latent[...] = value
 
@@ -147,12 +199,12 @@ class Parameter:
         try:
             yield self._latent
         finally:
-            self._encoded = self._signs = self._kernel = None
+            self._forget()
 
     def astype(self, dtype: DTypeLike) -> None:
         """Change the float type of the latent value and of the gradient."""
-        self._latent = self._latent.astype(dtype)
-        self._encoded = self._signs = self._kernel = None
+        self._latent = self._latent.astype(float_type(dtype))
+        self._forget()
         self.grad = None if self.grad is None else self.grad.astype(dtype)
 
     @property
@@ -194,7 +246,22 @@ class Layer:
     needs_input_gradient = True
     """Set to False by a network where nothing below the layer has parameters."""
 
-    _saved: Any = None
+    _network: weakref.ref[Any] | None = None
+    """The network that the layer was built into."""
+
+    _checked = 0
+    """Batch size of the input that `check_input` saw last."""
+
+    _kept: tuple[Any, int] = (None, 0)
+    """What the last training forward kept, and its batch size."""
+
+    @property
+    def _saved(self) -> Any:
+        return self._kept[0]
+
+    @_saved.setter
+    def _saved(self, kept: Any) -> None:
+        self._kept = kept, self._checked
 
     def build(
         self,
@@ -204,13 +271,33 @@ class Layer:
         dtype: DTypeLike = np.float32,
     ) -> Self:
         """Make the arrays for inputs of shape `(batch, *input_shape)`, and return the layer."""
-        self.input_shape = tuple(int(n) for n in input_shape)
-        self.rng = rng
-        self.dtype = np.dtype(dtype)
+        if self._network is not None and self._network() is not None:
+            raise ValueError(
+                "this layer object belongs to a network already, which would lose its weights: "
+                "make new layer objects, or take a network.copy()"
+            )
+        self.input_shape = checks.shape("input_shape", input_shape)
+        self.rng = rng if rng is None else check_rng(rng)
+        self.dtype = float_type(dtype)
+        if encoding is not None:
+            checks.instance("encoding", encoding, Encoding)
         self.encoding = self.training_encoding = encoding
         self.needs_input_gradient = True
         self._saved = None
+        self.make()
+        self.output_shape(self.input_shape)  # refuses what does not fit
         return self
+
+    def make(self) -> None:
+        """Make the layer's own arrays, and build the layers inside it; `build` calls it."""
+
+    def join(self, network: Any) -> None:
+        """Belong to a network: from now on no other one can be built from this object."""
+        self._network = weakref.ref(network)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over; it belongs to no network yet."""
+        return {name: value for name, value in self.__dict__.items() if name != "_network"}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of one output for one input of this shape, both without the batch."""
@@ -253,14 +340,14 @@ class Layer:
 
     def astype(self, dtype: DTypeLike) -> None:
         """Change the float type of everything the layer holds."""
-        self.dtype = np.dtype(dtype)
+        self.dtype = float_type(dtype)
         self._saved = None
         for parameter in self.parameters().values():
             parameter.astype(dtype)
         for layer in self.sublayers():
             layer.astype(dtype)
 
-    def saved(self, dy: Array | None = None) -> Any:
+    def saved(self, dy: Any = NO_GRADIENT) -> Any:
         """What the last training forward kept; refuses a gradient `dy` that cannot be its."""
         name = type(self).__name__
         if self._saved is None:
@@ -268,28 +355,122 @@ class Layer:
                 f"{name}.backward: call forward(x, training=True) first; "
                 "inference keeps nothing for the way back"
             )
-        if dy is not None:
-            expected = self.output_shape(self.input_shape)
-            if dy.shape[1:] != expected or dy.ndim != len(expected) + 1:
-                shape = ", ".join(map(str, ("batch", *expected)))
-                raise ValueError(f"dy: expected shape ({shape}), got {dy.shape}")
-            if dy.dtype != self.dtype:
-                raise TypeError(f"dy: expected dtype {self.dtype}, as the layer, got {dy.dtype}")
+        if dy is not NO_GRADIENT:
+            self._check_gradient(dy)
         return self._saved
+
+    def _check_gradient(self, dy: Array) -> None:
+        """Refuse a gradient that is none of the last training forward's output."""
+        checks.plain_array("dy", dy)
+        expected = self.output_shape(self.input_shape)
+        if dy.shape[1:] != expected or dy.ndim != len(expected) + 1:
+            shape = ", ".join(map(str, ("batch", *expected)))
+            raise ValueError(f"dy: expected shape ({shape}), got {dy.shape}")
+        if dy.dtype != self.dtype:
+            raise TypeError(f"dy: expected dtype {self.dtype}, as the layer, got {dy.dtype}")
+        batch = self._kept[1]
+        if batch and len(dy) != batch:
+            raise ValueError(
+                f"dy: expected a batch of {batch}, as in the last training forward, got {len(dy)}"
+            )
 
     def check_input(self, x: Array, dtype: DTypeLike | None = None) -> None:
         """Refuse an input of another shape, or of another dtype than the layer's (or `dtype`)."""
         if not hasattr(self, "input_shape"):
             raise RuntimeError(f"{type(self).__name__} is not built yet: call build(input_shape)")
-        if not isinstance(x, np.ndarray):
-            raise TypeError(f"x: expected a NumPy array, got {type(x).__name__}")
+        checks.plain_array("x", x)
         if x.shape[1:] != self.input_shape or x.ndim != len(self.input_shape) + 1:
             expected = ", ".join(map(str, ("batch", *self.input_shape)))
             raise ValueError(f"x: expected shape ({expected}), got {x.shape}")
         if x.shape[0] == 0:
             raise ValueError(f"x: expected at least one example, got an empty batch {x.shape}")
-        if x.dtype != (self.dtype if dtype is None else dtype):
-            raise TypeError(f"x: expected dtype {self.dtype}, as the layer, got {x.dtype}")
+        expected_type = self.dtype if dtype is None else np.dtype(dtype)
+        if x.dtype != expected_type:
+            why = ", as the layer" if dtype is None else ""
+            raise TypeError(f"x: expected dtype {expected_type}{why}, got {x.dtype}")
+        self._checked = len(x)
+
+
+def float_type(dtype: DTypeLike, name: str = "dtype") -> np.dtype[Any]:
+    """Return float32 or float64 as a dtype; layers compute in no other.
+
+    Parameters
+    ----------
+    dtype : dtype
+    name : str
+        What the error message calls it.
+
+    Returns
+    -------
+    numpy.dtype
+        A type, of no shape.
+
+    Raises
+    ------
+    TypeError
+        If it is another one.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected float32 or float64, got {dtype!r}") from error
+    if dtype is None or found not in (np.float32, np.float64):
+        came = "None" if dtype is None else found
+        raise TypeError(f"{name}: expected float32 or float64, got {came}")
+    return found
+
+
+def in_float_type(name: str, value: float, dtype: np.dtype[Any]) -> None:
+    """Refuse a number above 0 that is 0 or infinite in a layer's float type.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : float
+    dtype : numpy.dtype
+
+    Raises
+    ------
+    ValueError
+        If the type cannot hold it; no array has such a shape.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        number = dtype.type(value)
+    if not 0 < number < np.inf:
+        raise ValueError(f"{name}: {value:g} is {number:g} in {dtype}")
+
+
+def check_rng(rng: Any) -> np.random.Generator:
+    """Return the generator, or say how one is made.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.random.Generator
+        `rng`, a single object of no shape.
+
+    Raises
+    ------
+    TypeError
+        If it is something else, such as a seed.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    return checks.instance("rng", rng, np.random.Generator, "numpy.random.default_rng(0)")
 
 
 def needs_rng(rng: np.random.Generator | None, layer: Layer) -> np.random.Generator:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from qnn_ref.checks import plain_array, real
 from qnn_ref.layers.base import Layer, Shape
-from qnn_ref.layers.rows import build_row, refuse_twins, tell_row
+from qnn_ref.layers.rows import (
+    backward_row,
+    build_row,
+    encoding_row,
+    forward_row,
+    layer_list,
+    naming,
+    refuse_twins,
+    shape_row,
+    tell_row,
+)
 from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]
@@ -37,29 +48,18 @@ class Branches(Layer):
     def __init__(self, *paths: Sequence[Layer]) -> None:
         if not paths:
             raise ValueError("paths: expected at least one, got none")
-        self.paths = [list(path) for path in paths]
+        self.paths = [layer_list(f"paths[{i}]", path) for i, path in enumerate(paths)]
         refuse_twins("paths", self.sublayers())
 
     def sublayers(self) -> list[Layer]:
         return [layer for path in self.paths for layer in path]
 
-    def build(
-        self,
-        input_shape: Shape,
-        rng: np.random.Generator | None = None,
-        encoding: Encoding | None = None,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        super().build(input_shape, rng, encoding, dtype)
+    def make(self) -> None:
         for number, path in enumerate(self.paths):
-            try:
-                build_row(path, self.input_shape, rng, encoding, dtype)
-            except (ValueError, TypeError) as error:
-                raise type(error)(f"path {number}: {error}") from error
-        self.output_shape(self.input_shape)
-        self.output_encoding(encoding)
-        self.tell_training_encoding(encoding)
-        return self
+            with naming(f"path {number}"):
+                build_row(path, self.input_shape, self.rng, self.encoding, self.dtype)
+        self.output_encoding(self.encoding)
+        self.tell_training_encoding(self.encoding)
 
     def tell_training_encoding(self, encoding: Encoding | None) -> None:
         super().tell_training_encoding(encoding)
@@ -74,11 +74,9 @@ class Branches(Layer):
     def path_shapes(self, input_shape: Shape) -> list[Shape]:
         """Output shape of each path."""
         shapes = []
-        for path in self.paths:
-            shape = input_shape
-            for layer in path:
-                shape = layer.output_shape(shape)
-            shapes.append(shape)
+        for number, path in enumerate(self.paths):
+            with naming(f"path {number}"):
+                shapes.append(shape_row(path, input_shape))
         return shapes
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -94,11 +92,9 @@ class Branches(Layer):
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
         found = []
-        for path in self.paths:
-            of_path = encoding
-            for layer in path:
-                of_path = layer.output_encoding(of_path, training)
-            found.append(of_path)
+        for number, path in enumerate(self.paths):
+            with naming(f"path {number}"):
+                found.append(encoding_row(path, encoding, training))
         if training and any(e is not None and not e.on_grid for e in found):
             # Dropout in one path takes the joined channels off the grid, not out of their unit.
             found = [e if e is None else e.off_grid() for e in found]
@@ -114,11 +110,9 @@ class Branches(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
         outputs = []
-        for path in self.paths:
-            y = x
-            for layer in path:
-                y = layer.forward(y, training)
-            outputs.append(y)
+        for number, path in enumerate(self.paths):
+            with naming(f"path {number}"):
+                outputs.append(forward_row(path, x, training))
         if training:
             self._saved = [y.shape[-1] for y in outputs]
         return np.concatenate(outputs, axis=-1)
@@ -126,11 +120,9 @@ class Branches(Layer):
     def backward(self, dy: Array) -> Array:
         ends = np.cumsum(self.saved(dy))
         dx = np.zeros((len(dy), *self.input_shape), dy.dtype)
-        for path, part in zip(self.paths, np.split(dy, ends[:-1], axis=-1), strict=True):
-            gradient: Array | None = np.ascontiguousarray(part)
-            for layer in reversed(path):
-                gradient = layer.backward(gradient)  # type: ignore[arg-type]
-            dx += gradient
+        for number, part in enumerate(np.split(dy, ends[:-1], axis=-1)):
+            with naming(f"path {number}"):
+                dx += backward_row(self.paths[number], np.ascontiguousarray(part))
         return dx
 
 
@@ -154,30 +146,20 @@ class Auxiliary(Layer):
     """
 
     def __init__(self, head: Sequence[Layer], weight: float = 0.3) -> None:
-        if not head:
+        self.head = layer_list("head", head)
+        if not self.head:
             raise ValueError("head: expected at least one layer, got none")
-        if not 0 < weight < np.inf:
-            raise ValueError(f"weight: expected a finite number above 0, got {weight}")
-        refuse_twins("head", head)
-        self.head = list(head)
-        self.weight = weight
+        self.weight = real("weight", weight, above=0)
         self._dscores: Array | None = None
 
     def sublayers(self) -> list[Layer]:
         return self.head
 
-    def build(
-        self,
-        input_shape: Shape,
-        rng: np.random.Generator | None = None,
-        encoding: Encoding | None = None,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        super().build(input_shape, rng, encoding, dtype)
-        build_row(self.head, self.input_shape, rng, encoding, dtype)
-        self.tell_training_encoding(encoding)
+    def make(self) -> None:
+        with naming("head"):
+            build_row(self.head, self.input_shape, self.rng, self.encoding, self.dtype)
+        self.tell_training_encoding(self.encoding)
         self._dscores = None
-        return self
 
     def tell_training_encoding(self, encoding: Encoding | None) -> None:
         super().tell_training_encoding(encoding)
@@ -189,10 +171,8 @@ class Auxiliary(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
         if training:
-            y = x
-            for layer in self.head:
-                y = layer.forward(y, training)
-            self._saved, self._dscores = y, None
+            with naming("head"):
+                self._saved, self._dscores = forward_row(self.head, x, training), None
         return x
 
     def pointwise(self, x: Array) -> Array:
@@ -212,13 +192,17 @@ class Auxiliary(Layer):
 
     def receive(self, dscores: Array) -> None:
         """Keep the gradient of the head's scores, (batch, classes), for `backward`."""
+        plain_array("dscores", dscores)
+        if dscores.shape != self.scores.shape:
+            raise ValueError(
+                f"dscores: expected shape {self.scores.shape}, as the head's scores in the last "
+                f"training forward, got {dscores.shape}"
+            )
         self._dscores = dscores
 
     def backward(self, dy: Array) -> Array:
         self.saved(dy)
         if self._dscores is None:
             raise RuntimeError("Auxiliary.backward: call learn(loss, labels) first")
-        gradient: Array | None = self._dscores
-        for layer in reversed(self.head):
-            gradient = layer.backward(gradient)  # type: ignore[arg-type]
-        return dy + gradient
+        with naming("head"):
+            return dy + backward_row(self.head, self._dscores)

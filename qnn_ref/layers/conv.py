@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from qnn_ref.bits import (
     SignKernel,
@@ -23,12 +23,16 @@ from qnn_ref.bits import (
     pack,
     xnor_conv,
 )
-from qnn_ref.layers.base import Shape
+from qnn_ref.checks import flag, whole
+from qnn_ref.layers.base import Parameter, Shape
 from qnn_ref.layers.weighted import Weighted
-from qnn_ref.quantizers import Encoding, Quantizer, Sign
+from qnn_ref.quantizers import Quantizer, Sign
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
+
+LARGEST = 2**31 - 1
+"""No window is larger or moves farther."""
 
 WINDOW_BYTES = 2**25
 """Windows are written out for some images at a time: about 32 MiB of them."""
@@ -42,6 +46,7 @@ def pair(name: str, value: int | Pair, least: int) -> Pair:
     name : str
         What the error message calls it.
     value : int or pair of int
+        A list or an array of two as well.
     least : int
         The smallest allowed number.
 
@@ -59,10 +64,14 @@ def pair(name: str, value: int | Pair, least: int) -> Pair:
     ------
     Not in the paper.
     """
-    both = value if isinstance(value, tuple) else (value, value)
-    if len(both) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in both):
-        raise ValueError(f"{name}: expected one or two whole numbers from {least}, got {value!r}")
-    return int(both[0]), int(both[1])
+    both = value if isinstance(value, tuple | list | np.ndarray) and np.ndim(value) else [value] * 2
+    try:
+        high, wide = (whole(name, n, least, LARGEST) for n in both)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected one or two whole numbers from {least}, got {value!r}"
+        ) from error
+    return high, wide
 
 
 def output_size(image: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
@@ -252,21 +261,12 @@ class Conv2D(Weighted):
         self.kernel = pair("kernel", kernel, 1)
         self.stride = pair("stride", stride, 1)
         self.padding = pair("padding", padding, 0)
-        self.one_padding = one_padding
+        self.one_padding = flag("one_padding", one_padding)
 
-    def build(
-        self,
-        input_shape: Shape,
-        rng: np.random.Generator | None = None,
-        encoding: Encoding | None = None,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        super().build(input_shape, rng, encoding, dtype)
-        self.output_shape(self.input_shape)
+    def make(self) -> None:
         taps = self.kernel[0] * self.kernel[1]
         channels = self.input_shape[-1]
         self.make_weights((*self.kernel, channels, self.units), taps * channels, taps * self.units)
-        return self
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 3:
@@ -281,10 +281,9 @@ class Conv2D(Weighted):
             return 0.0
         return 1.0 if self.encoding is None or not self.encoding.on_grid else self.encoding.high
 
-    @property
-    def _matrix(self) -> Array:
+    def _matrix(self, weight: Parameter) -> Array:
         """Weight codes as a matrix (kh * kw * channels, units)."""
-        return self.weight.codes.reshape(-1, self.units)
+        return weight.codes.reshape(-1, self.units)
 
     def _parts(self, batch: int) -> Iterator[slice]:
         """Images whose windows are written out together."""
@@ -293,26 +292,28 @@ class Conv2D(Weighted):
         step = max(1, WINDOW_BYTES // image_bytes)
         return (slice(i, min(i + step, batch)) for i in range(0, batch, step))
 
-    def _kernel(self, training: bool) -> SignKernel | None:
+    def _kernel(self, weight: Parameter, training: bool) -> SignKernel | None:
         """Weights as bits, where the products have them and the input is signs; else None."""
         fits = self.stride == (1, 1) and all(map(operator.lt, self.padding, self.kernel))
-        return self.products.kernel(self.weight) if fits and self.takes_signs(training) else None
+        return self.products.kernel(weight) if fits and self.takes_signs(training) else None
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
-        kernel = self._kernel(training)
+        weight = self.draw_weight(training)
+        kernel = self._kernel(weight, training)
         if kernel is not None:
             channels, border = x.shape[-1], int(self.one_padding)
             s = xnor_conv(pack(x), kernel.forward, channels, 1, self.padding, border)
             if training:
                 self._saved, self._by_bits = x, True
-            return self.finish(s.astype(x.dtype))
+            return self.finish(s.astype(x.dtype), weight)
         padded = pad_images(x, self.padding, self.padding_code)
+        w = self._matrix(weight)
         y = np.empty((len(x), *self.output_shape(self.input_shape)), x.dtype)
         for part in self._parts(len(x)):
             rows = windows(padded[part], self.kernel, self.stride).reshape(-1, self.fan_in)
-            s = self.products.forward(rows, self._matrix, self.largest_product)
-            y[part] = self.finish(s).reshape(y[part].shape)
+            s = self.products.forward(rows, w, self.largest_product)
+            y[part] = self.finish(s, weight).reshape(y[part].shape)
         if training:
             self._saved, self._by_bits = padded, False
         return y
@@ -325,7 +326,7 @@ class Conv2D(Weighted):
             self.bias.grad = dy.sum(axis=(0, 1, 2))
         ds = dy if self.input_scale == 1 else dy * dy.dtype.type(self.input_scale)
         dx = self._backward_by_bits(kept, ds) if self._by_bits else self._backward(kept, ds)
-        scale = self.weight.scale
+        scale = self.used_weight.scale
         return dx if dx is None or scale == 1 else dx * dx.dtype.type(scale)
 
     def _backward_by_bits(self, x: Array, ds: Array) -> Array | None:
@@ -334,19 +335,20 @@ class Conv2D(Weighted):
         self.weight.grad = conv_weight_gradient(x, ds, self.kernel, self.padding, border)
         if not self.needs_input_gradient:
             return None
-        kernel = self.products.kernel(self.weight)
+        kernel = self.products.kernel(self.used_weight)
         return conv_input_gradient(kernel, ds, x.shape[1:3], self.padding)  # type: ignore[arg-type]
 
     def _backward(self, padded: Array, ds: Array) -> Array | None:
         """Both gradients window by window, from those of the sums."""
-        dw = np.zeros_like(self._matrix)
+        w = self._matrix(self.used_weight)
+        dw = np.zeros_like(w)
         dx = np.empty(padded.shape, ds.dtype) if self.needs_input_gradient else None
         for part in self._parts(len(ds)):
             view = windows(padded[part], self.kernel, self.stride)
             rows, sums = view.reshape(-1, self.fan_in), ds[part].reshape(-1, self.units)
             dw += self.products.weight_gradient(rows, sums)
             if dx is not None:
-                drows = self.products.input_gradient(sums, self._matrix)
+                drows = self.products.input_gradient(sums, w)
                 dx[part] = add_windows(drows.reshape(view.shape), dx[part].shape, self.stride)
         self.weight.grad = dw.reshape(self.weight.shape)
         if dx is None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from qnn_ref.layers.base import Shape
 from qnn_ref.layers.weighted import Weighted
-from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]
 
@@ -37,17 +35,9 @@ class Dense(Weighted):
     code has a bias, which is redundant before batch norm.
     """
 
-    def build(
-        self,
-        input_shape: Shape,
-        rng: np.random.Generator | None = None,
-        encoding: Encoding | None = None,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        super().build(input_shape, rng, encoding, dtype)
+    def make(self) -> None:
         shape = self.input_shape[-1], self.units
         self.make_weights(shape, fan_in=shape[0], fan_out=shape[1])
-        return self
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
@@ -56,9 +46,10 @@ class Dense(Weighted):
         self.check_input(x)
         rows = x.reshape(-1, x.shape[-1])
         signs = self.takes_signs(training)
-        w = self.products.weights(self.weight)
+        weight = self.draw_weight(training)
+        w = self.products.weights(weight)
         s = self.products.forward(rows, w, self.largest_product, signs)
-        y = self.finish(s).reshape(*x.shape[:-1], self.units)
+        y = self.finish(s, weight).reshape(*x.shape[:-1], self.units)
         if training:
             self._saved = rows, signs, x.shape
         return y
@@ -73,6 +64,6 @@ class Dense(Weighted):
         self.weight.grad = self.products.weight_gradient(rows, ds, signs)
         if not self.needs_input_gradient:
             return None
-        scale = self.weight.scale
-        dx = self.products.input_gradient(ds, self.products.weights(self.weight))
+        scale = self.used_weight.scale
+        dx = self.products.input_gradient(ds, self.products.weights(self.used_weight))
         return (dx if scale == 1 else dx * dx.dtype.type(scale)).reshape(shape)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.checks import real
 from qnn_ref.layers.base import Layer, Shape, needs_rng
 from qnn_ref.quantizers import Encoding
+from qnn_ref.quantizers.base import masked
 
 Array = NDArray[Any]
 
@@ -33,9 +35,7 @@ class Dropout(Layer):
     jumps = MappingProxyType({"draw_mask": "choice"})
 
     def __init__(self, rate: float) -> None:
-        if not 0 <= rate < 1:
-            raise ValueError(f"rate: expected a probability in [0, 1), got {rate}")
-        self.rate = rate
+        self.rate = real("rate", rate, least=0, below=1)
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
         return encoding.off_grid() if training and encoding is not None else encoding
@@ -52,10 +52,14 @@ class Dropout(Layer):
         if not training:
             return x
         self._saved = self.draw_mask(x.shape)
-        return x * self._saved
+        return self._through(x, self._saved)
+
+    def _through(self, x: Array, mask: Array) -> Array:
+        """What the mask lets through, scaled; 0 elsewhere, where infinity stands too."""
+        return masked(x * (1 / mask.dtype.type(1 - self.rate)), mask != 0)
 
     def pointwise(self, x: Array) -> Array:
         return x
 
     def backward(self, dy: Array) -> Array:
-        return dy * self.saved(dy)
+        return self._through(dy, self.saved(dy))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numba
 import numpy as np
@@ -12,10 +12,9 @@ from numba import prange
 from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.checks import FLOATS, check_array, real
+from qnn_ref.checks import FLOATS, check_array, choice, flag, real
 from qnn_ref.compiled import parallel_kernel
-from qnn_ref.layers.base import Layer, Parameter, Shape, glorot_scale, needs_rng
-from qnn_ref.quantizers import Encoding
+from qnn_ref.layers.base import Layer, Parameter, glorot_scale, in_float_type, needs_rng
 
 Array = NDArray[Any]
 
@@ -410,37 +409,24 @@ class BatchNorm(Layer):
         uniform_gain: bool = False,
         scale_gain_rate: bool = False,
     ) -> None:
-        if not epsilon > 0:
-            raise ValueError(f"epsilon: expected a number above 0, got {epsilon}")
-        if not 0 < momentum <= 1:
-            raise ValueError(f"momentum: expected a weight in (0, 1], got {momentum}")
-        if running not in RUNNING:
-            raise ValueError(
-                f"running: expected {' or '.join(map(repr, RUNNING))}, got {running!r}"
-            )
-        self.epsilon = epsilon
-        self.momentum = momentum
-        self.running = running
-        self.uniform_gain = uniform_gain
-        self.scale_gain_rate = scale_gain_rate
+        self.epsilon = real("epsilon", epsilon, above=0)
+        self.momentum = real("momentum", momentum, above=0, most=1)
+        self.running = choice("running", running, RUNNING)
+        self.uniform_gain = flag("uniform_gain", uniform_gain)
+        self.scale_gain_rate = flag("scale_gain_rate", scale_gain_rate)
 
-    def build(
-        self,
-        input_shape: Shape,
-        rng: np.random.Generator | None = None,
-        encoding: Encoding | None = None,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        super().build(input_shape, rng, encoding, dtype)
+    def make(self) -> None:
+        in_float_type("epsilon", self.epsilon, self.dtype)
         channels = self.input_shape[-1]
-        gain = needs_rng(rng, self).random(channels) if self.uniform_gain else np.ones(channels)
-        self.gain = Parameter(gain.astype(dtype))
+        gain = (
+            needs_rng(self.rng, self).random(channels) if self.uniform_gain else np.ones(channels)
+        )
+        self.gain = Parameter(gain.astype(self.dtype))
         if self.scale_gain_rate:
             self.gain.learning_rate_scale = glorot_scale(channels, 0)
-        self.shift = Parameter(np.zeros(channels, dtype))
-        self.running_mean = np.zeros(channels, dtype)
-        setattr(self, RUNNING[self.running], np.ones(channels, dtype))
-        return self
+        self.shift = Parameter(np.zeros(channels, self.dtype))
+        self.running_mean = np.zeros(channels, self.dtype)
+        setattr(self, RUNNING[self.running], np.ones(channels, self.dtype))
 
     def parameters(self) -> dict[str, Parameter]:
         return {"gain": self.gain, "shift": self.shift}

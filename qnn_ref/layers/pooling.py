@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from qnn_ref.checks import FLOATS, check_array, whole
 from qnn_ref.compiled import parallel_kernel
@@ -298,17 +298,6 @@ class Pooling(Layer):
         if self.padding[0] >= self.size[0] or self.padding[1] >= self.size[1]:
             raise ValueError(f"padding: expected less than the size {self.size}, got {padding}")
 
-    def build(
-        self,
-        input_shape: Shape,
-        rng: np.random.Generator | None = None,
-        encoding: Encoding | None = None,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        super().build(input_shape, rng, encoding, dtype)
-        self.output_shape(self.input_shape)
-        return self
-
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 3:
             raise ValueError(f"input: expected (height, width, channels), got {input_shape}")
@@ -415,8 +404,8 @@ class AveragePool2D(Pooling):
         return y if self.encoding is not None else y * y.dtype.type(1 / self.area)
 
     def backward(self, dy: Array) -> Array:
+        dx = np.zeros(self.saved(dy), self.dtype)
         share = dy if self.encoding is not None else dy * dy.dtype.type(1 / self.area)
-        dx = np.zeros(self.saved(dy), dy.dtype)
         for tap in taps(dx, self.size, self.stride):
             tap += share
         return self.without_border(dx)

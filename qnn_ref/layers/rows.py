@@ -2,13 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.checks import instance
 from qnn_ref.layers.base import Layer, Shape
 from qnn_ref.quantizers import Encoding
+
+Array = NDArray[Any]
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Put a place in front of the errors that are raised inside.
+
+    Parameters
+    ----------
+    place : str
+        Like `layer 3 (Dense)`; places inside places follow one another.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise type(error)(f"{place}: {error}") from error
+
+
+def naming_layer(index: int, layer: Layer) -> Any:
+    """Put the number and the kind of a layer in front of its errors.
+
+    Parameters
+    ----------
+    index : int
+    layer : Layer
+
+    Returns
+    -------
+    context manager
+
+    Source
+    ------
+    Not in the paper.
+    """
+    return naming(f"layer {index} ({type(layer).__name__})")
+
+
+def layer_list(name: str, layers: Sequence[Layer]) -> list[Layer]:
+    """Return layers as a list, or say what stands among them that is none.
+
+    Parameters
+    ----------
+    name : str
+        What the error message calls the layers.
+    layers : sequence of Layer
+
+    Returns
+    -------
+    list of Layer
+
+    Raises
+    ------
+    TypeError
+        If it is no sequence, or holds something else, such as the class of a layer.
+    ValueError
+        If an object stands twice, at any depth.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    if not isinstance(layers, list | tuple):
+        raise TypeError(f"{name}: expected a list of layers, got {type(layers).__name__}")
+    for index, layer in enumerate(layers):
+        instance(f"{name}[{index}]", layer, Layer, "Dense(10)")
+    refuse_twins(name, layers)
+    return list(layers)
 
 
 def build_row(
@@ -45,12 +120,133 @@ def build_row(
     Algorithm 1: layers in a row.
     """
     for index, layer in enumerate(layers):
-        try:
+        with naming_layer(index, layer):
             layer.build(shape, rng, encoding, dtype)
             shape, encoding = layer.output_shape(shape), layer.output_encoding(encoding)
-        except (ValueError, TypeError) as error:
-            raise type(error)(f"layer {index} ({type(layer).__name__}): {error}") from error
     return shape
+
+
+def forward_row(layers: Sequence[Layer], x: Array, training: bool) -> Array:
+    """Forward pass of layers in a row.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    x : array (batch, ...)
+        Input of the first.
+    training : bool
+
+    Returns
+    -------
+    array (batch, ...)
+        Output of the last.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Those of a layer, with its number and name in front.
+
+    Source
+    ------
+    Algorithm 1, lines 1-4.
+    """
+    for index, layer in enumerate(layers):
+        with naming_layer(index, layer):
+            x = layer.forward(x, training)
+    return x
+
+
+def backward_row(layers: Sequence[Layer], dy: Array, lowest: int = 0) -> Array | None:
+    """Backward pass of layers in a row.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    dy : array (batch, ...)
+        Gradient of the last one's output.
+    lowest : int
+        Number of the last layer to visit.
+
+    Returns
+    -------
+    array (batch, ...) or None
+        Gradient of that layer's input.
+
+    Raises
+    ------
+    RuntimeError, TypeError, ValueError
+        Those of a layer, with its number and name in front.
+
+    Source
+    ------
+    Algorithm 1, lines 6-9.
+    """
+    gradient: Array | None = dy
+    for index in range(len(layers) - 1, lowest - 1, -1):
+        with naming_layer(index, layers[index]):
+            gradient = layers[index].backward(gradient)  # type: ignore[arg-type]
+    return gradient
+
+
+def shape_row(layers: Sequence[Layer], shape: Shape) -> Shape:
+    """Shape behind layers in a row.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    shape : tuple of int
+        Shape of one example in front of the first.
+
+    Returns
+    -------
+    tuple of int
+        Shape of one example behind the last.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Those of a layer, with its number and name in front.
+
+    Source
+    ------
+    Algorithm 1: layers in a row.
+    """
+    for index, layer in enumerate(layers):
+        with naming_layer(index, layer):
+            shape = layer.output_shape(shape)
+    return shape
+
+
+def encoding_row(
+    layers: Sequence[Layer], encoding: Encoding | None, training: bool
+) -> Encoding | None:
+    """What numbers stand for behind layers in a row.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    encoding : Encoding or None
+        Of the first layer's input; no array has such a shape.
+    training : bool
+
+    Returns
+    -------
+    Encoding or None
+        Of the last layer's output.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Those of a layer, with its number and name in front.
+
+    Source
+    ------
+    Algorithm 1: layers in a row.
+    """
+    for index, layer in enumerate(layers):
+        with naming_layer(index, layer):
+            encoding = layer.output_encoding(encoding, training)
+    return encoding
 
 
 def tell_row(layers: Sequence[Layer], encoding: Encoding | None) -> None:

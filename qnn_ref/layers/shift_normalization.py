@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.checks import choice
 from qnn_ref.layers.normalization import BatchNorm, channel_mean
 from qnn_ref.shifts import ap2
 
@@ -78,9 +79,7 @@ class ShiftBatchNorm(BatchNorm):
         scale_gain_rate: bool = False,
     ) -> None:
         super().__init__(epsilon, momentum, scale_gain_rate=scale_gain_rate)
-        if gradient not in ("S", "R", "T"):
-            raise ValueError(f"gradient: expected 'S', 'R' or 'T', got {gradient!r}")
-        self.gradient = gradient
+        self.gradient = choice("gradient", gradient, ("S", "R", "T"))
         self.ap2 = ap2
         # What the gradient checker puts in the place of AP2; T is not the gradient of anything.
         self.jumps = {"ap2": {"S": "identity", "R": "ratio", "T": "no surrogate"}[gradient]}

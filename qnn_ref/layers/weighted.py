@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.checks import flag, whole
 from qnn_ref.layers.base import Layer, Parameter, Shape, glorot_scale, needs_rng
 from qnn_ref.products import BITS, PlainProducts
 from qnn_ref.quantizers import Quantizer, Sign
+from qnn_ref.quantizers.base import check_quantizer
 
 Array = NDArray[Any]
 
@@ -37,6 +39,34 @@ def scale_and_add(s: Array, scale: float, bias: Array | None) -> Array:
     return y if bias is None else y + bias
 
 
+def try_weights(quantizer: Quantizer, dtype: DTypeLike) -> None:
+    """Refuse a quantizer that cannot make weights, drawn or not, before any are needed.
+
+    Parameters
+    ----------
+    quantizer : Quantizer
+        Is tried with an array (1,).
+    dtype : dtype
+        Of the weights.
+
+    Raises
+    ------
+    TypeError
+        With the quantizer's name.
+
+    Source
+    ------
+    Algorithm 1, line 1.
+    """
+    sample = np.zeros(1, dtype)
+    try:
+        noise = quantizer.draw(sample.shape, np.random.default_rng(0))  # the layer's own is kept
+        for drawn in (None, noise):
+            quantizer.encode(sample, drawn)
+    except TypeError as error:
+        raise TypeError(f"weight_quantizer: {error}") from error
+
+
 class Weighted(Layer):
     """A layer that multiplies by quantized weights: the base of `Dense` and `Conv2D`.
 
@@ -47,12 +77,13 @@ class Weighted(Layer):
     weight_quantizer : Quantizer or None
         Turns latent weights into the ones of the products; None makes an ordinary float layer.
         Its surrogate is not used: the gradient of the quantized weight moves the latent one.
+        A stochastic one draws new weights in each training forward, for its backward pass too.
     bias : bool
         Whether to add a bias. Before a batch norm it would have no effect.
 
     Source
     ------
-    Algorithm 1, lines 1 and 11.
+    Algorithm 1, lines 1 and 11; eq. (2).
     """
 
     products: PlainProducts = BITS
@@ -60,19 +91,23 @@ class Weighted(Layer):
     gradient_quantizer: Quantizer | None = None
     """Quantizes the gradient of the sums, at the top of backward; `quantize_gradients` sets it."""
 
+    _drawn: Parameter | None = None
+
     def __init__(
         self, units: int, weight_quantizer: Quantizer | None = Sign(), bias: bool = False
     ) -> None:
-        if units < 1:
-            raise ValueError(f"units: expected at least 1, got {units}")
-        self.units = units
+        self.units = whole("units", units, 1)
+        if weight_quantizer is not None:
+            check_quantizer("weight_quantizer", weight_quantizer)
         self.weight_quantizer = weight_quantizer
-        self.has_bias = bias
+        self.has_bias = flag("bias", bias)
 
     def make_weights(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Start weights of this shape, (..., units), and the bias; `build` calls it."""
         self.fan_in = fan_in
         quantizer = self.weight_quantizer
+        if quantizer is not None:
+            try_weights(quantizer, self.dtype)
         if self.largest_product * fan_in >= 2.0**53:
             raise ValueError(
                 f"weight_quantizer: sums of {fan_in} products of up to {self.largest_product:g} "
@@ -85,6 +120,20 @@ class Weighted(Layer):
         if quantizer is not None:
             self.weight = Parameter(start, quantizer, 1.0, glorot_scale(fan_in, fan_out))
         self.bias = Parameter(np.zeros(self.units, self.dtype)) if self.has_bias else None
+
+        self._drawn = None
+
+    def draw_weight(self, training: bool) -> Parameter:
+        """The weights of a forward pass: in training a stochastic quantizer draws new ones."""
+        if not training:
+            return self.weight
+        self._drawn = self.weight.drawn(self.rng)
+        return self._drawn
+
+    @property
+    def used_weight(self) -> Parameter:
+        """The weights of the last training forward, which its backward pass uses again."""
+        return self.weight if self._drawn is None else self._drawn
 
     def parameters(self) -> dict[str, Parameter]:
         if self.bias is None:
@@ -120,10 +169,11 @@ class Weighted(Layer):
             return dy
         return quantizer.quantize(dy, quantizer.draw(dy.shape, self.rng))
 
-    def finish(self, s: Array) -> Array:
+    def finish(self, s: Array, weight: Parameter | None = None) -> Array:
         """From the product of codes, (..., units), to the layer's output: scale, then bias.
 
-        Packing calls this very function on the integers of the packed product.
+        Packing calls this very function on the integers of the packed product. `weight` is the one
+        that was drawn for this pass.
         """
-        bias = None if self.bias is None else self.bias.latent
-        return scale_and_add(s, self.output_scale, bias)
+        scale = self.output_scale if weight is None else self.input_scale * weight.scale
+        return scale_and_add(s, scale, None if self.bias is None else self.bias.latent)

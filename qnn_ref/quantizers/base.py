@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.checks import NotFiniteError
+from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real
 
 Array = NDArray[Any]
 
@@ -73,7 +73,7 @@ def as_real(x: Array, name: str = "x") -> Array:
     Raises
     ------
     TypeError
-        If the dtype is neither float32 nor float64.
+        If the dtype is neither float32 nor float64, or the array hides values behind a mask.
     ValueError
         If an element is NaN: it has no sign, so both answers would be wrong.
 
@@ -81,6 +81,8 @@ def as_real(x: Array, name: str = "x") -> Array:
     ------
     Not in the paper; eq. (1) leaves NaN undefined.
     """
+    if isinstance(x, np.ma.MaskedArray):
+        plain_array(name, x)
     x = np.asarray(x)
     if x.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: expected a float32 or float64 array, got {x.dtype}")
@@ -88,6 +90,123 @@ def as_real(x: Array, name: str = "x") -> Array:
         count = np.count_nonzero(np.isnan(x))
         raise NotFiniteError(f"{name}: {count} of {x.size} values are NaN, which has no sign")
     return x
+
+
+def masked(dy: Array, inside: Array) -> Array:
+    r"""Gradient behind a mask: :math:`\delta_y` inside, 0 outside, whatever stands there.
+
+    A product would make NaN of an infinite gradient times 0; this is 0.
+
+    Parameters
+    ----------
+    dy : array, any shape
+    inside : array of bool, the shape of `dy`
+
+    Returns
+    -------
+    array, the shape and dtype of `dy`
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Source
+    ------
+    Eq. (4), where the mask is an indicator and not a factor.
+    """
+    dy = np.asarray(dy)
+    if dy.shape != np.shape(inside):
+        raise ValueError(f"dy: expected shape {np.shape(inside)}, as x, got {dy.shape}")
+    return np.where(inside, dy, dy.dtype.type(0))
+
+
+def check_noise(noise: Array, x: Array) -> Array:
+    """Return what `draw` gave for `x`, or say what is wrong with it.
+
+    Parameters
+    ----------
+    noise : array, the shape of `x`
+    x : array, any shape
+
+    Returns
+    -------
+    array, the shape of `x`
+        `noise` itself.
+
+    Raises
+    ------
+    TypeError
+        If it is no NumPy array.
+    ValueError
+        If its shape differs, or a number is not finite.
+
+    Source
+    ------
+    Eq. (2): one draw for each element.
+    """
+    plain_array("noise", noise)
+    if noise.shape != x.shape:
+        raise ValueError(f"noise: expected shape {x.shape}, as x, got {noise.shape}")
+    all_finite("noise", noise)
+    return noise
+
+
+def check_rng(rng: Any, name: str) -> np.random.Generator:
+    """Return the generator that a stochastic quantizer draws from.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    name : str
+        Of the quantizer, for the error.
+
+    Returns
+    -------
+    numpy.random.Generator
+        `rng`, a single object of no shape.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"rng: {name} draws: it needs a numpy.random.Generator, got "
+            f"{'None' if rng is None else type(rng).__name__}"
+        )
+    return rng
+
+
+def check_quantizer(name: str, quantizer: Any) -> Quantizer:
+    """Return a quantizer; its class alone is none.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    quantizer : Quantizer
+
+    Returns
+    -------
+    Quantizer
+        `quantizer`, a single object of no shape.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    return instance(name, quantizer, Quantizer, "Sign()")
 
 
 class Quantizer:
@@ -137,9 +256,12 @@ def check_saturation(saturation: float) -> None:
     Parameters
     ----------
     saturation : float
+        Infinite for a gradient that always passes.
 
     Raises
     ------
+    TypeError
+        If it is no real number.
     ValueError
         If it is 0, negative or NaN.
 
@@ -147,5 +269,5 @@ def check_saturation(saturation: float) -> None:
     ------
     Section 4.3, the relaxed boundary.
     """
-    if not saturation > 0:
-        raise ValueError(f"saturation: expected a bound above 0, got {saturation}")
+    if not (isinstance(saturation, float) and saturation == np.inf):
+        real("saturation", saturation, above=0)

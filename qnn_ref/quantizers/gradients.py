@@ -12,17 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.quantizers.base import Quantizer, as_real
+from qnn_ref.checks import whole
+from qnn_ref.quantizers.base import Quantizer, as_real, check_noise, check_rng
 from qnn_ref.quantizers.linear import LARGEST_BITS, round_half_up
 
 Array = NDArray[Any]
-
-
-def _check_bits(bits: int, least: int) -> None:
-    if not isinstance(bits, int | np.integer) or not least <= bits <= LARGEST_BITS:
-        raise ValueError(
-            f"bits: expected a whole number from {least} to {LARGEST_BITS}, got {bits!r}"
-        )
 
 
 @dataclass(frozen=True)
@@ -45,14 +39,14 @@ class LinearGradient(Quantizer):
     bits: int
 
     def __post_init__(self) -> None:
-        _check_bits(self.bits, 2)
+        object.__setattr__(self, "bits", whole("bits", self.bits, 2, LARGEST_BITS))
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
         x = as_real(x)
         largest = float(np.abs(x).max(initial=0))
         if not np.isfinite(largest):
             raise ValueError("x: expected finite numbers, since the range is taken from them")
-        n = 2 ** (int(self.bits) - 1) - 1  # of a NumPy integer it may wrap
+        n = 2 ** (self.bits - 1) - 1
         scale = largest / n
         # No step below the normal numbers: the scale would be rounded, to 0 at last.
         if scale < np.finfo(x.dtype).smallest_normal:
@@ -82,17 +76,15 @@ class DoReFaGradient(Quantizer):
     bits: int
 
     def __post_init__(self) -> None:
-        _check_bits(self.bits, 1)
+        object.__setattr__(self, "bits", whole("bits", self.bits, 1, LARGEST_BITS))
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array:
-        if rng is None:
-            raise TypeError("rng: DoReFaGradient needs a numpy.random.Generator, got None")
-        return rng.random(shape) - 0.5
+        return check_rng(rng, "DoReFaGradient").random(shape) - 0.5
 
     def encode_rows(self, x: Array, noise: Array | None = None) -> tuple[Array, Array]:
         """Codes, and a scale (batch, 1, ...) for each example; without noise it rounds."""
         x = as_real(x)
-        n = 2 ** int(self.bits) - 1
+        n = 2**self.bits - 1
         axes = tuple(range(1, x.ndim))
         largest = np.abs(x).max(axis=axes, keepdims=True, initial=0)
         if not np.isfinite(largest).all():
@@ -101,9 +93,7 @@ class DoReFaGradient(Quantizer):
         half = x.dtype.type(0.5)
         levels = n * (half * (x / safe) + half)
         if noise is not None:
-            if noise.shape != x.shape:
-                raise ValueError(f"noise: expected shape {x.shape}, as x, got {noise.shape}")
-            levels = levels + noise.astype(x.dtype)
+            levels = levels + check_noise(noise, x).astype(x.dtype)
         codes = 2 * np.clip(np.floor(levels + half), 0, n) - n
         return np.where(largest > 0, codes, 0).astype(x.dtype), (safe / n).astype(x.dtype)
 

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.checks import FLOATS, all_finite, check_array, real, whole
+from qnn_ref import checks
+from qnn_ref.checks import FLOATS, all_finite, check_array
 from qnn_ref.compiled import serial_kernel
-from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation
+from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation, masked
 
 Array = NDArray[Any]
 
@@ -45,10 +46,10 @@ def _check_rounding(
     x = np.asarray(x)  # a number of NumPy's is an array without axes
     check_array("x", x, FLOATS, ("...",))
     all_finite("x", x)
-    whole("count", count, 1, LARGEST_CODE)
-    real("width", width, above=0)
-    real("offset", offset, least=0, below=1)
-    real("high", high, least=real("low", low))
+    checks.whole("count", count, 1, LARGEST_CODE)
+    checks.real("width", width, above=0)
+    checks.real("offset", offset, least=0, below=1)
+    checks.real("high", high, least=checks.real("low", low))
     return x
 
 
@@ -155,7 +156,7 @@ def clip_backward(dy: Array, x: Array, low: float, high: float) -> Array:
     ------
     Eq. (4) for a range [minV, maxV].
     """
-    return dy * ((x >= low) & (x <= high))
+    return masked(dy, (x >= low) & (x <= high))
 
 
 @dataclass(frozen=True)
@@ -214,20 +215,18 @@ class LinearQuant(Quantizer):
 
     def __post_init__(self) -> None:
         check_saturation(self.saturation)
-        if self.reading not in READINGS:
-            expected = ", ".join(READINGS)
-            raise ValueError(f"reading: expected one of {expected}, got {self.reading!r}")
+        checks.choice("reading", self.reading, READINGS)
         least = 2 if self.reading == "L1" else 1
-        if not isinstance(self.bits, int | np.integer) or not least <= self.bits <= LARGEST_BITS:
-            why = ": with one bit its levels would be -1 and 0; L3 is Sign" if least == 2 else ""
-            raise ValueError(
-                f"bits: expected a whole number from {least} to {LARGEST_BITS} for "
-                f"{self.reading}, got {self.bits!r}{why}"
-            )
+        why = f"for {self.reading}"
+        if self.reading == "L1":
+            why = "with one bit the levels of L1 would be -1 and 0; L3 is Sign"
+        # 2**bits of a NumPy integer may wrap, and steps of a float32 are rounded: plain numbers.
+        object.__setattr__(self, "bits", checks.whole("bits", self.bits, least, LARGEST_BITS, why))
+        object.__setattr__(self, "high", checks.real("high", self.high))
         if self.low is None:
             object.__setattr__(self, "low", 0.0 if self.reading == "L5" else -self.high)
-        object.__setattr__(self, "bits", int(self.bits))  # 2**bits of a NumPy integer may wrap
-        if not (math.isfinite(self._low) and math.isfinite(self.high) and self._low < self.high):
+        object.__setattr__(self, "low", checks.real("low", self.low))
+        if not self._low < self.high:
             raise ValueError(f"low: expected less than high = {self.high}, got {self.low}")
         if max(-self._low, self.high) > FARTHEST or self.high - self._low < 1 / FARTHEST:
             raise ValueError(
@@ -241,6 +240,7 @@ class LinearQuant(Quantizer):
                 "L1 takes any range"
             )
         if self.step is not None:
+            object.__setattr__(self, "step", checks.real("step", self.step, above=0))
             self._check_step(self.step)
         if self.encoding.largest > LARGEST_CODE:
             raise ValueError(
@@ -256,8 +256,6 @@ class LinearQuant(Quantizer):
     def _check_step(self, step: float) -> None:
         if self.reading != "L1":
             raise ValueError(f"step: only L1 takes a step, got {step} for {self.reading}")
-        if not 0 < step < math.inf:
-            raise ValueError(f"step: expected a finite number above 0, got {step}")
         levels = math.floor(self.high / step) - math.ceil(self._low / step) + 1
         if levels < 2:
             raise ValueError(

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation
+from qnn_ref.checks import flag, whole
+from qnn_ref.quantizers.base import (
+    Encoding,
+    Quantizer,
+    as_real,
+    check_noise,
+    check_rng,
+    check_saturation,
+    masked,
+)
 from qnn_ref.shifts import ap2, ap2_reference
 
 Array = NDArray[Any]
@@ -150,23 +159,15 @@ class LogQuant(Quantizer):
 
     def __post_init__(self) -> None:
         check_saturation(self.saturation)
-        if not isinstance(self.bits, int | np.integer) or not 2 <= self.bits <= 8:
-            raise ValueError(
-                f"bits: expected a whole number from 2 to 8, got {self.bits!r}: one bit has no "
-                "room for a sign and a zero"
-            )
-        object.__setattr__(self, "bits", int(self.bits))  # 2**bits of a NumPy integer may wrap
+        why = "one bit has no room for a sign and a zero"
+        # 2**bits of a NumPy integer may wrap: a plain one.
+        object.__setattr__(self, "bits", whole("bits", self.bits, 2, 8, why))
+        flag("stochastic", self.stochastic)
         if self.exponent is None:
             return
         # Below 2^-126 the scale would be no normal number of float32.
-        least = max(-60, self.octaves - 126)
-        whole = isinstance(self.exponent, int | np.integer)
-        if not whole or not least <= self.exponent <= 60:
-            raise ValueError(
-                f"exponent: expected a whole number from {least} to 60 for {self.bits} bits, "
-                f"got {self.exponent}"
-            )
-        object.__setattr__(self, "exponent", int(self.exponent))
+        least, why = max(-60, self.octaves - 126), f"for {self.bits} bits"
+        object.__setattr__(self, "exponent", whole("exponent", self.exponent, least, 60, why))
 
     @property
     def octaves(self) -> int:
@@ -203,9 +204,7 @@ class LogQuant(Quantizer):
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array | None:
         if not self.stochastic:
             return None
-        if rng is None:
-            raise TypeError("rng: a stochastic LogQuant needs a numpy.random.Generator, got None")
-        return rng.random(shape)
+        return check_rng(rng, "a stochastic LogQuant").random(shape)
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
         x = as_real(x)
@@ -214,9 +213,7 @@ class LogQuant(Quantizer):
         lowest = max(highest - self.octaves, int(np.finfo(x.dtype).minexp))
         if noise is None:
             return log_codes(x, lowest, highest), 2.0**lowest
-        if noise.shape != x.shape:
-            raise ValueError(f"noise: expected shape {x.shape}, as x, got {noise.shape}")
-        return stochastic_log_codes(x, noise, lowest, highest), 2.0**lowest
+        return stochastic_log_codes(x, check_noise(noise, x), lowest, highest), 2.0**lowest
 
     def _end(self, x: Array) -> float:
         return self.saturation * 2.0 ** self.highest(x)
@@ -226,4 +223,4 @@ class LogQuant(Quantizer):
         return np.clip(x, -end, end)
 
     def backward(self, dy: Array, x: Array) -> Array:
-        return dy * (np.abs(x) <= self._end(x))
+        return masked(dy, np.abs(x) <= self._end(x))

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation
+from qnn_ref.quantizers.base import (
+    Encoding,
+    Quantizer,
+    as_real,
+    check_noise,
+    check_rng,
+    check_saturation,
+    masked,
+)
 
 Array = NDArray[Any]
 
@@ -56,7 +64,7 @@ def hard_tanh_backward(dy: Array, x: Array, saturation: float = 1.0) -> Array:
     ------
     Eq. (4).
     """
-    return dy * (np.abs(x) <= saturation)
+    return masked(dy, np.abs(x) <= saturation)
 
 
 def hard_sigmoid(x: Array) -> Array:
@@ -96,7 +104,7 @@ def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
     ------
     Derivative of eq. (3), bounds inclusive as in eq. (4).
     """
-    return dy * (np.abs(x) <= 1) / 2
+    return masked(dy, np.abs(x) <= 1) / 2
 
 
 @dataclass(frozen=True)
@@ -192,16 +200,10 @@ class StochasticSign(Sign):
     """
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array:
-        if rng is None:
-            raise TypeError(
-                "rng: StochasticSign draws: it needs a numpy.random.Generator, got None"
-            )
-        return rng.random(shape)
+        return check_rng(rng, "StochasticSign").random(shape)
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
         if noise is None:
             return super().encode(x)
         x = as_real(x)
-        if noise.shape != x.shape:
-            raise ValueError(f"noise: expected shape {x.shape}, as x, got {noise.shape}")
-        return 2 * (noise < hard_sigmoid(x)).astype(x.dtype) - 1, 1.0
+        return 2 * (check_noise(noise, x) < hard_sigmoid(x)).astype(x.dtype) - 1, 1.0
