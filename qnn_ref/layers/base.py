@@ -189,7 +189,6 @@ class Parameter:
         value = np.asarray(value)
         if value.dtype.kind not in "fiu":
             raise TypeError(f"value: expected real numbers, got {value.dtype}")
-        checks.all_finite("value", value)
         with self.edit() as latent:
             latent[...] = value
 

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref import checks
-from qnn_ref.checks import FLOATS, all_finite, check_array
+from qnn_ref.checks import FLOATS, all_finite, check_array, choice, real, whole
 from qnn_ref.compiled import serial_kernel
 from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation, masked
 
@@ -46,10 +45,10 @@ def _check_rounding(
     x = np.asarray(x)  # a number of NumPy's is an array without axes
     check_array("x", x, FLOATS, ("...",))
     all_finite("x", x)
-    checks.whole("count", count, 1, LARGEST_CODE)
-    checks.real("width", width, above=0)
-    checks.real("offset", offset, least=0, below=1)
-    checks.real("high", high, least=checks.real("low", low))
+    whole("count", count, 1, LARGEST_CODE)
+    real("width", width, above=0)
+    real("offset", offset, least=0, below=1)
+    real("high", high, least=real("low", low))
     return x
 
 
@@ -215,17 +214,17 @@ class LinearQuant(Quantizer):
 
     def __post_init__(self) -> None:
         check_saturation(self.saturation)
-        checks.choice("reading", self.reading, READINGS)
+        choice("reading", self.reading, READINGS)
         least = 2 if self.reading == "L1" else 1
         why = f"for {self.reading}"
         if self.reading == "L1":
             why = "with one bit the levels of L1 would be -1 and 0; L3 is Sign"
         # 2**bits of a NumPy integer may wrap, and steps of a float32 are rounded: plain numbers.
-        object.__setattr__(self, "bits", checks.whole("bits", self.bits, least, LARGEST_BITS, why))
-        object.__setattr__(self, "high", checks.real("high", self.high))
+        object.__setattr__(self, "bits", whole("bits", self.bits, least, LARGEST_BITS, why))
+        object.__setattr__(self, "high", real("high", self.high))
         if self.low is None:
             object.__setattr__(self, "low", 0.0 if self.reading == "L5" else -self.high)
-        object.__setattr__(self, "low", checks.real("low", self.low))
+        object.__setattr__(self, "low", real("low", self.low))
         if not self._low < self.high:
             raise ValueError(f"low: expected less than high = {self.high}, got {self.low}")
         if max(-self._low, self.high) > FARTHEST or self.high - self._low < 1 / FARTHEST:
@@ -240,7 +239,7 @@ class LinearQuant(Quantizer):
                 "L1 takes any range"
             )
         if self.step is not None:
-            object.__setattr__(self, "step", checks.real("step", self.step, above=0))
+            object.__setattr__(self, "step", real("step", self.step, above=0))
             self._check_step(self.step)
         if self.encoding.largest > LARGEST_CODE:
             raise ValueError(
