@@ -106,7 +106,10 @@ def real(
         value, int | float | np.integer | np.floating
     ):
         raise TypeError(expected + _shown(value))
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        number = math.inf
     if not math.isfinite(number):
         raise NotFiniteError(expected + repr(number))
     if (

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qnn_ref import checkpoints
 from qnn_ref.checkpoints import load_checkpoint, save_checkpoint
 from qnn_ref.files import FileError, load_arrays, save_arrays
 from qnn_ref.layers import BatchNorm, Dense, Dropout, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
-from qnn_ref.optimizers import SGD, Adam, AdaMax, ExponentialDecay
+from qnn_ref.optimizers import SGD, Adam, AdaMax, ExponentialDecay, ShiftAdaMax
 from qnn_ref.quantizers import StochasticSign
 from qnn_ref.training import Run, train
 
@@ -180,7 +181,7 @@ def test_a_checkpoint_is_plain_arrays_and_json(tmp_path):
         assert all(file[name].dtype.kind in "fiu" for name in file.files)
     np.testing.assert_array_equal(weight, run.network.layers[2].weight.latent)
     assert np.unique(weight).size > 2  # latent, not +-1
-    assert (header["kind"], header["version"], header["steps"]) == ("checkpoint", 1, 3)
+    assert (header["kind"], header["version"], header["steps"]) == ("checkpoint", 2, 3)
     assert header["history"] == run.history
 
 
@@ -189,7 +190,7 @@ def test_a_checkpoint_is_plain_arrays_and_json(tmp_path):
 
 def spoil(path, change):
     """Rewrite a valid checkpoint with something changed in its arrays or its header."""
-    arrays, header = load_arrays(path, "checkpoint", 1)
+    arrays, header = load_arrays(path, "checkpoint", 2)
     change(arrays, header)
     save_arrays(path, arrays, header)
 
@@ -208,6 +209,10 @@ def forget(key):
 
 def say(key, value):
     return lambda arrays, header: header.update({key: value})
+
+
+def enter(key, value):
+    return lambda arrays, header: header["history"][0].update({key: value})
 
 
 WEIGHT = "2.Dense.weight"
@@ -236,6 +241,46 @@ SPOILED = [
     say("generators", [{"bit_generator": "MT19937"}] * 2),
     say("generators", [1, 2]),
     say("history", [1]),
+    say("history", {}),
+    say("history", []),
+    say("best_epoch", 99),
+    say("best_epoch", 2),
+    say("best_epoch", -1),
+    say("best_epoch", True),
+    say("best_epoch", 1.0),
+    say("best_epoch", None),
+    say("steps", -1),
+    say("steps", 0),
+    say("steps", 6.0),
+    say("steps", True),
+    say("steps", 2**60),
+    say("steps", 10**400),
+    say("settings", []),
+    forget("settings"),
+    forget("learning_rate"),
+    say("learning_rate", 0),
+    say("learning_rate", None),
+    enter("epoch", 1),
+    enter("epoch", False),
+    enter("loss", None),
+    enter("loss", "0.5"),
+    enter("loss", 10**400),
+    enter("learning_rate", 0.0),
+    enter("validation_error", 100.5),
+    enter("validation_error", -1),
+    enter("validation_error", None),
+    enter("training_error", True),
+    enter("flipped", 1.5),
+    enter("saturated", -0.1),
+    enter("clipped", [0.5]),
+    enter("mine", "x"),
+    lambda arrays, header: header["history"][1].pop("loss"),
+    lambda arrays, header: header["history"].reverse(),
+    lambda arrays, header: header["history"].append(header["history"][1]),
+    put("best/3.BatchNorm.running_inverse_deviation", np.full(6, -1, np.float32)),
+    put("network/3.BatchNorm.gain", np.full(6, np.nan, np.float32)),
+    put(f"moments/{WEIGHT}/second", np.full((5, 6), -1, np.float32)),
+    put(f"network/{WEIGHT}", np.full((5, 6), 7, np.float32)),
 ]
 
 
@@ -258,8 +303,8 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path, change):
     [
         (lambda: make_run(hidden=7), ["another", "expected", "(5, 7)", "(5, 6)"]),
         (lambda: make_run(dtype=np.float64), ["another", "float64", "float32"]),
-        (lambda: make_run(optimizer="SGD"), ["Adam", "not SGD"]),
-        (lambda: make_run(optimizer="AdaMax"), ["Adam", "not AdaMax"]),
+        (lambda: make_run(optimizer="SGD"), ["optimizer was 'Adam' there, and is 'SGD' here"]),
+        (lambda: make_run(optimizer="AdaMax"), ["optimizer was 'Adam' there", "'AdaMax' here"]),
     ],
 )
 def test_another_network_or_optimizer_is_refused_in_words(tmp_path, other, words):
@@ -274,14 +319,322 @@ def test_another_network_or_optimizer_is_refused_in_words(tmp_path, other, words
     assert_same(before, state_of(run))
 
 
-def test_momentum_that_the_file_lacks_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("saved", "now", "words"),
+    [
+        (Adam(beta1=0.8), Adam(), ["beta1 was 0.8 there, and is 0.9 here"]),
+        (Adam(beta2=0.9), Adam(), ["beta2 was 0.9 there, and is 0.999 here"]),
+        (Adam(epsilon=1e-4), Adam(), ["epsilon was 0.0001 there, and is 1e-08 here"]),
+        (
+            Adam(epsilon_at="before correction", beta1=0.5),
+            Adam(),
+            ["epsilon_at was 'before correction' there", "; ", "beta1 was 0.5 there"],
+        ),
+        (SGD(), SGD(momentum=0.9), ["momentum was 0.0 there, and is 0.9 here"]),
+        (SGD(momentum=0.9), SGD(), ["momentum was 0.9 there, and is 0.0 here"]),
+        (AdaMax(beta1=0.8), AdaMax(), ["beta1 was 0.8 there, and is 0.9 here"]),
+        (
+            ShiftAdaMax(variant="torch"),
+            ShiftAdaMax(),
+            ["variant was 'torch' there, and is 'paper' here"],
+        ),
+        (
+            ShiftAdaMax(round_scale=True),
+            ShiftAdaMax(),
+            ["round_scale was True there, and is False here"],
+        ),
+    ],
+)
+def test_other_settings_of_the_optimizer_are_named_with_both_values(tmp_path, saved, now, words):
     path = tmp_path / "run.npz"
-    plain = make_run(optimizer="SGD")
-    plain.optimizer = SGD(0.1)
-    save_checkpoint(path, fit(plain, 1))
-    run = make_run(optimizer="SGD")
-    with pytest.raises(FileError, match="velocity"):
+    first, second = make_run(), make_run(1)
+    first.optimizer, second.optimizer = copy.deepcopy(saved), copy.deepcopy(now)
+    save_checkpoint(path, fit(first, 1))
+    before = state_of(second)
+    with pytest.raises(FileError) as caught:
+        load_checkpoint(path, second)
+    for word in [str(path), *words]:
+        assert word in str(caught.value)
+    assert_same(before, state_of(second))
+
+
+def test_the_learning_rate_comes_back_for_loops_without_a_schedule(tmp_path):
+    first, second = make_run(), make_run(1)
+    first.optimizer.learning_rate = 0.125
+    save_checkpoint(tmp_path / "run.npz", first)
+    load_checkpoint(tmp_path / "run.npz", second)
+    assert second.optimizer.learning_rate == 0.125
+
+
+# Generators
+
+
+GENERATORS = [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox]
+GENERATORS += [np.random.SFC64]
+
+
+def run_on(generator, seed=0):
+    run = make_run(seed)
+    for number, owner in enumerate((run, run.network)):
+        owner.rng = np.random.Generator(generator(seed + number))
+    for _, layer in run.network.walk():
+        layer.rng = run.network.rng
+    return run
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_run_on_any_generator_of_numpy_resumes_to_the_same_bits(tmp_path, generator):
+    path = tmp_path / "run.npz"
+    whole = state_of(fit(run_on(generator), EPOCHS))
+    half = fit(run_on(generator), 2)
+    half.rng.random(dtype=np.float32)  # half a word is kept for the next draw
+    whole_twin = copy.deepcopy(half)
+    save_checkpoint(path, half)
+    resumed = run_on(generator, 5)
+    load_checkpoint(path, resumed)
+    same_states(state_of(fit(resumed, EPOCHS)), state_of(fit(whole_twin, EPOCHS)))
+    assert resumed.history[:2] == whole["history"][:2]
+
+
+def same_states(a, b):
+    """As `assert_same`, for states of generators that hold arrays."""
+    np.testing.assert_equal(a.pop("generators"), b.pop("generators"))
+    assert_same(a, b)
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_another_generator_is_named(tmp_path, generator):
+    path = tmp_path / "run.npz"
+    save_checkpoint(path, run_on(generator))
+    run = run_on(GENERATORS[GENERATORS.index(generator) - 1])
+    before = state_of(run)
+    with pytest.raises(FileError, match=r"expected the state of a|was .* there, and is .* here"):
         load_checkpoint(path, run)
+    same_states(before, state_of(run))
+
+
+BAD_STATES = [
+    (np.random.MT19937, ("state", "pos"), 625),
+    (np.random.MT19937, ("state", "pos"), -1),
+    (np.random.MT19937, ("state", "key"), [0] * 624),  # would draw 0 for ever
+    (np.random.MT19937, ("state", "key"), [1] * 623),
+    (np.random.MT19937, ("state", "key"), [2**32] + [1] * 623),
+    (np.random.MT19937, ("state", "key"), [1.5] * 624),
+    (np.random.MT19937, ("state", "key"), 3),
+    (np.random.Philox, ("buffer_pos",), 5),
+    (np.random.Philox, ("buffer_pos",), -1),
+    (np.random.Philox, ("buffer",), [2**64, 1, 1, 1]),
+    (np.random.SFC64, ("state", "state"), [1, 2, 3]),
+    (np.random.SFC64, ("has_uint32",), 2),
+    (np.random.PCG64, ("uinteger",), 2**32),
+    (np.random.PCG64, ("state", "state"), -1),
+    (np.random.PCG64, ("state", "state"), 2**128),
+    (np.random.PCG64, ("state", "inc"), "1"),
+    (np.random.PCG64, ("state",), None),
+    (np.random.PCG64, ("bit_generator",), "PCG64DXSM"),
+]
+
+
+@pytest.mark.parametrize(("generator", "where", "value"), BAD_STATES)
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_state_that_no_generator_can_have_is_refused(tmp_path, generator, where, value, which):
+    """NumPy takes a place beyond the end of its arrays, and reads what lies there."""
+
+    def change(arrays, header):
+        state = header["generators"][which]
+        for key in where[:-1]:
+            state = state[key]
+        assert state[where[-1]] != value
+        state[where[-1]] = value
+
+    refused(tmp_path, run_on(generator), run_on(generator, 1), change)
+
+
+def refused(folder, saved, run, change, words=()):
+    """The checkpoint of `saved`, changed behind its checksum, is refused and changes nothing."""
+    path = folder / "run.npz"
+    save_checkpoint(path, saved)
+    load_checkpoint(path, copy.deepcopy(run))
+    spoil(path, change)
+    before = state_of(run)
+    with pytest.raises(FileError) as caught:
+        load_checkpoint(path, run)
+    for word in [str(path), *words]:
+        assert word in str(caught.value)
+    same_states(before, state_of(run))
+
+
+# Which run it is
+
+
+def test_a_checkpoint_of_another_run_is_refused_though_all_shapes_fit(tmp_path):
+    path = tmp_path / "run.npz"
+    save_checkpoint(path, fit(make_run(), 1), "of seed 0")
+    load_checkpoint(path, make_run(1), "of seed 0")
+    load_checkpoint(path, make_run(1))  # who does not ask is not told
+    with pytest.raises(FileError, match="another run than the description beside it"):
+        load_checkpoint(path, make_run(1), "of seed 1")
+    save_checkpoint(path, fit(make_run(), 1))
+    with pytest.raises(FileError, match="another run than the description beside it"):
+        load_checkpoint(path, make_run(1), "of seed 0")
+
+
+# What is no checkpoint of a sound run is not written
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_only_a_finite_network_is_written_and_the_old_file_stays(tmp_path, value):
+    path = tmp_path / "run.npz"
+    run = fit(make_run(), 1)
+    save_checkpoint(path, run)
+    before = path.read_bytes()
+    name = "6.BatchNorm.running_mean"
+    run.network.buffers()[name][1] = value
+    with pytest.raises(ValueError, match=f"{name}: expected finite numbers, got {value}"):
+        save_checkpoint(path, run)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+
+
+# Everything in it, behind a sound checksum
+
+
+def nodes(value, path=()):
+    """Every place in a header: dictionaries and lists, and what is in them."""
+    yield path
+    if isinstance(value, dict):
+        for key in value:
+            yield from nodes(value[key], (*path, key))
+    if isinstance(value, list):
+        for index in range(min(2, len(value))):
+            yield from nodes(value[index], (*path, index))
+
+
+def changed(value, path, new):
+    """A copy with another value at a place, or without the place if `new` is `nodes`."""
+    if not path:
+        return new
+    value = copy.copy(value)
+    if len(path) == 1 and new is nodes:
+        del value[path[0]]
+    else:
+        value[path[0]] = changed(value[path[0]], path[1:], new)
+    return value
+
+
+VALUES = [nodes, None, True, -1, 0, 1, 99, 2**70, 10**400, 0.5, -0.5, 1e300, "", "x", [], {}, [[]]]
+VALUES += [{"x": 1}, [1] * 700]
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Hands `load_checkpoint` arrays and a header instead of a file."""
+
+    def load(arrays, header, run):
+        monkeypatch.setattr(checkpoints, "load_arrays", lambda *_: (arrays, header))
+        load_checkpoint("file.npz", run)
+
+    return load
+
+
+ENTRY = {"epoch": 0, "learning_rate": 0.1, "loss": 1.5, "training_error": 50.0, "saturated": 0.5}
+ENTRY |= {"validation_error": 25.0, "flipped": 0.1, "clipped": 0.0}
+
+
+def saved_parts(tmp_path, run):
+    save_checkpoint(tmp_path / "run.npz", run)
+    return load_arrays(tmp_path / "run.npz", "checkpoint", 2)
+
+
+def test_every_value_of_the_header_may_be_any_other(tmp_path, loaded):
+    """The answer is a FileError and the run as it was, or a run that can go on."""
+
+    def complaint(header, run):
+        try:
+            loaded(arrays, header, run)
+        except FileError as error:
+            return str(error)
+        return None
+
+    def fresh(seed):
+        run = run_on(np.random.MT19937, seed)
+        run.network.rng = np.random.Generator(np.random.Philox(seed))
+        return run
+
+    saved, run = fresh(0), fresh(1)
+    saved.history, saved.best_epoch, saved.best = [ENTRY], 0, saved.network.arrays()
+    arrays, header = saved_parts(tmp_path, saved)
+    accepted, before = set(), state_of(run)
+    for path in nodes(header):
+        for new in VALUES:
+            if path == () or path[0] in ("kind", "version"):  # these are read before
+                continue
+            twin = copy.deepcopy(run)
+            words = complaint(changed(header, path, new), twin)
+            if words is not None:
+                assert words.startswith("file.npz: "), (path, new)
+                same_states(dict(before), state_of(twin))
+                continue
+            accepted.add(path[0])
+            assert 0 <= twin.history[0]["validation_error"] <= 100
+            assert twin.best_epoch == 0
+            twin.rng.permutation(700)  # beyond the words that the generator keeps
+            twin.network.rng.random(700)
+    harmless = {"description", "learning_rate", "generators", "history", "best_epoch", "steps"}
+    assert accepted <= harmless
+
+
+def test_every_array_may_be_any_other(tmp_path, loaded):
+    arrays, header = saved_parts(tmp_path, fit(make_run(), 2))
+    run = make_run(1)
+    before = state_of(run)
+    loaded(arrays, header, copy.deepcopy(run))
+    for name, array in arrays.items():
+        others = [
+            array.astype(np.float64),
+            array.astype(">f4"),
+            array.astype(np.uint8),
+            array.astype(bool),
+            array.astype(complex),
+            array.reshape(-1)[:-1],
+            array[None],
+            array[:0],
+            np.float32(0.5),
+            np.array("x"),
+            *(
+                np.where(np.arange(array.size).reshape(array.shape) == 1, value, array).astype("f4")
+                for value in (np.nan, np.inf, -np.inf)
+            ),
+        ]
+        if name.endswith(("weight", "/second", "deviation")):
+            others.append(array - np.float32(7))
+        for other in others:
+            with pytest.raises(FileError, match=r"^file\.npz: ") as caught:
+                loaded(arrays | {name: other}, header, run)
+            part = name.rpartition("/")[0] if name.startswith("moments") else name
+            assert part.removeprefix("moments/").partition("/")[2] in str(caught.value)
+        with pytest.raises(FileError, match=r"^file\.npz: "):
+            loaded({n: a for n, a in arrays.items() if n != name}, header, run)
+        with pytest.raises(FileError, match=r"^file\.npz: "):
+            loaded(arrays | {name + "s": array}, header, run)
+    assert_same(before, state_of(run))
+
+
+def test_latent_weights_outside_their_bound_are_named_with_both_numbers(tmp_path):
+    def change(arrays, header):
+        arrays[f"network/{WEIGHT}"][2, 1] = -7
+
+    words = [f"network/{WEIGHT}: a latent weight of 7, outside its bound of 1"]
+    refused(tmp_path, fit(make_run(), 1), make_run(1), change, words)
+
+
+def test_arrays_in_the_order_of_columns_are_the_same_run(tmp_path, loaded):
+    """Their moments must be changed in place too, which a view of a copy would not be."""
+    first = fit(make_run(), 2)
+    arrays, header = saved_parts(tmp_path, first)
+    second = make_run(1)
+    loaded({name: np.asfortranarray(a) for name, a in arrays.items()}, header, second)
+    assert_same(state_of(fit(first, EPOCHS)), state_of(fit(second, EPOCHS)))
 
 
 def test_a_checkpoint_before_the_first_step_is_a_checkpoint(tmp_path):

@@ -32,7 +32,9 @@ def test_finite_numbers_pass_as_float(value):
     assert type(real("rate", value, above=0, most=1)) is float
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0, 1.5, np.float32("nan")])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, 0, 1.5, np.float32("nan"), 10**400]
+)
 def test_a_number_that_is_not_finite_or_outside_is_refused(value):
     with pytest.raises(ValueError, match="rate: expected a finite number above 0 and at most 1"):
         real("rate", value, above=0, most=1)
