@@ -103,7 +103,8 @@ def _compile(function: Function, **options: Any) -> Any:
     compiled = numba.njit(**options)(function)
     _COMPILED.add(function)
     try:
-        compiled._cache = KernelCache(function, options)
+        compiled._cache = cache = KernelCache(function, options)
+        _FOLDERS.add(cache.cache_path)
     except RuntimeError:  # Numba's: no folder of those that it tries can be written
         _say_once(
             logging.WARNING,
@@ -165,6 +166,7 @@ def _say_once(level: int, message: str) -> None:
 
 
 _COMPILED: set[Function] = set()
+_FOLDERS: set[str] = set()
 
 
 class _Listener(event.Listener):  # type: ignore[misc]
@@ -180,7 +182,22 @@ class _Listener(event.Listener):  # type: ignore[misc]
 
 event.register("numba:compile", _Listener())
 
-_lost_threads = False
+
+def threading_layer() -> str | None:
+    """Name of Numba's threads: "omp", "tbb" or "workqueue"; None before the first has started.
+
+    Returns
+    -------
+    str or None
+
+    Source
+    ------
+    Not in the paper.
+    """
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return None
 
 
 def forks_safely() -> bool:
@@ -189,21 +206,35 @@ def forks_safely() -> bool:
     Returns
     -------
     bool
-        False where threads of GNU OpenMP have started. Numba's other layers of threads start new
-        ones in a new process.
+        False where threads of GNU OpenMP have started. Numba's other threads are started anew in
+        the new process.
 
     Source
     ------
     Not in the paper.
     """
-    try:
-        layer = numba.threading_layer()
-    except ValueError:  # no thread has started
-        return True
-    if layer != "omp":
+    if threading_layer() != "omp":
         return True
     pool = importlib.import_module("numba.np.ufunc.omppool")
     return bool(pool.openmp_vendor != "GNU")
+
+
+def cache_folder() -> str | None:
+    """The folder below which compiled kernels are kept.
+
+    Returns
+    -------
+    str or None
+        None if there is no place for them.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    return os.path.commonpath(_FOLDERS) if _FOLDERS else None
+
+
+_lost_threads = False
 
 
 def _note_fork() -> None:

@@ -137,12 +137,6 @@ def test_check_names_what_it_checked(capsys):
     assert all(keys <= entry.keys() for entry in answer["entries"])
 
 
-def test_doctor_says_fit(capsys):
-    code, answer, _ = call(capsys, "doctor")
-    assert code == 0
-    assert answer["fit"] is True
-
-
 def test_data_list_and_verify(capsys, tmp_path):
     code, answer, _ = call(capsys, "data", "list")
     assert code == 0
@@ -299,16 +293,3 @@ def test_limit_tries_a_recipe_for_a_few_steps(capsys, tmp_path):
     code, _, error = call(capsys, "train", "alexnet-bnn", "--out", tmp_path / "c")
     assert code == 2
     assert "ImageNet may not be passed on" in error
-
-
-def test_a_command_says_that_it_compiles_kernels_and_a_program_does_not(tmp_path):
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    line = "from qnn_ref.cli.doctor import kernel_check as check; print(check()[1])"
-    for arguments, told in (["-c", line], 0), (["-m", "qnn_ref", "doctor"], 1):
-        process = subprocess.run(
-            [sys.executable, *arguments], env=environment, capture_output=True, text=True
-        )
-        assert process.returncode == 0
-        assert process.stderr.count("compiling kernels, once\n") == told
-        assert len(process.stderr.splitlines()) == told
-        environment["NUMBA_CACHE_DIR"] = str(tmp_path / "another")
