@@ -36,7 +36,15 @@ FORKED = (
     "OpenMP) do not survive that; start processes with multiprocessing.get_context('spawn')"
 )
 
+EACH_RUN = (
+    "compiling kernels in each run, since there is no place to keep them: set NUMBA_CACHE_DIR to a "
+    "folder that can be written"
+)
+
 Function = Callable[..., Any]
+
+_FOLDERS: dict[Function, str | None] = {}
+"""Every function that is compiled here, and where it is kept."""
 
 
 def parallel_kernel(function: Function) -> Any:
@@ -101,16 +109,11 @@ def serial_kernel(function: Function | None = None, **options: Any) -> Any:
 
 def _compile(function: Function, **options: Any) -> Any:
     compiled = numba.njit(**options)(function)
-    _COMPILED.add(function)
     try:
         compiled._cache = cache = KernelCache(function, options)
-        _FOLDERS.add(cache.cache_path)
+        _FOLDERS[function] = cache.cache_path
     except RuntimeError:  # Numba's: no folder of those that it tries can be written
-        _say_once(
-            logging.WARNING,
-            "no place to keep compiled kernels, so each run compiles them: set NUMBA_CACHE_DIR to "
-            "a folder that can be written",
-        )
+        _FOLDERS[function] = None
     return compiled
 
 
@@ -165,15 +168,16 @@ def _say_once(level: int, message: str) -> None:
     log.log(level, message)
 
 
-_COMPILED: set[Function] = set()
-_FOLDERS: set[str] = set()
-
-
 class _Listener(event.Listener):  # type: ignore[misc]
     """Hears when Numba compiles; what it takes from the cache, it does not compile."""
 
     def on_start(self, event: Any) -> None:
-        if event.data["dispatcher"].py_func in _COMPILED:
+        function = event.data["dispatcher"].py_func
+        if function not in _FOLDERS:  # somebody else's
+            return
+        if _FOLDERS[function] is None:
+            _say_once(logging.WARNING, EACH_RUN)
+        else:
             _say_once(logging.INFO, "compiling kernels, once")
 
     def on_end(self, event: Any) -> None:
@@ -231,7 +235,8 @@ def cache_folder() -> str | None:
     ------
     Not in the paper.
     """
-    return os.path.commonpath(_FOLDERS) if _FOLDERS else None
+    folders = [folder for folder in _FOLDERS.values() if folder]
+    return os.path.commonpath(folders) if folders else None
 
 
 _lost_threads = False
