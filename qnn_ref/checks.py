@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
 from collections.abc import Iterable
@@ -254,8 +255,25 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(expected + _shown(value))
     if value not in words:
-        raise ValueError(expected + repr(value))
+        raise ValueError(expected + repr(value) + did_you_mean(value, words))
     return value
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Words to append to an error: the known name that comes nearest, if one is near.
+
+    Parameters
+    ----------
+    word : str
+    known : iterable of str
+
+    Returns
+    -------
+    str
+        For example "; did you mean 'Dense'?", or nothing.
+    """
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def instance(name: str, value: Any, kind: type[Kind], example: str = "") -> Kind:

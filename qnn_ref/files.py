@@ -160,13 +160,49 @@ def target_of(path: str | os.PathLike[str]) -> Path:
         raise FileError(f"{path}: is a folder; expected the path of a file")
     if not stat.S_ISREG(mode):
         raise FileError(f"{path}: is no regular file but a device, a pipe or a socket")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
+    if not _may_fill(target.parent):
         raise FileError(
             f"{path}: cannot be written: {target.parent} is no folder that may be written to"
         )
     if target.exists() and not os.access(target, os.W_OK):
         raise FileError(f"{path}: cannot be written: it is read-only")
     return target
+
+
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    """The folder that work on `path` will make or fill, or the reason why there can be none.
+
+    Parameters
+    ----------
+    path : path
+        `~` stands for the home folder, and links are followed.
+
+    Returns
+    -------
+    Path
+        Absolute; a folder that may be written to, or one that can be made in such a folder.
+
+    Raises
+    ------
+    FileError
+        If the path is empty, is a file or leads through one, or must not be written to.
+    """
+    if not os.fspath(path):
+        raise FileError("expected the path of a folder, got an empty one")
+    try:
+        folder = Path(os.path.realpath(Path(path).expanduser()))
+        there = next(p for p in (folder, *folder.parents) if p.exists())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileError(f"{path}: cannot be made: {error}") from error
+    if not there.is_dir():
+        raise FileError(f"{path}: cannot be made: {there} is a file")
+    if not _may_fill(there):
+        raise FileError(f"{path}: cannot be made: {there} may not be written to")
+    return folder
+
+
+def _may_fill(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Checks of arguments: what they let through, and what their errors say."""
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -149,6 +150,8 @@ def test_a_choice_is_one_of_the_words():
     for value in (None, 1, ["a"], {}):
         with pytest.raises(TypeError, match=r"^reading: expected 'a' or 'b', got"):
             choice("reading", value, "ab")
+    with pytest.raises(ValueError, match=r"got 'digts'; did you mean 'digits'\?$"):
+        choice("recipe", "digts", iter(["mnist", "digits"]))
 
 
 def test_a_class_is_no_instance():

@@ -177,7 +177,7 @@ def wrong_uses(tmp_path, run_folder):
         (["predict", packed, tmp_path / "large.npy"], "images: expected shape (N, 8, 8, 1)"),
         (["predict", packed, tmp_path / "missing.npy"], "missing.npy"),
         (["check", "Dnese"], "Dnese"),
-        (["bench", "prodcut"], "NAME: unknown prodcut"),
+        (["bench", "prodcut"], "did you mean product?"),
         (["bench", "--plot", tmp_path / "none" / "ladder.png"], "cannot be written"),
         (["data", "fetch"], "needs the name of a data set"),
         (["data", "verify", "imagenet"], "imagenet"),
@@ -264,7 +264,7 @@ def test_check_takes_recipes_beside_layers(capsys):
     assert "digits/64: 2.Dense" in layers
     code, _, error = call(capsys, "check", "digts")
     assert code == 2
-    assert "unknown digts" in error
+    assert "did you mean digits?" in error
 
 
 def test_equations_lists_a_section(capsys):

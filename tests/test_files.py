@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from qnn_ref.files import (
     FileError,
     atomic_write,
+    folder_of,
     is_version,
     kind_of,
     load_arrays,
     remove_parts,
     save_arrays,
+    target_of,
 )
 
 # Atomic writing
@@ -208,6 +210,42 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, name, words):
         save_arrays(tmp_path / name, OLD, HEADER)
     assert str(tmp_path / name) in str(caught.value)
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_folder_that_is_there_or_can_be_made_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    for path in (tmp_path, tmp_path / "a" / "b", "~/runs", tmp_path / "link" / "c"):
+        assert folder_of(path).is_absolute()
+    assert folder_of("~/runs") == Path(os.path.realpath(tmp_path / "runs"))
+    assert os.listdir(tmp_path) == ["link"]  # nothing is made
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("", "an empty one"),
+        ("file", "is a file"),
+        ("file/run", "is a file"),
+        ("program/run", "is a file"),
+        ("/dev/null/run", "is a file"),
+        ("locked/run", "may not be written to"),
+        ("~nobody-of-that-name/run", "cannot be made"),
+        ("zero\0", "cannot be made"),
+    ],
+)
+def test_a_folder_that_there_can_not_be_is_refused_at_once(tmp_path, monkeypatch, path, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "program").touch(0o777)
+    (tmp_path / "locked").mkdir()
+    access = os.access  # the superuser may write everywhere
+    monkeypatch.setattr(os, "access", lambda p, mode: "locked" not in str(p) and access(p, mode))
+    with pytest.raises(FileError, match=words):
+        folder_of(path)
+    if path.endswith("/run"):
+        with pytest.raises(FileError, match="cannot be written"):
+            target_of(path)
 
 
 # Round trip of arrays

@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         After `--help` and `--version` with 0; after a mistake that the parser found with 2.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--json"]:  # in front of the command it means the same
+        arguments = [*arguments[1:], "--json"]
     try:
         unset = choose_threads(arguments)
         from qnn_ref.cli.dispatch import dispatch

@@ -8,10 +8,8 @@ from typing import Any
 
 import numba
 
-from qnn_ref import plots
 from qnn_ref.bench import NAMES, Settings, bench, cores
-from qnn_ref.cli.common import answer, check_output, table
-from qnn_ref.files import atomic_write
+from qnn_ref.cli.common import answer, check_output, save_picture, table
 
 REPEATS, QUICK_REPEATS = 9, 5
 BUDGET, QUICK_BUDGET = 4.0, 0.7
@@ -53,6 +51,8 @@ def check(args: argparse.Namespace) -> None:
 
 def draw(path: str, result: dict[str, Any]) -> None:
     """Write the picture of the ladder."""
+    from qnn_ref import plots  # slow: wrong use is answered without it
+
     measured = [bar for bar in result["ladder"] if bar["tops"] is not None]
     rungs = [bar for bar in measured if not bar["peer"]]
     peers = {bar["name"]: bar["tops"] for bar in measured if bar["peer"]}
@@ -62,8 +62,7 @@ def draw(path: str, result: dict[str, Any]) -> None:
         result["ceiling"]["tops"],
         peers,
     )
-    with atomic_write(path) as file:
-        figure.savefig(file, dpi=plots.DPI, format="png")
+    save_picture(path, figure)
 
 
 def report(result: dict[str, Any]) -> list[str]:

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref import datasets, plots
+from qnn_ref import datasets
 from qnn_ref.checking import Report, check_gradients
-from qnn_ref.cli.common import answer, check_output
+from qnn_ref.cli.common import answer, check_output, save_picture
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
-from qnn_ref.files import atomic_write
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
 from qnn_ref.packed import PackedNetwork, identical_scores, pack
@@ -138,6 +137,8 @@ def draw(
     runs: dict[str, Run],
 ) -> None:
     """Write the picture."""
+    from qnn_ref import plots  # slow: wrong use is answered without it
+
     first = next(p for p in network.parameters().values() if p.quantizer)
     shape = dataset.test_images.shape[1:3]
     images = dataset.test_images[:24]
@@ -151,8 +152,7 @@ def draw(
         packed.float_seconds,
         packed.seconds,
     )
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=plots.DPI)
+    save_picture(path, figure)
 
 
 def describe(result: dict[str, Any], tensors: int) -> str:

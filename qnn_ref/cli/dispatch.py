@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from qnn_ref import __version__
-from qnn_ref.cli.options import read
+from qnn_ref.cli.options import COMMANDS, read
 from qnn_ref.cli.parser import WrongUse
 from qnn_ref.cli.streams import patient_streams, to_json
 
@@ -37,8 +37,9 @@ def dispatch(argv: list[str], unset: dict[str, str], alone: bool) -> int:
     -------
     int
     """
-    name = " ".join(["qnn-ref", *argv[:1]]) if argv[:1] and argv[0][:1] != "-" else "qnn-ref"
+    name = f"qnn-ref {argv[0]}" if argv[:1] and argv[0] in COMMANDS else "qnn-ref"
     as_json = "--json" in argv
+    command = None
     with patient_streams():
         try:
             args = read(argv, __version__)
@@ -57,7 +58,8 @@ def dispatch(argv: list[str], unset: dict[str, str], alone: bool) -> int:
             if error.usage:
                 raise SystemExit(2) from None  # as argparse leaves
         except KeyboardInterrupt:
-            say(name, "stopped", "stopped", as_json)
+            words = getattr(command, "STOPPED", "stopped")
+            say(name, words, words, as_json)
             return STOPPED
         except Exception as error:
             message = words_for(error)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from qnn_ref.cli.common import answer, table
-from qnn_ref.cli.parser import WrongUse, did_you_mean
+from qnn_ref.cli.parser import WrongUse
 from qnn_ref.equations import EQUATIONS, PACKAGE, Equation, locate, search, words_of
 
 
@@ -41,6 +41,8 @@ def line_of(row: dict[str, Any]) -> tuple[str, ...]:
 
 def unknown(text: str) -> str:
     """Why nothing was found, and what is near."""
+    from qnn_ref.checks import did_you_mean  # imports NumPy: only a mistake needs it
+
     known = {word for e in EQUATIONS for word in words_of(f"{e.id} {e.title} {e.function}")}
     near = "".join(did_you_mean(word, known) for word in words_of(text) if word not in known)
     sections = ", ".join(dict.fromkeys(e.id.split()[0] for e in EQUATIONS))

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qnn_ref.cli.parser import Parser, WrongUse, did_you_mean, path, whole
+from qnn_ref.cli.parser import Parser, WrongUse, one_of, path, whole
+from qnn_ref.cli.streams import to_json
 
 BENCHES = (
     *("ladder", "product", "packing", "lookup", "training"),
@@ -19,8 +20,9 @@ def demo(parser: Parser) -> None:
     """Options of the main job."""
     parser.add_argument(
         "--dataset",
-        choices=("mnist", "digits"),
-        help="default: mnist where its files are, else digits",
+        type=one_of("--dataset", ("mnist", "digits")),
+        metavar="NAME",
+        help="mnist or digits (default: mnist where its files are, else digits)",
     )
     parser.add_argument("--epochs", type=whole("--epochs", 1), metavar="N", help=EPOCHS)
     seed(parser, "of weights and order", default=0)
@@ -143,7 +145,11 @@ def equations(parser: Parser) -> None:
 def bench(parser: Parser) -> None:
     """Options of the measurements."""
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"default all: {', '.join(BENCHES)}"
+        "names",
+        nargs="*",
+        type=one_of("NAME", BENCHES),
+        metavar="NAME",
+        help=f"default all: {', '.join(BENCHES)}",
     )
     parser.add_argument("--list", action="store_true", help="list the names and stop")
     parser.add_argument(
@@ -168,7 +174,12 @@ def bench(parser: Parser) -> None:
 
 def data(parser: Parser) -> None:
     """Options of the data sets."""
-    parser.add_argument("action", choices=("list", "fetch", "verify"), help="what to do")
+    parser.add_argument(
+        "action",
+        type=one_of("ACTION", ("list", "fetch", "verify")),
+        metavar="ACTION",
+        help="list, fetch or verify",
+    )
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a data set that `list` names; not for list itself"
     )
@@ -296,7 +307,7 @@ def parser_of(command: str) -> Parser:
     return parser
 
 
-def front_parser(version: str) -> Parser:
+def front_parser(argv: list[str], version: str) -> Parser:
     """The parser of `qnn-ref` without a command: help and version."""
     parser = Parser(
         prog="qnn-ref",
@@ -304,8 +315,15 @@ def front_parser(version: str) -> Parser:
         epilog="`qnn-ref COMMAND --help` shows examples. Exit codes: 0 fine, 1 the answer is no, "
         "2 wrong use or bad input.",
     )
-    parser.add_argument("--version", action="version", version=f"qnn-ref {version}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    as_json = to_json({"version": version})
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=as_json if "--json" in argv else f"qnn-ref {version}",
+        help="print the version and stop",
+    )
+    parser.add_argument("--json", action="store_true", help="answers and errors in JSON")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, command in COMMANDS.items():
         subparsers.add_parser(name, help=command.summary)
     return parser
@@ -314,11 +332,14 @@ def front_parser(version: str) -> Parser:
 def read(argv: list[str], version: str) -> argparse.Namespace:
     """Parse a command line; `command` is the name of the command."""
     if argv and not argv[0].startswith("-"):
-        if argv[0] not in COMMANDS:
-            near = did_you_mean(argv[0], list(COMMANDS))
-            known = ", ".join(COMMANDS)
-            raise WrongUse(f"COMMAND: expected one of {known}; got {argv[0]!r}{near}")
-        args = parser_of(argv[0]).parse(argv[1:])
-        args.command = argv[0]
+        name = one_of("COMMAND", COMMANDS)(argv[0])
+        args = parser_of(name).parse(argv[1:])
+        args.command = name
         return args
-    return front_parser(version).parse(argv)
+    parser = front_parser(argv, version)
+    if not argv:
+        raise WrongUse("COMMAND: expected one of these", parser.format_help())
+    args = parser.parse(argv)
+    if args.command is None:
+        parser.error("a command is missing")
+    return args

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from qnn_ref import datasets
-from qnn_ref.cli.common import answer, check_output
+from qnn_ref.cli.common import RUN_FILES, answer, check_output
 from qnn_ref.experiments.runs import load_run
 from qnn_ref.packed import PackedNetwork, identical_scores, pack
 
@@ -14,7 +14,10 @@ from qnn_ref.packed import PackedNetwork, identical_scores, pack
 def run(args: argparse.Namespace) -> int:
     """Pack and save; with --verify the answer is no if a score differs."""
     check_output(args.output)
+    if Path(args.output).resolve() in [Path(args.run_folder, f).resolve() for f in RUN_FILES]:
+        raise ValueError(f"--output: {args.output} is a file of the run itself")
     recipe, state = load_run(args.run_folder)
+    images = datasets.load(recipe.dataset, args.data).test_images if args.verify else None
     network = state.best_network()
     pack(network).save(args.output)
     packed_bytes = Path(args.output).stat().st_size
@@ -25,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
         f"({float_bytes / packed_bytes:.1f} times as much)"
     )
     identical = total = 0
-    if args.verify:
-        images = datasets.load(recipe.dataset, args.data).test_images
+    if images is not None:
         packed, total = PackedNetwork.load(args.output), len(images)
         identical = identical_scores(network, packed, images)
         result |= {"scores_identical": identical, "scores_total": total}

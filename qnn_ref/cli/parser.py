@@ -36,6 +36,8 @@ class Parser(argparse.ArgumentParser):
         """Parse all of them, or say which is unknown and which one is like it."""
         args, unknown = self.parse_known_args(argv)
         if unknown:
+            from qnn_ref.checks import did_you_mean  # imports NumPy: only a mistake needs it
+
             known = [name for action in self._actions for name in action.option_strings]
             near = did_you_mean(unknown[0].partition("=")[0], known)
             self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
@@ -46,12 +48,18 @@ class Parser(argparse.ArgumentParser):
         raise WrongUse(message, self.format_usage())
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Words to append to an error: the name that comes nearest, if one is near."""
-    from difflib import get_close_matches  # only a mistake needs it
+def one_of(name: str, known: Iterable[str]) -> Callable[[str], str]:
+    """Reader of a name that is known."""
 
-    near = get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    def read(text: str) -> str:
+        from qnn_ref import checks  # imports NumPy: only a mistake needs it
+
+        try:
+            return text if text in known else checks.one_of(name, text, known)
+        except ValueError as error:
+            raise WrongUse(str(error)) from None
+
+    return read
 
 
 def whole(name: str, least: int) -> Callable[[str], int]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qnn_ref import datasets, plots
-from qnn_ref.cli.common import answer, table
+from qnn_ref import datasets
+from qnn_ref.cli.common import RUN_FILES, answer, check_folder, save_picture, table
 from qnn_ref.experiments import SWEEPS, Sweep, find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.experiments.sweep import mean_and_spread, run_sweep
-from qnn_ref.files import atomic_write
 from qnn_ref.training import error_rate
+
+STOPPED = "stopped; with --resume it goes on after the last finished epoch"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,15 +34,16 @@ def run(args: argparse.Namespace) -> int:
         recipe = replace(recipe, limit=args.limit)
     if args.plain_products:
         recipe = replace(recipe, bit_products=False)
-    dataset = datasets.load(recipe.dataset, args.data)
+    dataset = prepare(args, recipe.dataset, RUN_FILES)
     state = train_recipe(recipe, dataset, args.out, args.resume, progress=True)
     assert state.best_epoch is not None
     test_error = error_rate(state.best_network(), dataset.test_images, dataset.test_labels)
     best = state.history[state.best_epoch]
-    picture = Path(args.out) / "history.png"
-    with atomic_write(picture) as file:
-        figure = plots.training_figure({recipe.name: state.history})
-        figure.savefig(file, format="png", dpi=plots.DPI)
+    from qnn_ref import plots  # slow: wrong use is answered without it
+
+    save_picture(
+        Path(args.out) / "history.png", plots.training_figure({recipe.name: state.history})
+    )
     result = {
         "recipe": recipe.name,
         "out": args.out,
@@ -62,12 +66,19 @@ def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
     if (args.epochs, args.seed, args.limit, args.plain_products) != (None, None, None, False):
         options = "--epochs, --seed, --limit, --plain-products"
         raise ValueError(f"{options}: {sweep.name} has its own; give none")
-    dataset = datasets.load(sweep.dataset, args.data)
+    dataset = prepare(args, sweep.dataset, (f"{sweep.name}.csv", f"{sweep.name}.png"))
     rows = run_sweep(sweep, dataset, args.out, args.resume, progress=True)
     means = mean_and_spread(rows, sweep.labels)
-    picture = Path(args.out) / f"{sweep.name}.png"
-    with atomic_write(picture) as file:
-        plots.cases_figure(means, sweep.labels).savefig(file, format="png", dpi=plots.DPI)
+    from qnn_ref import plots
+
+    save_picture(Path(args.out) / f"{sweep.name}.png", plots.cases_figure(means, sweep.labels))
     lines = table([tuple(means[0]), *(tuple(row.values()) for row in means)])
     answer(args, {"sweep": sweep.name, "rows": rows, "table": means}, "\n".join(lines))
     return 0
+
+
+def prepare(args: argparse.Namespace, dataset: str, files: Sequence[str]) -> datasets.Dataset:
+    """Load the data, and find out now what would stop the run after hours."""
+    check_folder(args.out, *files)
+    importlib.import_module("qnn_ref.plots")
+    return datasets.load(dataset, args.data)

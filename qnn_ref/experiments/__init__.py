@@ -1,5 +1,6 @@
 """Section 4: the paper's experiments and small versions of them, one recipe a file."""
 
+from qnn_ref.checks import choice
 from qnn_ref.experiments.ablation_shift import ABLATION_SHIFT
 from qnn_ref.experiments.alexnet import ALEXNET_BNN, ALEXNET_QNN_1_2, ALEXNET_QNN_1_2_6
 from qnn_ref.experiments.bits_sweep import BITS_SWEEP
@@ -96,8 +97,7 @@ def find_recipe(name: str) -> Recipe:
             "on); build it with qnn_ref.experiments.NETWORKS"
         )
     if name not in RECIPES:
-        names = ", ".join([*RECIPES, *SWEEPS])
-        raise ValueError(f"recipe: expected one of {names}; got {name!r}")
+        choice("recipe", name, [*RECIPES, *SWEEPS])
     return RECIPES[name]
 
 
