@@ -42,9 +42,9 @@ def dispatch(argv: list[str], unset: dict[str, str], alone: bool) -> int:
     command = None
     with patient_streams():
         try:
-            args = read(argv, __version__)
-            args.unset = unset
             with ctrl_c_ends(name, alone):
+                args = read(argv, __version__)
+                args.unset = unset
                 from qnn_ref.cli.notices import show_notices
 
                 command = importlib.import_module(f"qnn_ref.cli.{args.command}")
