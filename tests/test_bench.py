@@ -623,7 +623,7 @@ def test_list_measures_nothing(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["prodcut"], "NAME: expected one of ladder, product"),
+        (["prodcut"], "NAME: expected 'ladder', 'product'"),
         (["--threads", "0"], "--threads: expected a whole number of at least 1"),
         (["--threads", "9999"], "--threads: expected 1 to"),
         (["--repeats", "0"], "--repeats: expected a whole number of at least 1"),

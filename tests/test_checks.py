@@ -1,7 +1,6 @@
 """Checks of arguments: what they let through, and what their errors say."""
 
 import math
-import re
 from fractions import Fraction
 
 import numpy as np

@@ -159,7 +159,7 @@ def wrong_uses(tmp_path, run_folder):
     (tmp_path / "file").write_text("")
     new = tmp_path / "new"
     return [
-        (["train", "mnsit", "--out", new], "recipe: expected one of"),
+        (["train", "mnist-smal", "--out", new], "did you mean 'mnist-small'"),
         (["train", "digits", "--out", new, "--epochs", "0"], "--epochs: expected a whole number"),
         (["train", "digits", "--out", run_folder], "holds a run already"),
         (["train", "digits", "--out", tmp_path / "file" / "run"], "cannot be made"),
@@ -177,7 +177,7 @@ def wrong_uses(tmp_path, run_folder):
         (["predict", packed, tmp_path / "large.npy"], "images: expected shape (N, 8, 8, 1)"),
         (["predict", packed, tmp_path / "missing.npy"], "missing.npy"),
         (["check", "Dnese"], "Dnese"),
-        (["bench", "prodcut"], "did you mean product?"),
+        (["bench", "prodcut"], "did you mean 'product'?"),
         (["bench", "--plot", tmp_path / "none" / "ladder.png"], "cannot be written"),
         (["data", "fetch"], "needs the name of a data set"),
         (["data", "verify", "imagenet"], "imagenet"),
@@ -264,7 +264,7 @@ def test_check_takes_recipes_beside_layers(capsys):
     assert "digits/64: 2.Dense" in layers
     code, _, error = call(capsys, "check", "digts")
     assert code == 2
-    assert "did you mean digits?" in error
+    assert "did you mean 'digits'?" in error
 
 
 def test_equations_lists_a_section(capsys):

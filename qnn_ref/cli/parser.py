@@ -57,7 +57,7 @@ def one_of(name: str, known: Iterable[str]) -> Callable[[str], str]:
         from qnn_ref import checks  # imports NumPy: only a mistake needs it
 
         try:
-            return checks.one_of(name, text, known)
+            return checks.choice(name, text, known)
         except ValueError as error:
             raise WrongUse(str(error)) from None
 
