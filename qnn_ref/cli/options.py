@@ -108,7 +108,8 @@ def predict(parser: Parser) -> None:
         "images",
         type=path("IMAGES"),
         metavar="IMAGES",
-        help="idx (also gzipped), npy or png file",
+        nargs="+",
+        help="idx (also gzipped), npy or png files",
     )
 
 
@@ -258,9 +259,9 @@ COMMANDS = {
         pack,
     ),
     "predict": Command(
-        "classify the images of an idx, npy or png file with a packed network",
+        "classify the images of idx, npy or png files with a packed network",
         "qnn-ref predict small.qnn data/mnist/t10k-images-idx3-ubyte.gz\n"
-        "qnn-ref predict small.qnn digit.png --json",
+        "qnn-ref predict small.qnn *.png\nqnn-ref predict small.qnn digit.png --json",
         predict,
     ),
     "check": Command(

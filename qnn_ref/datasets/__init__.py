@@ -17,7 +17,7 @@ from .download import fetch
 from .examples import Check, Dataset, Examples
 from .files import DataError
 from .idx import read_idx
-from .images import read_images
+from .images import image_batches, read_images
 
 __all__ = [
     "Check",
@@ -27,6 +27,7 @@ __all__ = [
     "Listing",
     "available",
     "fetch",
+    "image_batches",
     "load",
     "preprocessing",
     "read_idx",

@@ -45,20 +45,20 @@ def read_images(path: str | Path) -> NDArray[np.uint8]:
     return images
 
 
-def image_batches(path: str | Path, count: int | None = None) -> Iterator[NDArray[np.uint8]]:
+def image_batches(path: str | Path, most: int | None = None) -> Iterator[NDArray[np.uint8]]:
     """Read images some at a time, so that a file may be larger than memory.
 
     Parameters
     ----------
     path : str or pathlib.Path
         As for `read_images`.
-    count : int, optional
-        How many images at a time; None takes all.
+    most : int, optional
+        How many bytes at a time, but one image at least; None takes all images at once.
 
     Yields
     ------
     ndarray of uint8
-        Shape (up to `count`, height, width, channels).
+        Shape (count, height, width, channels), the same but for the last count.
 
     Raises
     ------
@@ -74,25 +74,30 @@ def image_batches(path: str | Path, count: int | None = None) -> Iterator[NDArra
     if start.startswith(PNG_MAGIC):
         yield as_images(decode_png(path, read_bytes(path)), path)
     elif start.startswith(NPY_MAGIC):
-        yield from _npy_batches(path, count)
+        yield from _npy_batches(path, most)
     elif start.startswith((GZIP_MAGIC, b"\0\0")):
-        with open_idx(path) as (stream, most, shape):
+        with open_idx(path) as (stream, bound, shape):
             four = image_shape_of(np.dtype(np.uint8), _one_or_more(shape), path)
-            yield from read_rows(path, stream, most, four, count or four[0])
+            yield from read_rows(path, stream, bound, four, _count(four, most))
     else:
         raise DataError(path, f"is no idx, npy or PNG file: {kind_of(start)}")
 
 
-def _npy_batches(path: str | Path, count: int | None) -> Iterator[NDArray[np.uint8]]:
+def _npy_batches(path: str | Path, most: int | None) -> Iterator[NDArray[np.uint8]]:
     with open_npy(path) as (file, layout):
         four = image_shape_of(layout.dtype, _one_or_more(layout.shape), path)
-        count = count or four[0]
+        count = _count(four, most)
         if not layout.fortran_order:
             yield from read_rows(path, file, math.prod(four), four, count)
             return
     # The pixels of an image lie apart there: all are read at once.
     images = read_npy(path).reshape(four)
     yield from (images[first : first + count] for first in range(0, len(images), count))
+
+
+def _count(shape: Sequence[int], most: int | None) -> int:
+    """How many images are read at a time."""
+    return shape[0] if most is None else max(1, most // math.prod(shape[1:]))
 
 
 def _one_or_more(shape: Sequence[int]) -> Sequence[int]:
