@@ -34,7 +34,7 @@ from qnn_ref.bits.popcount import popcount
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.layers import BatchNorm
-from qnn_ref.packed.fold import find_thresholds
+from qnn_ref.packed.thresholds import find_thresholds
 from qnn_ref.quantizers import Sign
 
 # %matplotlib inline

@@ -35,7 +35,7 @@ from qnn_ref.layers.conv import add_windows, output_size, pad_images, windows
 from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import Adam, ExponentialDecay
 from qnn_ref.packed import identical_scores
-from qnn_ref.packed.images import MaxPool
+from qnn_ref.packed.shape_stages import MaxPool
 from qnn_ref.quantizers import Sign
 from qnn_ref.training import Run, train
 
@@ -581,7 +581,8 @@ print(f"2D filters computed: {products} instead of {forms.size}, {100 * products
 # ## Reading on
 #
 # Paper, sections 2.6, 4.2 and 5.3. In the code: `qnn_ref/layers/conv.py` and `pooling.py`,
-# `qnn_ref/bits/conv.py`, `qnn_ref/packed/images.py`, `qnn_ref/cost.py`. `qnn-ref train cifar10` is
-# the network of section 4.2. Convolution as a product of matrices: Chellapilla, Puri, Simard
-# (2006), *High performance convolutional neural networks for document processing*. Scales for each
-# filter, and binary convolutions on ImageNet: Rastegari and others (2016), *XNOR-Net*.
+# `qnn_ref/bits/conv.py`, `qnn_ref/packed/shape_stages.py`, `qnn_ref/cost.py`.
+# `qnn-ref train cifar10` is the network of section 4.2. Convolution as a product of matrices:
+# Chellapilla, Puri, Simard (2006), *High performance convolutional neural networks for
+# document processing*. Scales for each filter, and binary convolutions on ImageNet: Rastegari and
+# others (2016), *XNOR-Net*.

@@ -41,8 +41,8 @@ from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.experiments.sweep import mean_and_spread, read_rows
 from qnn_ref.layers import Quantize
-from qnn_ref.packed.levels import Levels
 from qnn_ref.packed.packing import identical_scores
+from qnn_ref.packed.thresholds import Levels
 from qnn_ref.quantizers import LinearQuant, LogQuant, Quantizer, Sign, hard_tanh
 
 # %matplotlib inline
@@ -570,9 +570,9 @@ for cost in sorted({k * l for k, l in means}):
 # ## Reading on
 #
 # Paper, section 3. In the code: `qnn_ref/quantizers/linear.py` and `logarithmic.py`,
-# `qnn_ref/bits/levels.py`, `qnn_ref/packed/levels.py`. L1 comes from Miyashita, Lee, Murmann
-# (2016), *Convolutional neural networks using logarithmic data representation*; L5 and products by
-# planes from Zhou et al. (2016), *DoReFa-Net: training low bitwidth convolutional neural networks
-# with low bitwidth gradients*.
+# `qnn_ref/bits/levels.py`, `qnn_ref/packed/product_stages.py`. L1 comes from Miyashita, Lee,
+# Murmann (2016), *Convolutional neural networks using logarithmic data representation*; L5 and
+# products by planes from Zhou et al. (2016), *DoReFa-Net: training low bitwidth convolutional
+# neural networks with low bitwidth gradients*.
 #
 # Next: [8. Gradients of six bits](08_gradients_of_six_bits.ipynb).

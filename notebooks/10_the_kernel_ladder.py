@@ -37,7 +37,8 @@ from qnn_ref.bench.measure import interleave
 from qnn_ref.bits.gemm import read_only
 from qnn_ref.bits.ladder import RUNGS, Rung
 from qnn_ref.bits.popcount import popcount
-from qnn_ref.packed.stages import PixelsDense, Threshold, XnorDense
+from qnn_ref.packed.product_stages import PixelsDense, XnorDense
+from qnn_ref.packed.thresholds import Threshold
 
 # %matplotlib inline
 numba.set_num_threads(1)

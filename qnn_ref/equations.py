@@ -84,11 +84,11 @@ TABLE = """
 2.6 eq. 7 | bit planes of the input | bits.planes_matmul | test_planes.py::test_pixels_are_equation_7_with_both_operands_plus_or_minus_one | 04
 2.6 two's complement | bit planes of signed pixels | bits.to_fixed_planes | test_levels.py::test_planes_of_twos_complement_hold_the_codes | 07
 2.6 Algorithm 5 | running on bits, all lines | packed.PackedNetwork.scores | test_packed_network.py::test_scores_equal_the_trained_network_bit_for_bit | 04
-2.6 Algorithm 5, line 1 | first layer: pixels by bit planes | packed.stages.PixelsDense.run | test_packed_network.py::test_scores_equal_the_trained_network_bit_for_bit | 04
-2.6 Algorithm 5, line 2 | hidden layers: Xnor | packed.stages.XnorDense.run | test_packed_network.py::test_scores_equal_the_trained_network_bit_for_bit | 04
-2.6 Algorithm 5, lines 1 and 2 | Sign(BN) of the sums | packed.stages.Threshold.run | test_packed_network.py::test_scores_equal_the_trained_network_bit_for_bit | 04
-2.6 Algorithm 5, line 3 | last layer: BN of the sums, as real numbers | packed.stages.Scores.run | test_packed_network.py::test_scores_are_those_of_sums | 04
-2.6 threshold | Sign(BN) of an integer is a comparison | packed.fold.find_thresholds | test_packed_fold.py::test_threshold_is_the_float_code_for_every_sum | 04
+2.6 Algorithm 5, line 1 | first layer: pixels by bit planes | packed.product_stages.PixelsDense.run | test_packed_network.py::test_scores_equal_the_trained_network_bit_for_bit | 04
+2.6 Algorithm 5, line 2 | hidden layers: Xnor | packed.product_stages.XnorDense.run | test_packed_network.py::test_scores_equal_the_trained_network_bit_for_bit | 04
+2.6 Algorithm 5, lines 1 and 2 | Sign(BN) of the sums | packed.thresholds.Threshold.run | test_packed_network.py::test_scores_equal_the_trained_network_bit_for_bit | 04
+2.6 Algorithm 5, line 3 | last layer: BN of the sums, as real numbers | packed.thresholds.Scores.run | test_packed_network.py::test_scores_are_those_of_sums | 04
+2.6 threshold | Sign(BN) of an integer is a comparison | packed.thresholds.find_thresholds | test_packed_thresholds.py::test_threshold_is_the_float_code_for_every_sum | 04
 2.6 zero padding | exact by a correction | bits.outside_sums | test_bits_conv.py::test_zero_padding_counts_nothing_and_one_padding_plus_one | 06
 
 3 LinearQuant | readings L1, L3, L5 | quantizers.LinearQuant.encode | test_linear_quant.py::test_l3_l1_and_l5_are_their_formulas_in_rational_arithmetic | 07
@@ -97,7 +97,7 @@ TABLE = """
 3 straight-through | clip(x, minV, maxV) | quantizers.linear.clip_backward | test_linear_quant.py::test_backward_is_the_gradient_of_the_surrogate | 07
 3 products, L3 | k l runs of XNOR | bits.levels_matmul | test_levels.py::test_levels_matmul_is_the_integer_product_for_all_bits | 07
 3 products, L1 | AND, two's complement | bits.fixed_matmul | test_levels.py::test_fixed_matmul_is_the_integer_product_for_all_bits | 07
-3 k-bit networks | codes between layers | packed.levels.Levels | test_packed_levels.py::test_scores_of_dense_networks_of_k_bits_are_equal_bit_for_bit | 07
+3 k-bit networks | codes between layers | packed.thresholds.Levels | test_packed_levels.py::test_scores_of_dense_networks_of_k_bits_are_equal_bit_for_bit | 07
 3 gradients | quantized before both products | layers.weighted.Weighted.quantized_gradient | test_gradient_quantizers.py::test_both_products_of_a_dense_layer_see_the_quantized_gradient | 08
 3 gradients, shifts | products of powers of two | products.ShiftProducts | test_powers.py::test_a_network_with_six_bit_gradients_gets_the_same_gradients_by_shifts | 08
 3 gradients, DoReFa | for comparison | quantizers.DoReFaGradient | test_gradient_quantizers.py::test_dorefa_is_its_formula_with_a_range_for_each_example | 08

@@ -165,3 +165,8 @@ def test_a_class_is_no_instance():
 def test_the_reason_of_a_range_stands_at_the_end():
     with pytest.raises(ValueError, match=r"from 2 to 8, got 1: one bit is too few$"):
         whole("bits", 1, 2, 8, "one bit is too few")
+
+
+def test_a_whole_number_beyond_all_floats_is_not_finite():
+    with pytest.raises(ValueError, match="rate: expected a finite number, got inf"):
+        real("rate", 10**400)

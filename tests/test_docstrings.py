@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Where the paper's equations live: each public function says its shapes and its source.
 EQUATIONS = re.compile(
-    r"qnn_ref/(shifts|products|losses|cost|packed/fold|(quantizers|optimizers|layers)/\w+)\.py"
+    r"qnn_ref/(shifts|products|losses|cost|packed/thresholds|(quantizers|optimizers|layers)/\w+)\.py"
 )
 ARRAY = re.compile(r"ndarray|NDArray|ArrayLike|\bArray\b")  # in an annotation
 SHAPE = re.compile(r"\([^()]*\)|\b(shape|scalar)s?\b")  # in a docstring: "(batch, features)"
@@ -275,7 +275,7 @@ def test_broken_code_is_found(rule, old, new, words):
 def test_only_the_files_of_equations_need_a_source():
     text = GOOD.replace("Eq. (7).", "")
     assert has_source("qnn_ref/layers/dense.py", text)
-    assert has_source("qnn_ref/packed/fold.py", text)
+    assert has_source("qnn_ref/packed/thresholds.py", text)
     assert has_source("qnn_ref/training.py", text) == []
 
 

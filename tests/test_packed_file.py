@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 
 from qnn_ref import PackedNetwork, Sequential, pack
-from qnn_ref.files import FileError, save_arrays
+from qnn_ref.files import FileError, load_arrays, save_arrays
 from qnn_ref.layers import (
     AveragePool2D,
     BatchNorm,
@@ -22,8 +24,8 @@ from qnn_ref.layers import (
     Quantize,
 )
 from qnn_ref.packed.file import KIND, VERSION, read_stages, write_stages
-from qnn_ref.packed.images import Join
-from qnn_ref.packed.stages import STAGES
+from qnn_ref.packed.shape_stages import Join
+from qnn_ref.packed.stages import Stage
 from tests.test_packed_network import random_network
 
 JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
@@ -42,7 +44,7 @@ def convolutional_network():
     paths = (
         [],
         conv(5),  # 3/1: XnorConv, Threshold
-        # 3/2: SumPool, IntegersConv, Threshold
+        # 3/2: SumPool, GridConv, Threshold
         [AveragePool2D(3, 1, 1), *conv(3, 3, padding=1, one_padding=True)],
         [Branches([], [MaxPool2D(1)])],  # 3/3: Join of nothing and of a MaxPool
     )
@@ -51,7 +53,7 @@ def convolutional_network():
         Branches(*paths),  # 3: Join
         *conv(64),  # 4: XnorConv, Threshold
         *(AveragePool2D(2), Flatten(), Dense(3, bias=True), BatchNorm()),
-        # 6: SumPool, FlattenIntegers, IntegersDense, Scores
+        # 6: SumPool, FlattenIntegers, GridDense, Scores
     ]
     network = Sequential(layers, IMAGE, rng)
     for name, parameter in network.parameters().items():
@@ -104,8 +106,8 @@ def test_every_kind_of_step_comes_back_as_it_was(tmp_path):
                 expected = other.arrays()[name]
                 assert (array.dtype, array.shape) == (expected.dtype, expected.shape)
                 np.testing.assert_array_equal(array, expected)
-    ours = {n for n, kind in STAGES.items() if kind.__module__.endswith((".stages", ".images"))}
-    assert kinds == ours
+    abstract = {"Pool", "GridProduct"}
+    assert kinds | {"Levels"} == Stage.kinds.keys() - abstract
 
 
 def arrays_of(packed):
@@ -202,7 +204,7 @@ def test_files_without_a_change_are_read(tmp_path):
         (lambda h, a: a.update({"1/at": a["1/at"].astype(np.int64)}), "at: expected int32"),
         (lambda h, a: a.update({"1/at": a["1/at"][:-1]}), "damaged"),
         (lambda h, a: a.update({"0/words": a["0/words"] | np.uint64(1 << 63)}), "damaged"),
-        (lambda h, a: a.update({"5/gain": a["5/gain"][:-1]}), "bias or batch norm: expected"),
+        (lambda h, a: a.update({"5/gain": a["5/gain"][:-1]}), "gain: expected 4 classes, got 3"),
     ],
 )
 def test_strange_files_are_refused_by_name(tmp_path, change, words):
@@ -232,29 +234,38 @@ def array(name, change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (step(0, kind="XnorConv"), "x: expected dtype uint64, got uint8"),
-        (step(4, kind="PixelsConv"), "images: expected an array of uint8"),
+        (step(0, kind="XnorConv"), "expected bits, got pixels"),
+        (step(4, kind="PixelsConv"), "expected pixels, got bits"),
         (step(0, channels=3), "damaged"),
         (step(0, channels="2"), "damaged"),
-        (step(0, stride=[0, 1]), r"stride: expected one or two whole numbers from 1"),
+        (step(0, stride=[0, 1]), "stride: expected a whole number from 1"),
         (step(0, stride=[1, -1]), "stride: expected"),
         (step(0, stride=["1", "1"]), "stride: expected"),
         (step(0, stride=[1]), "stride: expected"),
         (step(0, stride=2), "damaged"),
-        (step(0, padding=[-1, 1]), "padding: expected one or two whole numbers from 0"),
-        (step(0, padding=[2, 2]), "IntegersDense: expected 64 inputs, got"),
-        (step(0, one_padding=7), "pad_value: expected 0 or 1"),
+        (step(0, padding=[-1, 1]), "padding: expected a whole number from 0"),
+        (step(0, padding=[2, 2]), r"GridDense\): expected 64 inputs, got"),
+        (step(0, one_padding=7), "one_padding: expected true or false"),
         (step(0, one_padding=None), "damaged"),
-        (step(2, size=[0, 3]), "size: expected one or two whole numbers from 1"),
+        (step(2, size=[0, 3]), "size: expected a whole number from 1"),
         (step(2, stride=[0, 0]), "stride: expected"),
         (step(2, padding=[0, -1]), "padding: expected"),
-        (step(6, channels=63), r"SumPool: expected 63 channels, got \(3, 3, 64\)"),
-        (step(6, size=[1, 1]), "IntegersDense: expected 64 inputs, got"),
-        (step(8, K=63), "damaged"),
-        (step(8, low=-5), "low|codes|step"),
-        (step(8, step=0), "step"),
-        (step(8, high=-9), "low: expected less than high"),
-        (array("0/words", lambda a: a[:2]), "Threshold: expected 65 channels, got"),
+        (step(6, channels=63), r"SumPool\): expected 63 channels, got \(3, 3, 64\)"),
+        (step(6, size=[1, 1]), r"GridDense\): expected codes \(-4, 4, 2\), got \(-1, 1, 2\)"),
+        (step(8, size=63), "expected 63 inputs, got"),
+        (step(8, size=[63]), "size: expected a whole number"),
+        (step(8, grid=[-5, 4, 2]), "grid: expected low < high and a step"),
+        (step(8, grid=[-2, 4, 2]), r"expected codes \(-2, 4, 2\), got \(-4, 4, 2\)"),
+        (step(8, grid=[-5, 5, 2]), r"expected codes \(-5, 5, 2\), got \(-4, 4, 2\)"),
+        (step(8, grid=[-4, 4, 4]), r"expected codes \(-4, 4, 4\), got \(-4, 4, 2\)"),
+        (step(8, grid=[-4, 4, 0]), "grid: expected low < high and a step"),
+        (step(8, grid=[-4, -9, 2]), "grid: expected low < high and a step"),
+        (step(8, grid=[-4, 4]), "grid: expected low, high and step"),
+        (step(8, grid=[-4, 4, 2.0]), "grid: expected a whole number"),
+        (step(8, weights=[-3, 3, 2]), "words: 1 planes do not fit weights"),
+        (step(8, weights=[-(2**30), 2**30, 2**31]), "weights: expected a whole number"),
+        (step(8, weights=[-(2**29), 2**29, 2**30]), "do not fit 31 bits"),
+        (array("0/words", lambda a: a[:2]), r"Threshold\): expected 65 channels, got"),
         (array("0/words", lambda a: a[..., 0]), "damaged"),
         (array("0/words", lambda a: a.astype(np.int64)), "damaged"),
         (array("0/words", lambda a: a | np.uint64(4)), "damaged"),
@@ -273,7 +284,7 @@ def test_strange_steps_of_convolutions_are_refused_by_name(tmp_path, change, wor
 
 def test_a_flattened_image_has_the_channels_it_had(tmp_path):
     path = changed_file(tmp_path, flat_network(), step(2, channels=6))
-    words = r"FlattenBits: expected 6 channels, got \(5, 6, 5\)"
+    words = r"FlattenBits\): expected 6 channels, got \(5, 6, 5\)"
     with pytest.raises(FileError, match=rf"strange\.qnn: damaged .*{words}"):
         PackedNetwork.load(path)
 
@@ -284,21 +295,27 @@ def test_a_flattened_image_has_the_channels_it_had(tmp_path):
         (step(3, 1, 0, kind="Exec"), "Exec"),
         (step(3, 1, 0, kind={}), "damaged"),
         (step(3, 1, 0, kind="XnorDense"), "damaged"),
-        (step(3, 1, 0, kind="PixelsConv"), "images: expected an array of uint8"),
+        (
+            step(3, 1, 0, kind="PixelsConv"),
+            "path 1: step 0 .PixelsConv.: expected pixels, got bits",
+        ),
         (step(3, 2, 0, kind="MaxPool"), "channels"),
         (step(3, 3, 0, 1, 0, kind="SumPool"), "channels"),
         (step(3, 1, 0, channels=64), "damaged"),
         (
             step(3, 1, 0, stride=[2, 2]),
-            r"expected equal sizes and channels \[65, 5, 3, 130\]",
+            r"equal kinds and sizes of all paths, got bits \(3, 3, 65\), bits \(2, 2, 5\)",
         ),
-        (step(3, 3, 0, 1, 0, stride=[2, 2]), r"expected equal sizes and channels \[65, 65\]"),
-        (step(3, 2, 1, high=8), "damaged"),
-        (step(3, channels=[65, 5, 3, 131]), "Join: expected equal sizes and channels"),
-        (step(3, channels=[65, 5, 3]), "Join: expected equal sizes and channels"),
+        (
+            step(3, 3, 0, 1, 0, stride=[2, 2]),
+            r"path 3: step 0 \(Join\): expected equal kinds and sizes",
+        ),
+        (step(3, 2, 1, grid=[-9, 7, 1]), "expected codes"),
+        (step(3, channels=[65, 5, 3, 131]), r"Join\): expected channels \[65, 5, 3, 131\]"),
+        (step(3, channels=[65, 5, 3]), "channels: expected one number a path"),
         (step(3, channels=203), "damaged"),
         (step(3, channels=None), "damaged"),
-        (step(3, paths=[]), "arrays without a step"),
+        (step(3, paths=[]), "channels: expected one number a path"),
         (step(3, paths=4), "damaged"),
         (step(3, paths=[[], 5, 3, 130]), "damaged"),
         (step(3, paths=["", "XnorConv"]), "damaged"),
@@ -311,7 +328,7 @@ def test_a_flattened_image_has_the_channels_it_had(tmp_path):
         (lambda h, a: h["stages"][3]["paths"][1][0].update(code="1"), "code"),
         (lambda h, a: a.pop("3/1/0/words"), "words"),
         (lambda h, a: a.pop("3/2/2/at"), "at"),
-        (array("3/1/0/words", lambda a: a[:-1]), "Threshold: expected 5 channels"),
+        (array("3/1/0/words", lambda a: a[:-1]), r"Threshold\): expected 5 channels"),
         (array("3/1/0/words", lambda a: a.astype(np.float64)), "damaged"),
         (array("3/1/0/words", lambda a: a | np.uint64(1 << 63)), "damaged"),
         (array("3/2/2/at", lambda a: a.astype(np.int64)), "at: expected int32"),
@@ -342,3 +359,206 @@ def test_steps_that_do_not_chain_are_refused(tmp_path, make):
         assert len(read_stages(path)[0]) == len(order)
         with pytest.raises(FileError, match=r"strange\.qnn: damaged"):
             PackedNetwork.load(path)
+
+
+# Files of the first release, kept with the scores that it gave
+
+OLD_FILES = Path(__file__).parent / "data" / "packed_v1"
+OLD_NAMES = ["bits", "branches", "convolution", "dense", "dense_float64", "pools"]
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_old_files_give_the_same_scores(tmp_path, name):
+    packed = PackedNetwork.load(OLD_FILES / f"{name}.qnn")
+    with np.load(OLD_FILES / f"{name}.npz") as stored:
+        images, expected = stored["images"], stored["scores"]
+    packed.save(tmp_path / "again.qnn")
+    for network in (packed, PackedNetwork.load(tmp_path / "again.qnn")):
+        scores = network.scores(images)
+        assert scores.dtype == expected.dtype
+        np.testing.assert_array_equal(scores, expected)
+
+
+def test_old_files_hold_every_kind_of_step_that_there_was():
+    headers = [load_arrays(OLD_FILES / f"{n}.qnn", KIND, VERSION)[1] for n in OLD_NAMES]
+    kinds = {kind for header in headers for kind in kinds_in(header["stages"])}
+    abstract = {"Pool", "GridProduct"}
+    assert kinds == Stage.kinds.keys() - abstract | {"IntegersDense", "IntegersConv"}
+
+
+def kinds_in(descriptions):
+    for step in descriptions:
+        yield step["kind"]
+        for path in step.get("paths", ()):
+            yield from kinds_in(path)
+
+
+# Every value of a header and every array, changed in every way
+
+WRONG = [None, True, "1", "", -1, 0, 1, 3, 2**31, 2**63, 10**400, 0.5, 1e300, [], [1], [1, 1], {}]
+
+
+def values_in(node, *path):
+    """The place of everything in a header: keys and numbers."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from values_in(value, *path, key)
+
+
+def with_value(header, path, value):
+    header = json.loads(json.dumps(header))
+    node = header
+    for key in path[:-1]:
+        node = node[key]
+    if value is KeyError:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    return header
+
+
+def arrays_like(array):
+    """Arrays that are not this one, most of them absurd."""
+    yield None
+    yield array[:-1]
+    yield np.concatenate([array, array])
+    yield array[:0]
+    yield array[..., None]
+    yield array.ravel()
+    yield array.T.copy()
+    yield array.flat[0]
+    with np.errstate(over="ignore"):
+        yield array.astype(np.float16)
+    yield array.astype(np.complex64)
+    yield array.astype(str)
+    yield array.astype(array.dtype.newbyteorder())
+    yield np.full_like(array, True if array.dtype.kind == "b" else np.array(-1).astype(array.dtype))
+    yield np.asfortranarray(array)
+    for value in (np.nan, np.inf, -np.inf, 3e38):
+        if array.dtype.kind == "f":
+            yield np.where(np.arange(array.size) == array.size - 1, array.dtype.type(value), array)
+    if array.dtype == np.int32:
+        yield np.full_like(array, 2**31 - 1)
+        yield np.full_like(array, -(2**31))
+
+
+def is_an_answer_or_refused(path, images):
+    """Whether a file is refused by name, or gives finite scores of the right shape."""
+    try:
+        packed = PackedNetwork.load(path)
+    except FileError as error:
+        return str(path) in str(error)
+    if packed.input_shape != images.shape[1:]:
+        return True  # another network, and a sound one: all steps fit
+    try:
+        scores = packed.scores(images)
+    except ValueError as error:  # finite numbers whose product is too large for the float type
+        return "scores are not finite" in str(error)
+    return len(scores) == len(images) and scores.ndim == 2 and np.isfinite(scores).all()
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_whatever_a_header_says_is_refused_or_answered(tmp_path, name):
+    arrays, header = load_arrays(OLD_FILES / f"{name}.qnn", KIND, VERSION)
+    with np.load(OLD_FILES / f"{name}.npz") as stored:
+        images = stored["images"][:2]
+    path, rng = tmp_path / "strange.qnn", np.random.default_rng(0)
+    places = list(values_in(header))
+    rng.shuffle(places)
+    for place in places[:25]:  # the fuzz of readers tries them all
+        for value in [KeyError, *rng.choice(np.array(WRONG, object), 2, replace=False)]:
+            save_arrays(path, arrays, {"kind": KIND} | with_value(header, place, value))
+            assert is_an_answer_or_refused(path, images), (place, value)
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_whatever_an_array_holds_is_refused_or_answered(tmp_path, name):
+    arrays, header = load_arrays(OLD_FILES / f"{name}.qnn", KIND, VERSION)
+    with np.load(OLD_FILES / f"{name}.npz") as stored:
+        images = stored["images"][:2]
+    path = tmp_path / "strange.qnn"
+    for key, array in list(arrays.items())[:: 1 if name.startswith("dense") else 3]:
+        for number, other in enumerate(arrays_like(array)):
+            changed = {n: a for n, a in (arrays | {key: other}).items() if a is not None}
+            save_arrays(path, {n: np.asarray(a) for n, a in changed.items()}, header)
+            assert is_an_answer_or_refused(path, images), (key, number)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_not_loaded(tmp_path, value):
+    """Each float array of each old file, its last number."""
+    seen = set()
+    for name in OLD_NAMES:
+        arrays, header = load_arrays(OLD_FILES / f"{name}.qnn", KIND, VERSION)
+        for key, array in arrays.items():
+            if array.dtype.kind != "f":
+                continue
+            changed = array.copy()
+            changed[-1] = value
+            save_arrays(tmp_path / "a.qnn", arrays | {key: changed}, header)
+            place, _, field = key.rpartition("/")
+            words = rf"a\.qnn: .*step {place} \(Scores\): {field}: .*got {value} at \[2\]"
+            with pytest.raises(FileError, match=words):
+                PackedNetwork.load(tmp_path / "a.qnn")
+            seen.add(field)
+    assert seen == {"bias", "mean", "inverse_deviation", "gain", "shift"}
+
+
+@pytest.mark.parametrize("scale", [None, 0, -1.0, True, "1", [1.0], 10**400])
+def test_a_scale_that_is_none_is_refused(tmp_path, scale):
+    path = changed_file(tmp_path, dense_network(), lambda h, a: h["stages"][-1].update(scale=scale))
+    with pytest.raises(FileError, match=r"strange\.qnn: .*step 5 \(Scores\): scale: "):
+        PackedNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda h, a: a.pop("1/at"), r"step 1 \(Threshold\): lacks the array 1/at"),
+        (lambda h, a: a.pop("0/words"), r"step 0 \(PixelsDense\): lacks the array 0/words"),
+        (lambda h, a: h["stages"][0].pop("K"), r"step 0 \(PixelsDense\): lacks the setting K"),
+        (lambda h, a: h["stages"][0].update(code=1), r"\(PixelsDense\): has no setting 'code'"),
+        (lambda h, a: h["stages"][1].update(at=[1]), r"\(Threshold\): has no setting 'at'"),
+        (
+            lambda h, a: h["stages"][0].update(kind="Exec"),
+            "step 0: there is no kind of step 'Exec'",
+        ),
+        (lambda h, a: h["stages"][0].update(kind="Stage"), "there is no kind of step 'Stage'"),
+        (lambda h, a: h["stages"][0].update(kind="Pool"), "has no setting 'K'"),
+        (lambda h, a: h["stages"].append(3), "step 6: expected the description of a step"),
+        (lambda h, a: a.update({"9/at": np.zeros(2)}), r"arrays without a step: \['9/at'\]"),
+        (array("1/at", lambda a: a + 10**6), "at: expected thresholds from -3825 to 3825"),
+        (array("1/at", lambda a: a - 10**6), "at: expected thresholds from -3825 to 3825"),
+        (array("0/words", lambda a: a | np.uint64(1 << 15)), "words: a padding bit beyond K = 15"),
+        (array("0/words", lambda a: a[:0]), "words: expected 1 axes of sizes"),
+        (lambda h, a: h.update(input_shape=[2**40, 2**40]), "input_shape: expected a whole number"),
+        (lambda h, a: h.update(input_shape=[2**20, 2**20]), r"from 1 to 2\^24 numbers an image"),
+        (lambda h, a: h.update(input_shape=[]), "input_shape: expected a tuple"),
+    ],
+)
+def test_the_step_and_the_array_are_named(tmp_path, change, words):
+    path = changed_file(tmp_path, dense_network(), change)
+    with pytest.raises(FileError, match=rf"strange\.qnn: damaged packed network file: .*{words}"):
+        PackedNetwork.load(path)
+
+
+def test_branches_within_branches_end_somewhere(tmp_path):
+    def nest(header, arrays):
+        for _ in range(200):
+            inner = {"kind": "Join", "paths": [[header["stages"][0]]], "channels": [1]}
+            header["stages"] = [inner]
+
+    with pytest.raises(FileError, match="nested too deeply"):
+        PackedNetwork.load(changed_file(tmp_path, dense_network(), nest))
+
+
+def test_loading_compiles_nothing(tmp_path, monkeypatch):
+    """Sizes are compared on paper: no step runs before the user's first image."""
+    pack(flat_network()).save(tmp_path / "a.qnn")
+    for kind in Stage.kinds.values():
+        monkeypatch.setattr(kind, "run", lambda self, x: pytest.fail("a step runs"))
+    PackedNetwork.load(tmp_path / "a.qnn")

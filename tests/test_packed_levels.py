@@ -26,9 +26,10 @@ from qnn_ref.layers import (
     ShiftBatchNorm,
 )
 from qnn_ref.packed import identical_scores
-from qnn_ref.packed.images import Join
-from qnn_ref.packed.levels import GridConv, GridDense, Levels
-from qnn_ref.packed.stages import Scores, stage_of
+from qnn_ref.packed.product_stages import GridConv, GridDense
+from qnn_ref.packed.shape_stages import Join
+from qnn_ref.packed.stages import PIXELS, Flow, stage_of
+from qnn_ref.packed.thresholds import Levels, Scores
 from qnn_ref.quantizers import Encoding, LinearQuant, LogQuant, Sign, StochasticSign
 
 JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
@@ -215,12 +216,15 @@ def all_stages(stages):
 
 def check_steps(packed, images):
     """Words of bits, pixels or int32 between the steps; each of the promised shape."""
-    x, shape = images, images.shape[1:]
+    x, flow = images, Flow("pixels", images.shape[1:], PIXELS)
     for stage in packed.stages[:-1]:
-        x, shape = stage.run(x), stage.output_shape(shape)
-        assert x.dtype in (np.uint64, np.int32)
+        x, flow = stage.run(x), stage.output(flow)
+        assert x.dtype == {"bits": np.uint64, "integers": np.int32}[flow.kind]
         if x.dtype == np.int32:
-            assert x.shape == (len(images), *shape)
+            assert x.shape == (len(images), *flow.shape)
+            assert flow.grid[0] <= x.min()
+            assert x.max() <= flow.grid[1]
+            assert not np.any((x.astype(np.int64) - flow.grid[0]) % flow.grid[2])
         if isinstance(stage, Levels):
             assert x.dtype == np.int32
             assert np.isin(x, stage.codes).all()
@@ -325,7 +329,7 @@ def test_k_bits_run_on_planes():
     ]
     packed = packs_exactly(layers, (6, 5, 2))
     kinds = [type(stage).__name__ for stage in packed.stages]
-    first, second = ["GridConv", "Levels"], ["IntegersConv", "MaxPool", "Levels"]
+    first, second = ["GridConv", "Levels"], ["GridConv", "MaxPool", "Levels"]
     assert kinds == [
         *(*first, *second, "FlattenIntegers", "GridDense", "Threshold", "GridDense", "Scores")
     ]
@@ -419,7 +423,8 @@ def test_a_dense_step_is_the_integer_product(grid, weights, size, seed):
 
     x, w = draw(grid, 3, size), draw(weights, 4, size)
     stage = GridDense(to_planes(w, *weights), size, grid, weights)
-    for step in (stage, stage_of(stage.describe(), stage.arrays())):
+    again = stage_of(stage.describe(), {"0/words": stage.words}, "0")
+    for step in (stage, again):
         sums = step.run(to_planes(x, *grid)[0] if grid == (-1, 1, 2) else x)
         assert sums.dtype == np.int32
         np.testing.assert_array_equal(sums, x @ w.T)
@@ -520,22 +525,34 @@ AT, FLIP = np.zeros((3, 4), np.int32), np.zeros((3, 4), np.bool_)
 CODES = np.array([-3, -1, 1, 3], np.int32)
 
 
+def flow(*shape):
+    return Flow("integers", shape, GRID)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: GridDense(W, 5, (-3, 3), GRID), ValueError, "grid: expected three whole numbers"),
-        (lambda: GridDense(W, 5, GRID, (-3, 3.0, 2)), ValueError, "weights: expected three whole"),
-        (lambda: GridDense(W, 5, GRID, (-3, 3, 4)), ValueError, "step: expected a divisor"),
-        (lambda: GridDense(W, 70, GRID, GRID), ValueError, r"b: expected shape \(rows, 2\)"),
+        (lambda: GridDense(W, 5, (-3, 3), GRID), ValueError, "grid: expected low, high and step"),
         (
-            lambda: GridDense(W, 5, GRID, GRID).output_shape((6,)),
-            ValueError,
-            r"GridDense: expected 5 inputs, got \(6,\)",
+            lambda: GridDense(W, 5, GRID, (-3, 3.0, 2)),
+            TypeError,
+            "weights: expected a whole number",
         ),
         (
-            lambda: GridDense(W[:1], 5, GRID, GRID).run(np.ones((1, 5), np.int32)),
+            lambda: GridDense(W, 5, GRID, (-3, 3, 4)),
             ValueError,
-            "products: expected 2 .*, got 1",
+            "weights: expected low < high and a step",
+        ),
+        (lambda: GridDense(W, 70, GRID, GRID), ValueError, r"words: expected shape \(..., 2\)"),
+        (
+            lambda: GridDense(W, 5, GRID, GRID).output(flow(6)),
+            ValueError,
+            r"expected 5 inputs, got \(6,\)",
+        ),
+        (
+            lambda: GridDense(W[:1], 5, GRID, GRID),
+            ValueError,
+            "words: 1 planes do not fit weights",
         ),
         (
             lambda: GridDense(W, 5, GRID, GRID).run(np.full((1, 5), 2, np.int32)),
@@ -543,23 +560,23 @@ CODES = np.array([-3, -1, 1, 3], np.int32)
             "codes: expected one of -3, -1, ..., 3; got 2",
         ),
         (
-            lambda: GridConv(K, 5, GRID, GRID, (1, 1), (0, 0), False).output_shape((3, 3, 6)),
+            lambda: GridConv(K, 5, GRID, GRID, (1, 1), (0, 0), False).output(flow(3, 3, 6)),
             ValueError,
-            r"GridConv: expected 5 channels, got \(3, 3, 6\)",
+            r"expected 5 channels, got \(3, 3, 6\)",
         ),
         (
             lambda: GridConv(K, 5, GRID, GRID, (0, 1), (0, 0), False),
             ValueError,
-            "stride: .* from 1",
+            "stride: expected a whole number from 1",
         ),
         (lambda: Levels(AT, FLIP, CODES[:3]), ValueError, r"at: expected int32 \(2, 4\)"),
         (lambda: Levels(AT, FLIP[:2], CODES), ValueError, r"flip: expected bool \(3, 4\)"),
         (lambda: Levels(AT, FLIP, CODES.astype("i8")), ValueError, "codes: expected int32"),
         (lambda: Levels(AT.astype(float), FLIP, CODES), ValueError, "at: expected int32"),
         (
-            lambda: Levels(AT, FLIP, CODES).output_shape((3, 5)),
+            lambda: Levels(AT, FLIP, CODES).output(flow(3, 5)),
             ValueError,
-            r"Levels: expected 4 channels, got \(3, 5\)",
+            r"expected 4 channels, got \(3, 5\)",
         ),
     ],
 )

@@ -18,7 +18,7 @@ from qnn_ref.layers import (
     Quantize,
     ShiftBatchNorm,
 )
-from qnn_ref.packed.stages import Threshold
+from qnn_ref.packed.thresholds import Threshold
 from qnn_ref.quantizers import Sign, StochasticSign
 
 
@@ -120,12 +120,18 @@ def test_steps_that_do_not_chain_are_refused():
     for steps, shape, words in (
         ([], (5, 3, 1), "stages: expected Scores at the end"),
         (stages[:-1], (5, 3, 1), "stages: expected Scores at the end"),
-        (stages, (5, 2, 1), r"PixelsDense: expected 15 inputs, got \(10,\)"),
-        (stages[2:], (5, 3, 1), r"XnorDense: expected 7 inputs, got \(5, 3, 1\)"),
-        (stages[2:], (7, 1), r"XnorDense: expected 7 inputs, got \(7, 1\)"),
-        (stages[:2] + stages[4:], (5, 3, 1), r"XnorDense: expected 70 inputs, got \(7,\)"),
-        ([stages[0], stages[3], stages[5]], (15,), r"Threshold: expected 70 channels, got \(7,\)"),
-        ([stages[0], stages[5]], (5, 3, 1), r"Scores: expected 4 inputs, got \(7,\)"),
+        (stages, (5, 2, 1), r"\(PixelsDense\): expected 15 inputs, got \(10,\)"),
+        (stages[2:], (7,), r"\(XnorDense\): expected bits, got pixels"),
+        (stages, (15, 0), r"input_shape: expected a tuple .* got \(15, 0\)"),
+        (stages, (), "input_shape: expected a tuple .* got an empty one"),
+        (stages, (2**20, 2**20), "from 1 to 2\\^24 numbers"),
+        (stages[:2] + stages[4:], (5, 3, 1), r"\(XnorDense\): expected 70 inputs, got \(7,\)"),
+        (
+            [stages[0], stages[3], stages[5]],
+            (15,),
+            r"\(Threshold\): expected 70 channels, got \(7,\)",
+        ),
+        ([stages[0], stages[5]], (5, 3, 1), r"\(Scores\): mean: expected 7 classes, got 4"),
     ):
         with pytest.raises(ValueError, match=words):
             PackedNetwork(steps, shape)
@@ -136,8 +142,8 @@ def test_scores_are_those_of_sums():
     network = Sequential([Pixels(), Dense(3)], (4,), np.random.default_rng(0))
     product, scores = pack(network).stages
     threshold = Threshold(np.zeros(3, np.int32), np.zeros(3, np.bool_))
-    with pytest.raises(TypeError, match="Scores: expected int32, got uint64"):
-        PackedNetwork([product, threshold, scores], (4,)).scores(np.zeros((1, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"step 2 \(Scores\): expected integers, got bits"):
+        PackedNetwork([product, threshold, scores], (4,))
 
 
 @pytest.mark.parametrize(
@@ -147,9 +153,50 @@ def test_scores_are_those_of_sums():
         (np.zeros((1, 3, 5, 1), np.uint8), ValueError, r"expected shape \(N, 5, 3, 1\)"),
         (np.zeros((5, 3, 1), np.uint8), ValueError, r"got \(5, 3, 1\)"),
         (np.zeros((0, 5, 3, 1), np.uint8), ValueError, "at least one"),
+        ([[[[1]]]], TypeError, "images: expected a NumPy array, got list"),
+        ([[1], [1, 2]], TypeError, "images: expected a NumPy array, got list"),
+        (None, TypeError, "images: expected a NumPy array, got NoneType"),
+        (np.array(3, np.uint8), ValueError, r"got \(\)"),
     ],
-    ids=["floats", "turned", "no batch", "empty"],
+    ids=["floats", "turned", "no batch", "empty", "list", "ragged", "none", "scalar"],
 )
 def test_wrong_images(images, error, words):
     with pytest.raises(error, match=words):
         pack(random_network(np.random.default_rng(0))).scores(images)
+
+
+def test_images_may_be_any_view():
+    packed = pack(random_network(np.random.default_rng(0)))
+    images = np.random.default_rng(1).integers(0, 256, (4, 5, 3, 2), dtype=np.uint8)[..., ::-2]
+    expected = packed.scores(images.copy())
+    np.testing.assert_array_equal(packed.scores(images), expected)
+    np.testing.assert_array_equal(packed.scores(images[::-1]), expected[::-1])
+
+
+@pytest.mark.parametrize("size", [0, -1, True, 2.0, "3", None])
+def test_a_batch_size_is_a_whole_number(size):
+    packed = pack(random_network(np.random.default_rng(0)))
+    with pytest.raises((TypeError, ValueError), match="batch_size: expected a whole number"):
+        packed.scores(np.zeros((2, 5, 3, 1), np.uint8), size)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_that_is_not_finite_is_not_packed(tmp_path, value):
+    """Each of its arrays, by name; and a packed one that was spoilt is not saved."""
+    network = random_network(np.random.default_rng(0), bias=True)
+    packed = pack(network)
+    for name in [*network.parameters(), *network.buffers()]:
+        broken = network.copy()
+        if name in broken.buffers():
+            broken.buffers()[name].flat[-1] = value
+        else:
+            with broken.parameters()[name].edit() as latent:
+                latent.flat[-1] = value
+        with pytest.raises(ValueError, match=rf"network: {name}: expected finite .*got {value}"):
+            pack(broken)
+    packed.stages[-1].gain[1] = value
+    with pytest.raises(ValueError, match=r"5/gain: expected finite numbers, got .* at \[1\]"):
+        packed.save(tmp_path / "a.qnn")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"scores are not finite, first that of \[0, 1\]"):
+        packed.predict(np.full((2, 5, 3, 1), 7, np.uint8))

@@ -289,8 +289,8 @@ def test_sums_of_an_average_pool_may_be_pooled_joined_and_convolved(average, one
     packed = packs_exactly(layers, (2, 3, 1))
     kinds = [type(stage).__name__ for stage in packed.stages]
     assert kinds == [
-        *("PixelsConv", "Threshold", "SumPool", "MaxPool", "Join", "SumPool", "IntegersConv"),
-        *("Threshold", "SumPool", "FlattenIntegers", "IntegersDense", "Scores"),
+        *("PixelsConv", "Threshold", "SumPool", "MaxPool", "Join", "SumPool", "GridConv"),
+        *("Threshold", "SumPool", "FlattenIntegers", "GridDense", "Scores"),
     ]
 
 

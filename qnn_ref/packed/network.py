@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.checks import NotFiniteError, plain_array, shape, whole
 from qnn_ref.files import FileError
+from qnn_ref.packed import product_stages, shape_stages  # noqa: F401  the kinds that files name
 from qnn_ref.packed.file import read_stages, write_stages
-from qnn_ref.packed.stages import Scores, Stage
+from qnn_ref.packed.stages import PIXELS, Flow, Stage, flow_through
+from qnn_ref.packed.thresholds import Scores
 
 Array = NDArray[Any]
 
@@ -35,16 +38,15 @@ class PackedNetwork:
     def __init__(self, stages: list[Stage], input_shape: tuple[int, ...]) -> None:
         if not stages or not isinstance(stages[-1], Scores):
             raise ValueError("stages: expected Scores at the end")
+        sizes = shape("input_shape", input_shape)
+        out = flow_through(stages, Flow("pixels", sizes, PIXELS))
         self.stages = stages
-        self.input_shape = input_shape
-        shape = input_shape
-        for stage in stages:
-            shape = stage.output_shape(shape)
-        self.output_shape = shape
+        self.input_shape = sizes
+        self.output_shape = out.shape
 
     def scores(self, images: Array, batch_size: int = 1000) -> Array:
         """Scores (N, classes) of images (N, ...) of uint8, in batches; none is dropped."""
-        images = np.asarray(images)
+        plain_array("images", images)
         if images.dtype != np.uint8:
             raise TypeError(f"images: expected uint8 (0 to 255), got {images.dtype}")
         if images.shape[1:] != self.input_shape or images.ndim != len(self.input_shape) + 1:
@@ -52,10 +54,13 @@ class PackedNetwork:
             raise ValueError(f"images: expected shape ({expected}), got {images.shape}")
         if len(images) == 0:
             raise ValueError(f"images: expected at least one, got shape {images.shape}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-        starts = range(0, len(images), batch_size)
-        return np.concatenate([self._run(images[i : i + batch_size]) for i in starts])
+        starts = range(0, len(images), whole("batch_size", batch_size, 1))
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+            scores = np.concatenate([self._run(images[i : i + batch_size]) for i in starts])
+        if not np.isfinite(scores).all():
+            place = np.argwhere(~np.isfinite(scores))[0].tolist()
+            raise NotFiniteError(f"network: its scores are not finite, first that of {place}")
+        return scores
 
     def _run(self, x: Array) -> Array:
         for stage in self.stages:
@@ -67,7 +72,7 @@ class PackedNetwork:
         return self.scores(images, batch_size).argmax(axis=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to one file, atomically."""
+        """Write the network to one file, whole or not at all."""
         write_stages(path, self.stages, self.input_shape)
 
     @classmethod
@@ -75,12 +80,9 @@ class PackedNetwork:
         """Read a network that `save` wrote, or raise FileError."""
         stages, input_shape = read_stages(path)
         try:
-            network = cls(stages, input_shape)
-            # A step of another kind, or another grid, may fit by shape: one image shows it here.
-            network.scores(np.zeros((1, *input_shape), np.uint8))
+            return cls(stages, input_shape)
         except (TypeError, ValueError) as error:
             raise FileError(f"{path}: damaged packed network file: {error}") from error
-        return network
 
     @property
     def nbytes(self) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.bits import pack as pack_words
 from qnn_ref.bits import pack_kernel, to_planes
+from qnn_ref.checks import all_finite
 from qnn_ref.layers import (
     Auxiliary,
     AveragePool2D,
@@ -31,27 +32,21 @@ from qnn_ref.layers import (
 )
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.network import Sequential
-from qnn_ref.packed.fold import find_thresholds
-from qnn_ref.packed.images import (
-    FlattenBits,
-    FlattenIntegers,
-    IntegersConv,
-    IntegersDense,
-    Join,
-    MaxPool,
-    PixelsConv,
-    SumPool,
-    XnorConv,
-)
-from qnn_ref.packed.levels import Grid, GridConv, GridDense, Levels
 from qnn_ref.packed.network import PackedNetwork
-from qnn_ref.packed.stages import PixelsDense, Scores, Stage, Threshold, XnorDense
+from qnn_ref.packed.product_stages import (
+    GridConv,
+    GridDense,
+    PixelsConv,
+    PixelsDense,
+    XnorConv,
+    XnorDense,
+)
+from qnn_ref.packed.shape_stages import FlattenBits, FlattenIntegers, Join, MaxPool, SumPool
+from qnn_ref.packed.stages import SIGNS, Grid, Stage
+from qnn_ref.packed.thresholds import Levels, Scores, Threshold, find_thresholds
 from qnn_ref.quantizers import Encoding, Quantizer
 
 Array = NDArray[Any]
-
-SIGNS: Grid = (-1, 1, 2)
-"""The grid of one bit."""
 
 
 def pack(network: Sequential) -> PackedNetwork:
@@ -73,12 +68,15 @@ def pack(network: Sequential) -> PackedNetwork:
     Raises
     ------
     ValueError
-        If a layer cannot be packed exactly; the message says which and why.
+        If a layer cannot be packed exactly, or a number of the network is not finite; the message
+        says which and why.
 
     Source
     ------
     Algorithm 5.
     """
+    for name, array in network.arrays().items():
+        all_finite(f"network: {name}", array)
     if not isinstance(network.layers[0], Pixels):
         raise ValueError(
             "network: expected Pixels as the first layer (images of 8 bits), got "
@@ -240,21 +238,17 @@ def pack_product(layer: Weighted, kind: str) -> Stage:
             "31 bits"
         )
     grid, weights = grid_of(encoding), grid_of(quantizer.encoding)
-    if weights != SIGNS:
+    if kind == "integers" or weights != SIGNS:
         return pack_grid_product(layer, grid, weights)
     if isinstance(layer, Conv2D):
         words, channels = pack_kernel(layer.weight.codes), layer.input_shape[-1]
         place = words, channels, layer.stride, layer.padding, layer.one_padding
-        if kind == "integers":
-            return IntegersConv(*place, *grid)
         return PixelsConv(*place) if kind == "pixels" else XnorConv(*place)
     if not isinstance(layer, Dense):
         raise ValueError("this layer has no packed form here")
     if len(layer.input_shape) != 1:
         raise ValueError(f"expected a flat input, got {layer.input_shape}: put Flatten before it")
     words = pack_words(np.ascontiguousarray(layer.weight.codes.T))
-    if kind == "integers":
-        return IntegersDense(words, layer.fan_in, *grid)
     return PixelsDense(words, layer.fan_in) if kind == "pixels" else XnorDense(words, layer.fan_in)
 
 
@@ -264,7 +258,7 @@ def grid_of(encoding: Encoding) -> Grid:
 
 
 def pack_grid_product(layer: Weighted, grid: Grid, weights: Grid) -> Stage:
-    """Pack a product with weights of more than one bit.
+    """Pack a product where inputs or weights have more than one bit.
 
     Parameters
     ----------

@@ -1,68 +1,195 @@
-"""The steps of a packed network: integers and bits between them (Algorithm 5).
+"""A step of a packed network, what flows between two steps, and the checks that both need.
 
-Hidden steps use XOR, popcount, integer addition and integer compares only. Each step is a small
-record of arrays, which is also what its file holds.
+Each step is a small record of arrays and whole numbers, which is also what its file holds. A step
+compares its own arrays with each other when it is made, and with what flows in before anything
+runs: no kernel meets sizes that nobody compared.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Self
+import math
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.bits import Panels, pack_thresholds, pixels_matmul, to_panels, xnor_matmul
-from qnn_ref.layers.normalization import normalize
-from qnn_ref.layers.weighted import scale_and_add
+from qnn_ref.bits.words import check_words
+from qnn_ref.checks import whole
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+Pair = tuple[int, int]
+Grid = tuple[int, int, int]
+
+SIGNS: Grid = (-1, 1, 2)
+"""Low end, high end and step of one bit."""
+PIXELS: Grid = (-255, 255, 2)
+"""Low end, high end and step of 2 p - 255 for 8-bit pixels p."""
+
+LARGEST_SHAPE = 2**24
+"""Numbers that one image may have between two steps (ImageNet networks have up to 2^22)."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What flows between two steps.
+
+    Parameters
+    ----------
+    kind : str
+        "pixels" (uint8), "bits" (words of uint64) or "integers" (int32).
+    shape : tuple of int
+        Numbers of one example; of bits the channels, not the words.
+    grid : (low, high, step)
+        The whole numbers that can occur: `low, low + step, ..., high`.
+    """
+
+    kind: str
+    shape: Shape
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if not self.shape or min(self.shape) < 1 or math.prod(self.shape) > LARGEST_SHAPE:
+            raise ValueError(f"expected from 1 to 2^24 numbers an image, got shape {self.shape}")
+        if max(-self.grid[0], self.grid[1]) >= 2**31:
+            raise ValueError(f"numbers from {self.grid[0]} to {self.grid[1]} do not fit 31 bits")
+
+    def within(self, grid: Grid) -> bool:
+        """Whether every number that can occur is one of the grid."""
+        low, high, step = self.grid
+        return (
+            grid[0] <= low
+            and high <= grid[1]
+            and step % grid[2] == 0
+            and (low - grid[0]) % grid[2] == 0
+        )
 
 
 class Stage:
-    """A step of the packed network: `run` maps a batch to a batch."""
+    """A step of the packed network: `run` maps a batch to a batch.
+
+    A subclass is a dataclass; fields annotated as arrays are stored as such, the others in the
+    header of the file. By being defined it becomes a kind that files may name.
+    """
+
+    kinds: ClassVar[dict[str, type[Stage]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Stage.kinds[cls.__name__] = cls
 
     def run(self, x: Array) -> Array:
         """Output of the step for the batch `x`."""
         raise TypeError(f"{type(self).__name__} has no run")
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """Numbers that the step makes of one example, or ValueError where steps do not fit."""
-        raise TypeError(f"{type(self).__name__} has no output_shape")
+    def output(self, flow: Flow) -> Flow:
+        """What flows out where `flow` flows in, or ValueError where they do not fit."""
+        raise ValueError(f"{type(self).__name__} is no step")
+
+    @classmethod
+    def array_names(cls) -> list[str]:
+        """The fields that hold arrays."""
+        return [f.name for f in fields(cls) if str(f.type).startswith("Array")]  # type: ignore[arg-type]
 
     def arrays(self) -> dict[str, Array]:
         """The arrays that a file must hold, by field name."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return {name: v for name, v in values.items() if isinstance(v, np.ndarray)}
+        values = {name: getattr(self, name) for name in self.array_names()}
+        return {name: v for name, v in values.items() if v is not None}
 
     def settings(self) -> dict[str, Any]:
-        """The plain numbers that a file must hold, by field name; None is left out."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        plain = {n: v for n, v in values.items() if not isinstance(v, np.ndarray)}
-        return {name: v for name, v in plain.items() if v is not None}
+        """The plain values that a file must hold, by field name."""
+        names = {f.name for f in fields(self)} - set(self.array_names())  # type: ignore[arg-type]
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}  # type: ignore[arg-type]
 
     def describe(self) -> dict[str, Any]:
         """The settings with the kind of the step, as a file's header holds them."""
         return {"kind": type(self).__name__} | self.settings()
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], arrays: dict[str, Array]) -> Self:
-        """The step from what `settings` and `arrays` gave."""
-        return cls(**settings, **arrays)
+    def restore(cls, settings: dict[str, Any], arrays: dict[str, Array], place: str) -> Self:
+        """The step from the settings of a header; its arrays, `place/...`, are taken out."""
+        known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+        names = cls.array_names()
+        for name in settings:
+            if name not in known or name in names:
+                raise ValueError(f"has no setting {name!r}")
+        given = {n: arrays.pop(f"{place}/{n}") for n in names if f"{place}/{n}" in arrays}
+        for name in known.keys() - settings.keys() - given.keys():
+            if known[name].default is MISSING:
+                what = f"the array {place}/{name}" if name in names else f"the setting {name}"
+                raise ValueError(f"lacks {what}")
+        return cls(**settings, **given)
 
 
-def fit(stage: Stage, expected: int, input_shape: Shape) -> None:
-    """Refuse an input that is not one row of the expected length."""
-    if input_shape != (expected,):
-        raise ValueError(f"{type(stage).__name__}: expected {expected} inputs, got {input_shape}")
+def stage_of(description: Any, arrays: dict[str, Array], place: str) -> Stage:
+    """Return the step that a header and the arrays of a file stand for.
+
+    Parameters
+    ----------
+    description : dict
+        What `Stage.describe` gave.
+    arrays : dict of arrays
+        Of the whole file; those of this step are taken out.
+    place : str
+        Where the step stands, as the names of its arrays begin: "3", in a path of it "3/1/0".
+
+    Returns
+    -------
+    Stage
+
+    Raises
+    ------
+    ValueError
+        If they stand for none; the message says which step and what is wrong.
+    """
+    if not isinstance(description, dict) or not isinstance(description.get("kind"), str):
+        raise ValueError(f"step {place}: expected the description of a step")
+    settings = dict(description)
+    kind = settings.pop("kind")
+    if kind not in Stage.kinds:
+        raise ValueError(f"step {place}: there is no kind of step {kind!r}")
+    try:
+        return Stage.kinds[kind].restore(settings, arrays, place)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"step {place} ({kind}): {error}") from error
 
 
-def check_kind(stage: Stage, x: Array, *kinds: Any) -> None:
-    """Refuse numbers of another kind: bits are uint64, sums and integers int32."""
-    if x.dtype not in kinds:
-        names = " or ".join(np.dtype(kind).name for kind in kinds)
-        raise TypeError(f"{type(stage).__name__}: expected {names}, got {x.dtype}")
+def flow_through(stages: list[Stage], flow: Flow) -> Flow:
+    """What flows out of the last of some steps.
+
+    Parameters
+    ----------
+    stages : list of Stage
+    flow : Flow
+        What flows into the first.
+
+    Returns
+    -------
+    Flow
+
+    Raises
+    ------
+    ValueError
+        If a step does not fit the one before it; the message says which.
+    """
+    for number, stage in enumerate(stages):
+        try:
+            flow = stage.output(flow)
+        except ValueError as error:
+            raise ValueError(f"step {number} ({type(stage).__name__}): {error}") from error
+    return flow
+
+
+def expect_flow(flow: Flow, *kinds: str) -> None:
+    """Refuse what flows in if it is of another kind."""
+    if flow.kind not in kinds:
+        raise ValueError(f"expected {' or '.join(kinds)}, got {flow.kind}")
+
+
+def expect_channels(flow: Flow, channels: int) -> None:
+    """Refuse what flows in if its last axis is not as long as expected."""
+    if flow.shape[-1] != channels:
+        raise ValueError(f"expected {channels} channels, got {flow.shape}")
 
 
 def expect(name: str, array: Any, dtype: Any, shape: tuple[int, ...]) -> None:
@@ -72,158 +199,25 @@ def expect(name: str, array: Any, dtype: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: expected {np.dtype(dtype)} {shape}, got {got}")
 
 
-@dataclass(eq=False)
-class XnorDense(Stage):
-    """Product of a layer whose input is +-1: `K - 2 popcount(x XOR w)`.
-
-    Parameters
-    ----------
-    words : array of uint64 (units, ceil(K / 64))
-        Weights packed along fan_in.
-    K : int
-        Inputs of a unit (fan_in).
-    """
-
-    words: Array
-    K: int
-
-    def __post_init__(self) -> None:
-        self.panels: Panels = to_panels(self.words, self.K)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        fit(self, self.K, input_shape)
-        return (len(self.words),)
-
-    def run(self, x: Array) -> Array:
-        """Sums (batch, units), int32, of packed signs (batch, words)."""
-        return xnor_matmul(x, self.panels, self.K)
+def expect_words(words: Any, axes: int, bits: int) -> None:
+    """Refuse packed weights that are empty, or no packing of rows of `bits` bits."""
+    check_words("words", words, bits)
+    if words.ndim != axes + 1 or words.size == 0:
+        raise ValueError(f"words: expected {axes} axes of sizes, then words, got {words.shape}")
 
 
-@dataclass(eq=False)
-class PixelsDense(Stage):
-    """Product of the first layer: eight bit planes of 8-bit pixels, literal XNOR form.
-
-    `pixels_matmul` computes it by table lookup; its twin runs the eight planes.
-
-    Parameters
-    ----------
-    words : array of uint64 (units, ceil(K / 64))
-        Weights packed along fan_in.
-    K : int
-        Pixels of an image.
-    """
-
-    words: Array
-    K: int
-
-    def __post_init__(self) -> None:
-        self.panels: Panels = to_panels(self.words, self.K)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        fit(self, self.K, (int(np.prod(input_shape)),))
-        return (len(self.words),)
-
-    def run(self, x: Array) -> Array:
-        """Sums (batch, units), int32, of images (batch, ...) of uint8: (2 x - 255) . w."""
-        return pixels_matmul(x.reshape(len(x), -1), self.panels, self.K)
+def pair_of(name: str, value: Any, least: int) -> Pair:
+    """Two whole numbers, as JSON or Python has them."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(f"{name}: expected two whole numbers, got {value!r}")
+    return whole(name, value[0], least, 2**31 - 1), whole(name, value[1], least, 2**31 - 1)
 
 
-@dataclass(eq=False)
-class Threshold(Stage):
-    """Sign of batch norm as an integer compare: the bit is `(s >= at) XOR flip`.
-
-    Parameters
-    ----------
-    at : array of int32 (units,)
-    flip : array of bool (units,)
-    """
-
-    at: Array
-    flip: Array
-
-    def __post_init__(self) -> None:
-        expect("at", self.at, np.int32, (len(self.at),))
-        expect("flip", self.flip, np.bool_, (len(self.at),))
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        if input_shape[-1] != len(self.at):
-            raise ValueError(f"Threshold: expected {len(self.at)} channels, got {input_shape}")
-        return input_shape
-
-    def run(self, x: Array) -> Array:
-        """Packed signs (batch, ..., words) of sums (batch, ..., units)."""
-        words = pack_thresholds(x.reshape(-1, len(self.at)), self.at, self.flip)
-        return words.reshape(*x.shape[:-1], words.shape[-1])
-
-
-@dataclass(eq=False)
-class Scores(Stage):
-    """The last layer's float arithmetic: scale, bias and batch norm, exactly as in training.
-
-    Parameters
-    ----------
-    dtype : str
-        Float type of the trained network.
-    scale : float
-        Value of one unit of the sums.
-    bias, mean, inverse_deviation, gain, shift : array (classes,), optional
-        Without batch norm the last four are missing.
-    """
-
-    dtype: str
-    scale: float
-    bias: Array | None = None
-    mean: Array | None = None
-    inverse_deviation: Array | None = None
-    gain: Array | None = None
-    shift: Array | None = None
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
-        affine = (self.mean, self.inverse_deviation, self.gain, self.shift)
-        if len({a is None for a in affine}) > 1:
-            raise ValueError("mean, inverse_deviation, gain, shift: expected all four or none")
-        given = [a for a in (self.bias, *affine) if a is not None]
-        for array in given:
-            expect("bias or batch norm", array, self.dtype, (len(given[0]),))
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        given = [a for a in (self.bias, self.mean) if a is not None]
-        fit(self, len(given[0]) if given else input_shape[-1], input_shape)
-        return input_shape
-
-    def run(self, x: Array) -> Array:
-        """Scores (batch, classes) of sums (batch, classes)."""
-        check_kind(self, x, np.int32)
-        y = scale_and_add(x.astype(self.dtype), self.scale, self.bias)
-        if self.mean is None:
-            return y
-        affine = (self.mean, self.inverse_deviation, self.gain, self.shift)
-        return normalize(y, *affine)  # type: ignore[arg-type]
-
-
-STAGES: dict[str, type[Stage]] = {
-    stage.__name__: stage for stage in (XnorDense, PixelsDense, Threshold, Scores)
-}
-
-
-def stage_of(description: dict[str, Any], arrays: dict[str, Array]) -> Stage:
-    """Return the step that `describe` and `arrays` stand for.
-
-    Parameters
-    ----------
-    description : dict
-    arrays : dict of arrays
-
-    Returns
-    -------
-    Stage
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        If they stand for none.
-    """
-    settings = dict(description)
-    return STAGES[settings.pop("kind")].restore(settings, arrays)
+def grid_of(name: str, value: Any) -> Grid:
+    """Low end, high end and step of a grid, as JSON or Python has them."""
+    if not isinstance(value, tuple | list) or len(value) != 3:
+        raise ValueError(f"{name}: expected low, high and step, got {value!r}")
+    low, high, step = (whole(name, n, 1 - 2**31, 2**31 - 1) for n in value)
+    if not low < high or step < 1 or (high - low) % step:
+        raise ValueError(f"{name}: expected low < high and a step between them, got {value!r}")
+    return low, high, step

@@ -19,19 +19,17 @@ from qnn_ref.layers import (
     Pixels,
     Quantize,
 )
-from qnn_ref.packed.images import (
+from qnn_ref.packed.product_stages import GridConv, GridDense, PixelsConv, XnorConv
+from qnn_ref.packed.shape_stages import (
     FlattenBits,
     FlattenIntegers,
-    IntegersConv,
-    IntegersDense,
     Join,
     MaxPool,
-    PixelsConv,
     SumPool,
-    XnorConv,
     repack,
 )
-from qnn_ref.packed.stages import Threshold, stage_of
+from qnn_ref.packed.stages import PIXELS, SIGNS, Flow, stage_of
+from qnn_ref.packed.thresholds import Threshold
 from qnn_ref.quantizers import Encoding
 
 JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
@@ -58,15 +56,29 @@ def grid_codes(rng, grid, *shape):
     return (low + step * rng.integers(0, (high - low) // step + 1, shape)).astype(np.int32)
 
 
-def run(stage, x, input_shape):
-    """The output, whose shape is the one that the step promises."""
-    y = stage.run(x)
-    shape = stage.output_shape(input_shape)
+def run(stage, x, input_shape, grid=None):
+    """The output, which is of the kind, the shape and the range that the step promises."""
+    y, flow = stage.run(x), stage.output(flow_of(x, input_shape, grid))
+    assert flow.kind == ("bits" if y.dtype == np.uint64 else "integers")
     if y.dtype == np.uint64:
-        y = unpack(y, shape[-1], np.int32)  # also refuses a bit beyond the channels
+        y = unpack(y, flow.shape[-1], np.int32)  # also refuses a bit beyond the channels
     assert y.dtype == np.int32
-    assert y.shape == (len(x), *shape)
+    assert y.shape == (len(x), *flow.shape)
+    low, high, step = flow.grid
+    assert low <= y.min()
+    assert y.max() <= high
+    assert not np.any((y.astype(np.int64) - low) % (step or 1))
     return y
+
+
+def flow_of(x, shape, grid):
+    """What flows in: of integers the tightest grid that holds them."""
+    if x.dtype == np.uint8:
+        return Flow("pixels", shape, PIXELS)
+    if x.dtype == np.uint64:
+        return Flow("bits", shape, SIGNS)
+    tightest = int(x.min()), int(x.max()), int(np.gcd.reduce(np.unique(x) - x.min()))
+    return Flow("integers", shape, grid or tightest)
 
 
 def float_layer(layer, codes, encoding, rng=None):
@@ -77,7 +89,7 @@ def float_layer(layer, codes, encoding, rng=None):
 
 def restored(stage):
     """The step as a file gives it back."""
-    return stage_of(stage.describe(), stage.arrays())
+    return stage_of(stage.describe(), {f"3/{n}": a for n, a in stage.arrays().items()}, "3")
 
 
 @st.composite
@@ -112,7 +124,7 @@ def test_max_pool_with_turned_thresholds_is_the_sign_of_the_largest_sum(pool, ch
     pooled = restored(MaxPool(*window, threshold.flip))
     ours = run(pooled, threshold.run(sums), (*image, channels))
     largest = float_layer(MaxPool2D(*window), sums, None).astype(np.int32)
-    np.testing.assert_array_equal(ours, run(threshold, largest, largest.shape[1:]))
+    np.testing.assert_array_equal(ours, run(threshold, largest, largest.shape[1:], (-4, 4, 1)))
 
 
 @pytest.mark.parametrize("channels", [1, 63, 64, 65])
@@ -137,16 +149,16 @@ def test_max_pool_of_integers_is_the_layer(pool, channels, grid, seed):
 
 def test_turned_thresholds_belong_to_bits():
     stage = MaxPool((1, 1), (1, 1), (0, 0), np.ones(2, np.bool_))
-    with pytest.raises(TypeError, match="MaxPool: expected uint64, got int32"):
-        stage.run(np.zeros((1, 1, 1, 2), np.int32))
+    with pytest.raises(ValueError, match="expected bits, got integers"):
+        stage.output(Flow("integers", (1, 1, 2), SIGNS))
 
 
 @pytest.mark.parametrize(
     "stage", [MaxPool((1, 1), (1, 1), (0, 0)), SumPool((1, 1), (1, 1), (0, 0), 2)]
 )
 def test_pools_of_pixels_are_refused(stage):
-    with pytest.raises(TypeError, match="Pool: expected uint64 or int32, got uint8"):
-        stage.run(np.zeros((1, 1, 1, 2), np.uint8))
+    with pytest.raises(ValueError, match="expected bits or integers, got pixels"):
+        stage.output(Flow("pixels", (1, 1, 2), PIXELS))
 
 
 @given(windows(pool=True), CHANNELS, st.sampled_from([None, *GRIDS]), SEEDS)
@@ -202,10 +214,12 @@ def as_sign(units):
 
 
 def as_conv(layer, kind):
-    place = pack_kernel(layer.weight.codes), layer.input_shape[-1], layer.stride, layer.padding
-    encoding = layer.encoding
-    grid = (encoding.low, encoding.high, encoding.step) if kind is IntegersConv else ()
-    return restored(kind(*place, layer.one_padding, *grid))
+    words, channels = pack_kernel(layer.weight.codes), layer.input_shape[-1]
+    place, encoding = (layer.stride, layer.padding, layer.one_padding), layer.encoding
+    if kind is GridConv:
+        grid = encoding.low, encoding.high, encoding.step
+        return restored(GridConv(words[None], channels, grid, SIGNS, *place))
+    return restored(kind(words, channels, *place))
 
 
 @pytest.mark.parametrize("bits", [True, False])
@@ -242,7 +256,7 @@ def test_convolutions_of_integers_are_the_layer(window, channels, units, one_pad
     codes = grid_codes(rng, grid, 2, *image, channels)
     layer = Conv2D(units, kernel, stride=stride, padding=padding, one_padding=one_padding)
     expected = float_layer(layer, codes, encoding, rng)
-    ours = as_conv(layer, IntegersConv)
+    ours = as_conv(layer, GridConv)
     np.testing.assert_array_equal(run(ours, codes, codes.shape[1:]), expected)
     if grid == (-1, 1, 2):
         ours = as_conv(layer, XnorConv)
@@ -260,11 +274,11 @@ def test_a_dense_product_of_integers_is_the_layer(K, units, grid, seed):
     codes = grid_codes(rng, grid, 3, K)
     layer = Dense(units)
     expected = float_layer(layer, codes, Encoding(1.0, *grid), rng)
-    stage = restored(IntegersDense(pack(layer.weight.codes.T), K, *grid))
+    stage = restored(GridDense(pack(layer.weight.codes.T)[None], K, grid, SIGNS))
     np.testing.assert_array_equal(run(stage, codes, (K,)), expected)
 
 
 def test_an_integer_off_the_grid_is_refused():
-    stage = IntegersDense(pack(np.ones((1, 3))), 3, -9, 9, 2)
+    stage = GridDense(pack(np.ones((1, 3)))[None], 3, (-9, 9, 2), SIGNS)
     with pytest.raises(ValueError, match=r"codes: expected one of -9, -7, \.\.\., 9; got 0"):
         stage.run(np.array([[1, 0, 3]], np.int32))

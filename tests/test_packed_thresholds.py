@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_ref.layers import BatchNorm, Quantize, ShiftBatchNorm
-from qnn_ref.packed.fold import find_thresholds
+from qnn_ref.packed.thresholds import find_thresholds
 from qnn_ref.quantizers import Sign
 
 EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1e-30, -1e-30, 1e15, -1e15, 1e-45, -1e-45]
