@@ -91,12 +91,12 @@ TABLE = """
 2.6 threshold | Sign(BN) of an integer is a comparison | packed.thresholds.find_thresholds | test_packed_thresholds.py::test_threshold_is_the_float_code_for_every_sum | 04
 2.6 zero padding | exact by a correction | bits.outside_sums | test_bits_conv.py::test_zero_padding_counts_nothing_and_one_padding_plus_one | 06
 
-3 LinearQuant | readings L1, L3, L5 | quantizers.LinearQuant.encode | test_linear_quant.py::test_l3_l1_and_l5_are_their_formulas_in_rational_arithmetic | 07
+3 LinearQuant | symmetric, fixed-point, unsigned (L3, L1, L5) | quantizers.LinearQuant.encode | test_linear_quant.py::test_l3_l1_and_l5_are_their_formulas_in_rational_arithmetic | 07
 3 LogQuant | finite exponents and a zero | quantizers.LogQuant.encode | test_log_quant.py::test_codes_are_zero_and_powers_of_two | 07
 3 LogQuant, stochastic | unbiased | quantizers.logarithmic.stochastic_log_codes | test_log_quant.py::test_stochastic_form_is_unbiased | 08
 3 straight-through | clip(x, minV, maxV) | quantizers.linear.clip_backward | test_linear_quant.py::test_backward_is_the_gradient_of_the_surrogate | 07
-3 products, L3 | k l runs of XNOR | bits.levels_matmul | test_levels.py::test_levels_matmul_is_the_integer_product_for_all_bits | 07
-3 products, L1 | AND, two's complement | bits.fixed_matmul | test_levels.py::test_fixed_matmul_is_the_integer_product_for_all_bits | 07
+3 products, symmetric | k l runs of XNOR | bits.levels_matmul | test_levels.py::test_levels_matmul_is_the_integer_product_for_all_bits | 07
+3 products, fixed-point | AND, two's complement | bits.fixed_matmul | test_levels.py::test_fixed_matmul_is_the_integer_product_for_all_bits | 07
 3 k-bit networks | codes between layers | packed.thresholds.Levels | test_packed_levels.py::test_scores_of_dense_networks_of_k_bits_are_equal_bit_for_bit | 07
 3 gradients | quantized before both products | layers.weighted.Weighted.quantized_gradient | test_gradient_quantizers.py::test_both_products_of_a_dense_layer_see_the_quantized_gradient | 08
 3 gradients, shifts | products of powers of two | products.ShiftProducts | test_powers.py::test_a_network_with_six_bit_gradients_gets_the_same_gradients_by_shifts | 08

@@ -343,7 +343,7 @@ def test_shift_batch_norm(name, dtype):
     """Form T: outputs, gradients, running statistics and inference after each of the batches."""
     content = vectors("torch_shift_batch_norm", dtype)
     given, authors = content["inputs"][name], content["outputs"][name]
-    norm = ShiftBatchNorm("T", authors["eps"], authors["momentum"])
+    norm = ShiftBatchNorm("torch", authors["eps"], authors["momentum"])
     shape = rows(name, given["test"]).shape[1:]
     built(norm, shape, dtype, gain=given["gamma"], shift=given["beta"])
     if name == "sbn":  # difference: it starts at 0, and refuses inference before its first batch
@@ -371,7 +371,7 @@ def test_running_inverse_deviation_of_a_constant_deviation(dtype):
     authors = vectors("torch_shift_batch_norm")["constant_batch_of_plus_minus_1"][dtype.__name__]
     x = np.array([[1], [-1]], dtype)
     for form, start in (("dense", 1), ("spatial", 0)):
-        norm = ShiftBatchNorm("T").build((1,), dtype=dtype)
+        norm = ShiftBatchNorm("torch").build((1,), dtype=dtype)
         norm.running_inverse_deviation[:] = start
         for expected in authors[form].astype(dtype):
             norm.forward(x, training=True)
@@ -507,7 +507,7 @@ def test_fixed_point_of_pytorch():
     content = vectors("pytorch_mlp_steps")["clean"]
     x = np.array([-1.5, -1.0, -0.6, -0.25, -0.1, 0.0, 0.05, 0.3, 0.75, 1.0, 1.5])
     for bits, authors in ((2, "old_quantize_2bits"), (8, "old_quantize_8bits_of_a_copy")):
-        got = LinearQuant(bits, reading="L1").quantize(x)
+        got = LinearQuant(bits, reading="fixed-point").quantize(x)
         limited = np.clip(content[authors], -1, 1 - 2.0 ** -(bits - 1))
         np.testing.assert_array_equal(got, limited)
 

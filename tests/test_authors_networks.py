@@ -84,7 +84,7 @@ def test_torch_network(dtype):
     given, authors = content["inputs"], content["outputs"]
     layers: list[Layer] = []
     for units in (5, 4):
-        norm = ShiftBatchNorm("T", scale_gain_rate=True)
+        norm = ShiftBatchNorm("torch", scale_gain_rate=True)
         layers += [Dense(units, bias=True), norm, Quantize(strict(dtype))]
     layers += [
         Dense(3, bias=True),

@@ -217,7 +217,7 @@ def test_a_function_that_jumps(kind, slopes):
 
 def test_what_cannot_be_frozen_is_refused_by_name():
     with pytest.raises(TypeError, match=r"2\.ShiftBatchNorm\.ap2: has no surrogate"):
-        freeze([("2.ShiftBatchNorm", ShiftBatchNorm("T").build((2,)))])
+        freeze([("2.ShiftBatchNorm", ShiftBatchNorm("torch").build((2,)))])
 
     class Odd(Layer):
         jumps: ClassVar[dict[str, str]] = {"function": "sometimes"}

@@ -210,7 +210,7 @@ def test_batch_norm_passes(x, epsilon, mode):
     check(BatchNorm(epsilon).build(x.shape[1:]), x, mode=mode).raise_if_failed()
 
 
-@given(VALUES, st.sampled_from(["S", "R"]), st.sampled_from(MODES))
+@given(VALUES, st.sampled_from(["slope", "ratio"]), st.sampled_from(MODES))
 @settings(max_examples=25)
 def test_shift_batch_norm_passes(x, gradient, mode):
     layer = ShiftBatchNorm(gradient, epsilon=0.5).build(x.shape[1:])
@@ -219,7 +219,7 @@ def test_shift_batch_norm_passes(x, gradient, mode):
 
 def test_an_estimator_is_refused():
     with pytest.raises(TypeError, match=r"ShiftBatchNorm\.ap2: has no surrogate"):
-        check(ShiftBatchNorm("T").build((3,)), np.ones((4, 3)))
+        check(ShiftBatchNorm("torch").build((3,)), np.ones((4, 3)))
 
 
 @given(

@@ -105,7 +105,7 @@ def test_mnist_torch_layers_take_the_same_pixels_and_noise():
         for layer in layers
         if isinstance(layer, Quantize)
     )
-    assert all(layer.gradient == "T" for layer in layers if isinstance(layer, ShiftBatchNorm))
+    assert all(layer.gradient == "torch" for layer in layers if isinstance(layer, ShiftBatchNorm))
     last = layers[-1]
     assert (last.running, last.uniform_gain, last.scale_gain_rate) == (
         "unbiased variance",

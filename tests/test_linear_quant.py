@@ -20,7 +20,7 @@ from tests.numeric import central_differences, special_values, worst_error
 MOST_BITS = 8 if numba.config.DISABLE_JIT else 16
 
 DTYPES = [np.float32, np.float64]
-READINGS = ["L3", "L1", "L5"]
+READINGS = ["symmetric", "fixed-point", "unsigned"]
 HIGHS = st.sampled_from([1.0, 0.5, 2.0, 1.5, 3.0, 7.0, 0.3, 0.7])
 NUMBERS = st.one_of(
     st.sampled_from(special_values(np.float32)),
@@ -33,11 +33,11 @@ NUMBERS = st.one_of(
 @st.composite
 def quantizers(draw, most_bits=MOST_BITS):
     reading = draw(st.sampled_from(READINGS))
-    bits = draw(st.integers(2 if reading == "L1" else 1, most_bits))
+    bits = draw(st.integers(2 if reading == "fixed-point" else 1, most_bits))
     high = draw(HIGHS)
-    if reading != "L1" or draw(st.booleans()):
+    if reading != "fixed-point" or draw(st.booleans()):
         return LinearQuant(bits, high=high, reading=reading)
-    return LinearQuant(bits, draw(st.sampled_from([-2.0, -0.3, 0.0, 0.1])), high, "L1")
+    return LinearQuant(bits, draw(st.sampled_from([-2.0, -0.3, 0.0, 0.1])), high, "fixed-point")
 
 
 def arrays(elements=NUMBERS):
@@ -51,10 +51,10 @@ def exact_code(q, x):
     """The code of one number by the formula, in rational arithmetic: floor(z + 1/2) rounds."""
     low, high, n, half = Fraction(q.low), Fraction(q.high), 2**q.bits - 1, Fraction(1, 2)
     inside = min(max(Fraction(min(max(float(x), -1e30), 1e30)), low), high)
-    if q.reading == "L3":
+    if q.reading == "symmetric":
         # -H + 2H/n round(n (x + H) / 2H), in units of H/n
         return 2 * math.floor(n * (inside + high) / (2 * high) + half) - n
-    if q.reading == "L5":
+    if q.reading == "unsigned":
         return math.floor(n * inside / high + half)
     grid = q.encoding
     return min(max(math.floor(inside / Fraction(grid.scale) + half), grid.low), grid.high)
@@ -64,11 +64,11 @@ def exact_code(q, x):
 
 
 @given(quantizers(), NUMBERS)
-@example(LinearQuant(2, reading="L5"), 0.5)
+@example(LinearQuant(2, reading="unsigned"), 0.5)
 @example(LinearQuant(4, high=1.5), 1.0)
 @example(LinearQuant(4, high=1.5), -0.6)
-@example(LinearQuant(3, reading="L1"), float(np.float32(0.124999994)))
-@example(LinearQuant(1, reading="L5"), float(np.nextafter(np.float32(0.5), np.float32(0))))
+@example(LinearQuant(3, reading="fixed-point"), float(np.float32(0.124999994)))
+@example(LinearQuant(1, reading="unsigned"), float(np.nextafter(np.float32(0.5), np.float32(0))))
 def test_l3_l1_and_l5_are_their_formulas_in_rational_arithmetic(q, x):
     """For every float32 number, ties included; in float64 the product with n is rounded."""
     single = np.float32(x)
@@ -85,9 +85,11 @@ def test_the_two_sides_of_a_tie(q, data):
     In float64 the product with n is rounded, which the next number but one does not feel.
     """
     grid, n = q.encoding, 2**q.bits - 1
-    upper = data.draw(st.integers(1, n if q.reading != "L1" else int(grid.high - grid.low)))
+    upper = data.draw(
+        st.integers(1, n if q.reading != "fixed-point" else int(grid.high - grid.low))
+    )
     code = grid.low + upper * grid.step
-    unit = Fraction(grid.scale) if q.reading == "L1" else Fraction(q.high) / n
+    unit = Fraction(grid.scale) if q.reading == "fixed-point" else Fraction(q.high) / n
     tie = (code - Fraction(grid.step) / 2) * unit
     for dtype in DTYPES:
         x = dtype(float(tie))
@@ -105,12 +107,12 @@ def test_ties_go_up(dtype):
         np.testing.assert_array_equal(value, np.full(2, dtype(1 / (2**bits - 1))))
     wide = LinearQuant(2, high=1.5).quantize(np.array([-1, 0, 1], dtype))
     np.testing.assert_array_equal(wide, [-0.5, 0.5, 1.5])
-    fixed = LinearQuant(3, reading="L1").quantize(np.array([0.125, 0.375, -0.125], dtype))
+    fixed = LinearQuant(3, reading="fixed-point").quantize(np.array([0.125, 0.375, -0.125], dtype))
     np.testing.assert_array_equal(fixed, [0.25, 0.5, 0])
     for bits in range(1, MOST_BITS + 1):  # n H / 2 = (2^(k-1) - 1/2) H, for every H
         for high in (1.0, 7.0, float(np.float32(0.3))):
             x = np.array([dtype(high) / 2, np.nextafter(dtype(high) / 2, dtype(0))])
-            q = LinearQuant(bits, high=high, reading="L5")
+            q = LinearQuant(bits, high=high, reading="unsigned")
             np.testing.assert_array_equal(q.encode(x)[0], [2 ** (bits - 1), 2 ** (bits - 1) - 1])
 
 
@@ -162,7 +164,7 @@ def test_every_level_maps_to_itself_and_all_of_them_occur(q, dtype):
     levels = q.levels
     assert levels.dtype == np.int32
     assert 2 <= len(levels) <= 2**q.bits
-    if q.reading != "L1":
+    if q.reading != "fixed-point":
         assert len(levels) == 2**q.bits
     codes, _ = q.encode(levels.astype(dtype) * dtype(q.encoding.scale))
     np.testing.assert_array_equal(codes, levels)
@@ -175,13 +177,13 @@ def test_every_level_maps_to_itself_and_all_of_them_occur(q, dtype):
         (LinearQuant(1), [-1, 1]),
         (LinearQuant(2), [-1, -1 / 3, 1 / 3, 1]),
         (LinearQuant(3), np.arange(-7, 8, 2) / 7),
-        (LinearQuant(2, reading="L1"), [-1, -0.5, 0, 0.5]),
-        (LinearQuant(3, reading="L1"), np.arange(-4, 4) / 4),
-        (LinearQuant(1, reading="L5"), [0, 1]),
-        (LinearQuant(2, reading="L5"), [0, 1 / 3, 2 / 3, 1]),
-        (LinearQuant(3, reading="L5"), np.arange(8) / 7),
-        (LinearQuant(2, high=2.0, reading="L5"), [0, 2 / 3, 4 / 3, 2]),
-        (LinearQuant(2, reading="L1", step=0.5, high=0.75), [-0.5, 0, 0.5]),
+        (LinearQuant(2, reading="fixed-point"), [-1, -0.5, 0, 0.5]),
+        (LinearQuant(3, reading="fixed-point"), np.arange(-4, 4) / 4),
+        (LinearQuant(1, reading="unsigned"), [0, 1]),
+        (LinearQuant(2, reading="unsigned"), [0, 1 / 3, 2 / 3, 1]),
+        (LinearQuant(3, reading="unsigned"), np.arange(8) / 7),
+        (LinearQuant(2, high=2.0, reading="unsigned"), [0, 2 / 3, 4 / 3, 2]),
+        (LinearQuant(2, reading="fixed-point", step=0.5, high=0.75), [-0.5, 0, 0.5]),
     ],
 )
 def test_k_bits_hold_two_to_the_k_levels(quantizer, values, dtype):
@@ -300,7 +302,7 @@ def test_both_bounds_are_inside_and_their_neighbours_are_not(reading, saturation
 
 @pytest.mark.parametrize(
     ("reading", "x"),
-    [("L3", [-3, 0.3, 5]), ("L1", [-3, 0.3, 5]), ("L5", [-0.2, 0.3, 1.2])],
+    [("symmetric", [-3, 0.3, 5]), ("fixed-point", [-3, 0.3, 5]), ("unsigned", [-0.2, 0.3, 1.2])],
 )
 def test_no_gradient_where_the_forward_pass_clips(reading, x):
     got = LinearQuant(3, reading=reading).backward(np.ones(3), np.array(x))
@@ -314,7 +316,7 @@ def test_relaxed_boundary_widens_the_mask_and_leaves_the_forward_pass_alone(read
     for saturation in (0.5, 2.0, np.inf):
         wide = dataclasses.replace(paper, saturation=saturation)
         np.testing.assert_array_equal(wide.quantize(x), paper.quantize(x))
-        low = 0 if reading == "L5" else -saturation
+        low = 0 if reading == "unsigned" else -saturation
         inside = (x >= low) & (x <= saturation)
         np.testing.assert_array_equal(wide.backward(np.ones_like(x), x), inside)
         np.testing.assert_array_equal(wide.surrogate(x), np.clip(x, low, saturation))
@@ -354,26 +356,37 @@ def test_the_checker_finds_a_wrong_mask(wrong):
 
 def test_the_step_of_l1_is_the_literal_formula():
     """clip(round(x / step) step, minV, maxV), with the step given."""
-    q = LinearQuant(3, -0.5, 1.0, "L1", step=0.25)
+    q = LinearQuant(3, -0.5, 1.0, "fixed-point", step=0.25)
     x = np.random.default_rng(0).uniform(-2, 2, 300)
     literal = np.clip(np.floor(x / 0.25 + 0.5) * 0.25, -0.5, 1.0)
     np.testing.assert_array_equal(q.quantize(x), literal)
     assert q.encoding == Encoding(0.25, -2, 4, 1)
-    assert LinearQuant(3, reading="L1") == LinearQuant(3, low=-1.0, reading="L1")
-    given = LinearQuant(3, reading="L1", step=0.25, high=0.75, low=-1.0)
-    np.testing.assert_array_equal(given.quantize(x), LinearQuant(3, reading="L1").quantize(x))
+    assert LinearQuant(3, reading="fixed-point") == LinearQuant(3, low=-1.0, reading="fixed-point")
+    given = LinearQuant(3, reading="fixed-point", step=0.25, high=0.75, low=-1.0)
+    np.testing.assert_array_equal(
+        given.quantize(x), LinearQuant(3, reading="fixed-point").quantize(x)
+    )
 
 
 def test_defaults_and_equality():
-    assert LinearQuant(3) == LinearQuant(3, -1.0, 1.0, "L3")
-    assert LinearQuant(3, reading="L5").low == 0
+    assert LinearQuant(3) == LinearQuant(3, -1.0, 1.0, "symmetric")
+    assert LinearQuant(3, reading="unsigned").low == 0
     assert LinearQuant(3, high=2.0).low == -2
     assert LinearQuant(3).encoding == Encoding(1 / 7, -7, 7, 2)
-    assert LinearQuant(3, reading="L5", high=2.0).encoding == Encoding(2 / 7, 0, 7, 1)
-    assert LinearQuant(3, reading="L1").encoding == Encoding(0.25, -4, 3, 1)
-    assert LinearQuant(3, -0.1, 0.2, "L1").encoding.low == -2
+    assert LinearQuant(3, reading="unsigned", high=2.0).encoding == Encoding(2 / 7, 0, 7, 1)
+    assert LinearQuant(3, reading="fixed-point").encoding == Encoding(0.25, -4, 3, 1)
+    assert LinearQuant(3, -0.1, 0.2, "fixed-point").encoding.low == -2
     with pytest.raises(dataclasses.FrozenInstanceError):
         LinearQuant(3).bits = 2
+
+
+@pytest.mark.parametrize(
+    ("letter", "word"), [("L3", "symmetric"), ("L1", "fixed-point"), ("L5", "unsigned")]
+)
+def test_letters_are_other_names(letter, word):
+    one, other = LinearQuant(3, reading=letter), LinearQuant(3, reading=word)
+    assert one == other
+    assert (hash(one), repr(one), one.reading) == (hash(other), repr(other), word)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64])
@@ -389,43 +402,83 @@ NAN = np.array([np.nan, 1.0])
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: LinearQuant(1, reading="L1"), ValueError, "bits: .* 2 to 16, got 1: .*-1 and 0"),
-        (lambda: LinearQuant(0), ValueError, "bits: .* from 1 to 16, got 0: for L3"),
+        (
+            lambda: LinearQuant(1, reading="fixed-point"),
+            ValueError,
+            "bits: .* 2 to 16, got 1: .*-1 and 0",
+        ),
+        (lambda: LinearQuant(0), ValueError, "bits: .* from 1 to 16, got 0: for sym"),
         (lambda: LinearQuant(17), ValueError, "bits: .*, got 17"),
         (lambda: LinearQuant(2.5), TypeError, "bits: .*, got 2.5"),
         (lambda: LinearQuant(True), TypeError, "bits: .*, got True"),
         (lambda: LinearQuant(2, high=True), TypeError, "high: .*, got True"),
-        (lambda: LinearQuant(2, "a", 1.0, "L1"), TypeError, "low: .*, got 'a'"),
+        (lambda: LinearQuant(2, "a", 1.0, "fixed-point"), TypeError, "low: .*, got 'a'"),
         (lambda: LinearQuant(2, saturation=np.nan), ValueError, "saturation: .*, got nan"),
         (lambda: LinearQuant(2, saturation=True), TypeError, "saturation: .*, got True"),
         (
             lambda: LinearQuant(2, reading="L2"),
             ValueError,
-            "reading: expected 'L1', 'L3' or 'L5', got 'L2'",
+            "reading: expected 'symmetric', 'fixed-point', 'unsigned', .* got 'L2'",
         ),
-        (lambda: LinearQuant(2, 1.0, 1.0, "L1"), ValueError, "low: expected less than high = 1.0"),
-        (lambda: LinearQuant(2, 2.0, 1.0, "L1"), ValueError, "low: .*, got 2.0"),
+        (
+            lambda: LinearQuant(2, 1.0, 1.0, "fixed-point"),
+            ValueError,
+            "low: expected less than high = 1.0",
+        ),
+        (lambda: LinearQuant(2, 2.0, 1.0, "fixed-point"), ValueError, "low: .*, got 2.0"),
         (lambda: LinearQuant(2, high=-1.0), ValueError, "low: expected less than high = -1.0"),
         (lambda: LinearQuant(2, high=0.0), ValueError, "low: expected less than high = 0"),
         (lambda: LinearQuant(2, high=math.inf), ValueError, "high: .* finite number, got inf"),
         (lambda: LinearQuant(2, high=math.nan), ValueError, "high: .* finite number, got nan"),
         (lambda: LinearQuant(2, high=1e-50), ValueError, "high: .* 2\\^-60 apart"),
         (lambda: LinearQuant(2, high=1e39), ValueError, "high: .* within \\+-2\\^60"),
-        (lambda: LinearQuant(2, -1e39, 1.0, "L1"), ValueError, "high: .*got -1e\\+39 and 1"),
-        (lambda: LinearQuant(16, 1e3, 1001.0, "L1"), ValueError, "low: codes up to 6.56.* float32"),
-        (lambda: LinearQuant(2, -0.5, 1.0), ValueError, "low: L3 needs -1 .*L1 takes any range"),
-        (lambda: LinearQuant(2, -1.0, 1.0, "L5"), ValueError, "low: L5 needs 0 for high = 1"),
-        (lambda: LinearQuant(2, step=0.5), ValueError, "step: only L1 takes a step"),
-        (lambda: LinearQuant(2, reading="L1", step=0.0), ValueError, "step: expected a finite"),
-        (lambda: LinearQuant(2, reading="L1", step=math.nan), ValueError, "step: expected a fin"),
+        (
+            lambda: LinearQuant(2, -1e39, 1.0, "fixed-point"),
+            ValueError,
+            "high: .*got -1e\\+39 and 1",
+        ),
+        (
+            lambda: LinearQuant(16, 1e3, 1001.0, "fixed-point"),
+            ValueError,
+            "low: codes up to 6.56.* float32",
+        ),
+        (lambda: LinearQuant(2, -0.5, 1.0), ValueError, "low: symmetric needs -1 .*fixed-"),
+        (
+            lambda: LinearQuant(2, -1.0, 1.0, "unsigned"),
+            ValueError,
+            "low: unsigned needs 0 for high",
+        ),
+        (lambda: LinearQuant(2, step=0.5), ValueError, "step: only fixed-point takes a step"),
+        (
+            lambda: LinearQuant(2, reading="fixed-point", step=0.0),
+            ValueError,
+            "step: expected a finite",
+        ),
+        (
+            lambda: LinearQuant(2, reading="fixed-point", step=math.nan),
+            ValueError,
+            "step: expected a fin",
+        ),
         # -1, -0.5, 0, 0.5, 1: with both ends there is one level too many.
-        (lambda: LinearQuant(2, reading="L1", step=0.5), ValueError, "step: 5 levels .* 2 bits"),
-        (lambda: LinearQuant(3, reading="L1", step=0.25), ValueError, "step: 9 levels .* 3 bits"),
-        (lambda: LinearQuant(2, reading="L1", step=5.0), ValueError, "step: .*two levels.*got 1"),
+        (
+            lambda: LinearQuant(2, reading="fixed-point", step=0.5),
+            ValueError,
+            "step: 5 levels .* 2 bits",
+        ),
+        (
+            lambda: LinearQuant(3, reading="fixed-point", step=0.25),
+            ValueError,
+            "step: 9 levels .* 3 bits",
+        ),
+        (
+            lambda: LinearQuant(2, reading="fixed-point", step=5.0),
+            ValueError,
+            "step: .*two levels.*got 1",
+        ),
         (lambda: LinearQuant(2, saturation=0), ValueError, "saturation:"),
         (lambda: LinearQuant(2).encode(NAN), ValueError, "x: 1 of 2 values are NaN"),
-        (lambda: LinearQuant(2, reading="L1").encode(NAN), ValueError, "x: 1 of 2"),
-        (lambda: LinearQuant(2, reading="L5").encode(NAN), ValueError, "x: 1 of 2"),
+        (lambda: LinearQuant(2, reading="fixed-point").encode(NAN), ValueError, "x: 1 of 2"),
+        (lambda: LinearQuant(2, reading="unsigned").encode(NAN), ValueError, "x: 1 of 2"),
         (lambda: LinearQuant(2).encode(np.arange(3)), TypeError, "x: .* int64"),
     ],
 )

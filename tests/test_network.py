@@ -470,7 +470,11 @@ def test_summary_lists_shapes_parameters_and_bits():
     assert lines[6].split()[2:] == ["(3,)", "21", "1"]
     wide = Sequential([Dense(2000, None)], (1000,), np.random.default_rng(0), np.float64)
     assert wide.summary().splitlines()[1].split()[2:] == ["(2000,)", "2,000,000", "64"]
-    few = [Dense(3, LinearQuant(4)), Dense(3, LogQuant(4)), Dense(3, LinearQuant(2, reading="L5"))]
+    few = [
+        Dense(3, LinearQuant(4)),
+        Dense(3, LogQuant(4)),
+        Dense(3, LinearQuant(2, reading="unsigned")),
+    ]
     rows = Sequential(few, (2,), np.random.default_rng(0)).summary().splitlines()[1:]
     assert [row.split()[-1] for row in rows] == ["4", "4", "2"]
 

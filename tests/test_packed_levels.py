@@ -49,24 +49,28 @@ def grid_of(quantizer):
 
 
 def draw_weights(draw):
-    kind = draw(st.sampled_from(["Sign", "L3", "L1", "Log"]))
+    kind = draw(st.sampled_from(["Sign", "symmetric", "fixed-point", "Log"]))
     if kind == "Sign":
         return Sign()
     if kind == "Log":
         return LogQuant(draw(st.integers(2, MOST_LOG_BITS)), draw(st.sampled_from([0, 0, -1])))
     high = draw(st.sampled_from(HIGHS))
-    return LinearQuant(draw(st.integers(1 if kind == "L3" else 2, 4)), high=high, reading=kind)
+    return LinearQuant(
+        draw(st.integers(1 if kind == "symmetric" else 2, 4)), high=high, reading=kind
+    )
 
 
 def draw_activation(draw):
-    kind = draw(st.sampled_from(["Sign", "L3", "L1", "L5", "Log"]))
+    kind = draw(st.sampled_from(["Sign", "symmetric", "fixed-point", "unsigned", "Log"]))
     if kind == "Sign":
         return draw(st.sampled_from([Sign(), StochasticSign()]))
     if kind == "Log":
         bits, exponent = draw(st.integers(2, MOST_LOG_BITS)), draw(st.sampled_from([0, 1]))
         return LogQuant(bits, exponent, draw(st.booleans()))
     high = draw(st.sampled_from(HIGHS))
-    return LinearQuant(draw(st.integers(1 if kind != "L1" else 2, 4)), high=high, reading=kind)
+    return LinearQuant(
+        draw(st.integers(1 if kind != "fixed-point" else 2, 4)), high=high, reading=kind
+    )
 
 
 def draw_norm(draw):
@@ -279,10 +283,10 @@ def test_scores_of_convolutional_networks_of_k_bits_are_equal_bit_for_bit(
 QUANTIZERS = [
     LinearQuant(2),
     LinearQuant(4, high=1.5),
-    LinearQuant(3, reading="L1"),
-    LinearQuant(2, -0.3, 0.7, "L1"),
-    LinearQuant(1, reading="L5"),
-    LinearQuant(3, high=0.3, reading="L5"),
+    LinearQuant(3, reading="fixed-point"),
+    LinearQuant(2, -0.3, 0.7, "fixed-point"),
+    LinearQuant(1, reading="unsigned"),
+    LinearQuant(3, high=0.3, reading="unsigned"),
     LogQuant(2),
     LogQuant(4, 1),
 ]
@@ -321,7 +325,7 @@ def test_one_bit_runs_on_xnor(q):
 
 @pytest.mark.slow_without_jit
 def test_k_bits_run_on_planes():
-    two, log, unsigned = LinearQuant(2), LogQuant(3), LinearQuant(3, reading="L5")
+    two, log, unsigned = LinearQuant(2), LogQuant(3), LinearQuant(3, reading="unsigned")
     layers = [
         *(Pixels(), Conv2D(6, 3, padding=1, weight_quantizer=two), BatchNorm(), Quantize(two)),
         *(Conv2D(5, 2), MaxPool2D(), BatchNorm(), Quantize(unsigned)),
@@ -346,7 +350,9 @@ def test_k_bits_run_on_planes():
     [
         (LinearQuant(2), (6,)),
         (LinearQuant(2), (3, 3, 1)),
-        pytest.param(LinearQuant(3, reading="L1"), (4, 3, 2), marks=pytest.mark.slow_without_jit),
+        pytest.param(
+            LinearQuant(3, reading="fixed-point"), (4, 3, 2), marks=pytest.mark.slow_without_jit
+        ),
         pytest.param(LogQuant(2), (4, 3, 2), marks=pytest.mark.slow_without_jit),
     ],
 )
@@ -370,7 +376,11 @@ def test_pixels_meet_weights_of_two_bits_in_the_first_layer(weights, shape):
 @pytest.mark.parametrize("weights", [Sign(), *QUANTIZERS[:5], LogQuant(3)], ids=repr)
 def test_a_border_of_zeros_or_ones_is_exact(weights, one_padding):
     """Zero is no code of L3, and the row sums of an offset see the border too."""
-    for activation in (LinearQuant(2), LinearQuant(2, reading="L1"), LinearQuant(2, reading="L5")):
+    for activation in (
+        LinearQuant(2),
+        LinearQuant(2, reading="fixed-point"),
+        LinearQuant(2, reading="unsigned"),
+    ):
         conv = Conv2D(
             4, 3, padding=(2, 1), stride=(1, 2), weight_quantizer=weights, one_padding=one_padding
         )
@@ -392,7 +402,9 @@ def test_a_max_pool_before_or_after_batch_norm(place, q):
 
 
 @pytest.mark.slow_without_jit
-@pytest.mark.parametrize("q", [LinearQuant(2), LinearQuant(2, reading="L5"), LogQuant(3)], ids=repr)
+@pytest.mark.parametrize(
+    "q", [LinearQuant(2), LinearQuant(2, reading="unsigned"), LogQuant(3)], ids=repr
+)
 def test_branches_and_pools_of_codes(q):
     def block(units, kernel):
         conv = Conv2D(units, kernel, padding=kernel // 2, weight_quantizer=LinearQuant(2))
@@ -613,7 +625,7 @@ def test_a_damaged_file_is_refused_when_it_is_loaded(tmp_path, change):
 
 def test_what_stands_between_two_steps_is_stated_by_the_encoding():
     """Pixels, codes, signs: the grids of the steps are those of the layers' encodings."""
-    q = LinearQuant(3, reading="L1")
+    q = LinearQuant(3, reading="fixed-point")
     layers = [Pixels(), Dense(4, q), BatchNorm(), Quantize(q), Dense(3, q)]
     network = trained(layers, (5,), 0)
     packed = pack(network)

@@ -88,7 +88,11 @@ def shape_after(layers, shape):
 SIGNS = [Sign(), StochasticSign()]
 GRIDS = [
     *(LinearQuant(2), LinearQuant(1, high=0.3), LinearQuant(3, high=2.7), LogQuant(2), LogQuant(3)),
-    *(LinearQuant(2, reading="L1"), LinearQuant(1, reading="L5"), LinearQuant(3, reading="L5")),
+    *(
+        LinearQuant(2, reading="fixed-point"),
+        LinearQuant(1, reading="unsigned"),
+        LinearQuant(3, reading="unsigned"),
+    ),
 ]
 
 

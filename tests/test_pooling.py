@@ -269,7 +269,10 @@ ENCODINGS = [
     Encoding(0.5, 0, 3, 1),
     Encoding(1.0, 2, 10, 4),  # 0, in the border, is no code
     Encoding(1.0, -9, -3, 3),
-    *(LinearQuant(2, reading=reading).encoding for reading in ("L1", "L3", "L5")),
+    *(
+        LinearQuant(2, reading=reading).encoding
+        for reading in ("fixed-point", "symmetric", "unsigned")
+    ),
 ]
 
 

@@ -145,10 +145,13 @@ def test_the_running_mean_averages_over_many_batches():
 # Backward
 
 
-@pytest.mark.parametrize("choice", ["S", "R", "T"])
+NAMES = {"S": "slope", "R": "ratio", "T": "torch"}
+
+
+@pytest.mark.parametrize("choice", NAMES)
 @given(shape=SHAPES, seed=SEEDS)
 def test_each_backward_form_is_the_oracles(choice, shape, seed):
-    layer, x, dy = make(shape, seed, gradient=choice)
+    layer, x, dy = make(shape, seed, gradient=NAMES[choice])
     forward = oracle.sbn_forward(rows(x), layer.gain.latent, layer.shift.latent)
     assume(forward["margin"] > 1e-9)
     layer.forward(x, training=True)
@@ -159,7 +162,7 @@ def test_each_backward_form_is_the_oracles(choice, shape, seed):
     assert worst_error(layer.shift.grad, expected["dshift"]) < 1e-9
 
 
-@pytest.mark.parametrize("choice", ["S", "R"])
+@pytest.mark.parametrize("choice", ["slope", "ratio"])
 @pytest.mark.parametrize("shape", [(16, 5), (3, 4, 5, 4)], ids=["dense", "spatial"])
 @pytest.mark.parametrize("mode", ["probe", "full"])
 def test_s_and_r_are_the_gradients_of_their_surrogates(choice, shape, mode):
@@ -169,16 +172,24 @@ def test_s_and_r_are_the_gradients_of_their_surrogates(choice, shape, mode):
     assert report.worst_relative_error < 1e-6
 
 
+def test_letters_are_other_names():
+    for letter, word in NAMES.items():
+        one, other = ShiftBatchNorm(letter), ShiftBatchNorm(word)
+        assert one.gradient == other.gradient == word
+        assert one.jumps == other.jumps
+    assert ShiftBatchNorm().gradient == "slope"
+
+
 def test_t_is_no_surrogates_gradient():
     """Its dx does not sum to 0 over the batch, though adding a constant to x changes nothing."""
-    layer, x, dy = make((16, 5), 2, gradient="T")
+    layer, x, dy = make((16, 5), 2, gradient="torch")
     y = layer.forward(x, training=True)
     dx = layer.backward(dy)
     assert np.abs(dx.mean(axis=0)).max() > 1e-3
     np.testing.assert_allclose(layer.forward(x + 1, training=True), y, atol=1e-9)
     with pytest.raises(TypeError, match="no surrogate"):
         check_gradients(layer, x, rng=np.random.default_rng(0))
-    for choice in ("S", "R"):
+    for choice in ("slope", "ratio"):
         layer, x, dy = make((16, 5), 2, gradient=choice)
         layer.forward(x, training=True)
         np.testing.assert_allclose(layer.backward(dy).mean(axis=0), 0, atol=1e-12)
@@ -204,7 +215,7 @@ def test_ratio_is_1_at_0_and_within_sqrt_2(values):
     assert np.all((moved >= np.sqrt(0.5)) & (moved <= np.sqrt(2)))
 
 
-@pytest.mark.parametrize("choice", ["S", "R", "T"])
+@pytest.mark.parametrize("choice", ["slope", "ratio", "torch"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtype_stays(choice, dtype):
     layer, x, dy = make((6, 3), 0, dtype=dtype, gradient=choice)
@@ -224,7 +235,7 @@ def test_gain_learns_at_the_glorot_scale_of_its_width_if_asked():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: ShiftBatchNorm("E"), "gradient: expected 'S', 'R' or 'T', got 'E'"),
+        (lambda: ShiftBatchNorm("E"), "gradient: expected 'slope', 'ratio', 'torch', .* 'E'"),
         (lambda: ShiftBatchNorm(epsilon=0), "epsilon: expected a finite number above 0"),
         (lambda: ShiftBatchNorm(momentum=0), "momentum: expected"),
         (

@@ -1,8 +1,8 @@
 """Products of integers of k bits with integers of l bits, by their bit planes (section 3).
 
-- `levels_matmul`: odd integers without offset, LinearQuant's reading L3: k l runs of the XNOR
-  product.
-- `fixed_matmul`: two's complement, reading L1: AND and popcount of each pair of planes.
+- `levels_matmul`: odd integers without offset, LinearQuant's symmetric reading: k l runs of the
+  XNOR product.
+- `fixed_matmul`: two's complement, its fixed-point reading: AND and popcount of pairs of planes.
 - `join_planes`: weights of any grid, from the products with their planes; layers are packed by it.
 """
 
@@ -43,7 +43,7 @@ def levels_matmul_reference(
 
     Source
     ------
-    Section 3, products of L3 by planes.
+    Section 3, products of symmetric codes by planes.
     """
     _check_planes(a, b, K, signed=False)
     total = np.zeros((a.shape[1], b.shape[1]), np.int64)
@@ -56,7 +56,7 @@ def levels_matmul_reference(
 def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArray[np.int32]:
     """Multiply odd integers of k and l bits, exactly: k l runs of the XNOR product.
 
-    With beta = 2 B - 1 of every plane, the code of LinearQuant's reading L3 is
+    With beta = 2 B - 1 of every plane, the code of LinearQuant's symmetric reading is
     sum_a 2^a beta_a, an odd integer from -(2^k - 1) to 2^k - 1 without offset, so
 
     out[m, n] = sum_{a < k} sum_{b < l} 2^(a + b) Xnor(beta_a[m], beta_b[n])
@@ -85,7 +85,7 @@ def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArr
 
     Source
     ------
-    Section 3: k-bit by l-bit products take k l runs of the binary kernel (reading L3).
+    Section 3: k-bit by l-bit products take k l runs of the binary kernel (symmetric).
     """
     _check_planes(a, b, K, signed=False)
     highest = 2 ** len(a) - 1
@@ -117,7 +117,7 @@ def fixed_matmul_reference(
 
     Source
     ------
-    Section 3, products of L1 by planes.
+    Section 3, products of fixed-point codes by planes.
     """
     _check_planes(a, b, K, signed=True)
     total = np.zeros((a.shape[1], b.shape[1]), np.int64)
@@ -149,8 +149,8 @@ def _fixed_kernel(a, b, out):
 def fixed_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArray[np.int32]:
     """Multiply integers in two's complement, exactly: AND and popcount of each pair of planes.
 
-    A k-bit integer is -2^(k-1) B_{k-1} + sum_{a < k-1} 2^a B_a, the form of LinearQuant's reading
-    L1, so
+    A k-bit integer is -2^(k-1) B_{k-1} + sum_{a < k-1} 2^a B_a, the form of LinearQuant's
+    fixed-point reading, so
 
     out[m, n] = sum_{a, b} +-2^(a + b) popcount(B_a[m] AND B_b[n])
 
@@ -180,7 +180,7 @@ def fixed_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArra
 
     Source
     ------
-    Section 3: products of fixed-point numbers by bit planes (reading L1).
+    Section 3: products of fixed-point numbers by bit planes.
     """
     _check_planes(a, b, K, signed=True)
     out = np.empty((a.shape[1], b.shape[1]), np.int32)
@@ -246,7 +246,7 @@ def grid_offset(low: int, high: int, step: int) -> int:
     """Twice the offset of a grid's codes from their planes' signs: 2 low + step (2^P - 1).
 
     code = (step sum_b 2^b beta_b + grid_offset) / 2; 0 for grids that are centred and full, as
-    Sign's and LinearQuant L3's.
+    Sign's and LinearQuant's symmetric one.
 
     Parameters
     ----------

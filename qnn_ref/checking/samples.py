@@ -219,7 +219,7 @@ def _batch_norm(rng: np.random.Generator) -> Iterator[Sample]:
 
 @sample("ShiftBatchNorm")
 def _shift_batch_norm(rng: np.random.Generator) -> Iterator[Sample]:
-    for gradient in "SR":  # T is not the gradient of any function
+    for gradient in ("slope", "ratio"):  # "torch" is not the gradient of any function
         layer = ShiftBatchNorm(gradient)
         yield Sample(f"dense, {gradient}", layer.build((3,)), 2 + 3 * rng.normal(size=(7, 3)))
         layer = ShiftBatchNorm(gradient)
@@ -232,12 +232,12 @@ def _quantize(rng: np.random.Generator) -> Iterator[Sample]:
         ("Sign", Sign()),
         ("Sign, saturation 2", Sign(2.0)),
         ("StochasticSign", StochasticSign()),
-        ("LinearQuant L3, 1 bit", LinearQuant(1)),
-        ("LinearQuant L3, 2 bits", LinearQuant(2)),
-        ("LinearQuant L3, 3 bits, saturation 2", LinearQuant(3, saturation=2.0)),
-        ("LinearQuant L1, 2 bits", LinearQuant(2, reading="L1")),
-        ("LinearQuant L1, step 1/4", LinearQuant(4, reading="L1", step=0.25)),
-        ("LinearQuant L5, 2 bits", LinearQuant(2, reading="L5")),
+        ("LinearQuant symmetric, 1 bit", LinearQuant(1)),
+        ("LinearQuant symmetric, 2 bits", LinearQuant(2)),
+        ("LinearQuant symmetric, 3 bits, saturation 2", LinearQuant(3, saturation=2.0)),
+        ("LinearQuant fixed-point, 2 bits", LinearQuant(2, reading="fixed-point")),
+        ("LinearQuant fixed-point, step 1/4", LinearQuant(4, reading="fixed-point", step=0.25)),
+        ("LinearQuant unsigned, 2 bits", LinearQuant(2, reading="unsigned")),
         ("LogQuant, 4 bits", LogQuant(4)),
         ("LogQuant, 4 bits, stochastic", LogQuant(4, stochastic=True)),
     ):

@@ -1,7 +1,7 @@
 """How many bits? Weights x activations of 1, 2, 3, 4 and 8 bits on MNIST, with a small network.
 
 784-2x128-10, five epochs, three seeds, ADAM with the rates of `ablation-shift`. More than one bit
-is LinearQuant in reading L3; the paper's tables do not say which reading they used.
+is symmetric LinearQuant; the paper's tables do not say which reading they used.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ GRADIENTS: Mapping[str, Callable[[int], Quantizer]] = MappingProxyType(
 
 
 def few_bits(bits: int) -> Quantizer:
-    """Sign for one bit, LinearQuant in reading L3 for more."""
+    """Sign for one bit, symmetric LinearQuant for more."""
     return Sign() if bits == 1 else LinearQuant(bits)
 
 
@@ -135,7 +135,7 @@ class Recipe:
         Whether shift-based gains learn at the Glorot scale of their layer's width, and with
         `torch_last_norm` the last layer's too.
     weight_bits, activation_bits : int
-        More than one bit is LinearQuant, reading L3.
+        More than one bit is symmetric LinearQuant.
     gradient_bits : int
         Bits of the gradient of each product's sums; 0 for real numbers.
     gradient_rule : str

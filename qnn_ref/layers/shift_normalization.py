@@ -18,6 +18,9 @@ from qnn_ref.shifts import ap2
 
 Array = NDArray[Any]
 
+GRADIENTS = {"S": "slope", "R": "ratio", "T": "torch"}
+"""The backward forms, and the short names that mean the same."""
+
 
 class ShiftBatchNorm(BatchNorm):
     r"""Batch normalization by shifts, over all axes but the last (dense and spatial alike).
@@ -39,24 +42,24 @@ class ShiftBatchNorm(BatchNorm):
     paper does not print a backward pass; with :math:`p = \frac1m \sum_j \delta_{y_j} c_j` and a
     bar for the mean over the batch, `gradient` chooses one of three:
 
-    === ================================================================= =========================
-    S   :math:`d_i - \bar d`,                                             slope 1: exact gradient
-        :math:`d_i = G(s\,\delta_{y_i} - \frac12 r^3 (A_i + c_i)\,p)`,    when every AP2(u) is
-        :math:`\delta_g = \sum \delta_{y_i} \hat x_i`                     replaced by u
-    R   :math:`d_i - \bar d`,                                             ratio: the exact gradient
-        :math:`d_i = G s (\delta_{y_i} - r^2 A_i\,p)`,                    when every AP2(u) / u is
-        :math:`\delta_g = \frac Gg \sum \delta_{y_i} \hat x_i`            held constant
-    T   :math:`Gs(\delta_{y_i} - \overline{\delta_y}                      the authors' Torch code;
-        - s^2 A_i\,\overline{\delta_y A})`,                               no surrogate's gradient:
-        :math:`\delta_g = \sum \delta_{y_i} \mathrm{AP2}(\hat x_i)`       it does not sum to 0
-    === ================================================================= =========================
+    ===== ============================================================== =====================
+    slope :math:`d_i - \bar d`,                                          exact gradient when
+          :math:`d_i = G(s\,\delta_{y_i} - \frac12 r^3 (A_i + c_i)\,p)`, every AP2(u) is
+          :math:`\delta_g = \sum \delta_{y_i} \hat x_i`                  replaced by u
+    ratio :math:`d_i - \bar d`,                                          exact gradient when
+          :math:`d_i = G s (\delta_{y_i} - r^2 A_i\,p)`,                 every AP2(u) / u is
+          :math:`\delta_g = \frac Gg \sum \delta_{y_i} \hat x_i`         held constant
+    torch :math:`Gs(\delta_{y_i} - \overline{\delta_y}                   the authors' code; no
+          - s^2 A_i\,\overline{\delta_y A})`,                            gradient of anything,
+          :math:`\delta_g = \sum \delta_{y_i} \mathrm{AP2}(\hat x_i)`    does not sum to 0
+    ===== ============================================================== =====================
 
     and :math:`\delta_b = \sum \delta_{y_i}` always.
 
     Parameters
     ----------
-    gradient : str
-        "S" (the default, our reading), "R" or "T".
+    gradient : {"slope", "ratio", "torch"}
+        The default is our reading. "S", "R" and "T" are other names of the three.
     epsilon : float
         Added to the variance.
     momentum : float
@@ -67,22 +70,24 @@ class ShiftBatchNorm(BatchNorm):
 
     Source
     ------
-    Algorithm 2; epsilon, momentum, the running inverse deviation and T from the authors' Torch
-    code, whose spatial variant starts the inverse deviation at 0 instead of 1.
+    Algorithm 2; epsilon, momentum, the running inverse deviation and the form "torch" from the
+    authors' Torch code, whose spatial variant starts the inverse deviation at 0 instead of 1.
     """
 
     def __init__(
         self,
-        gradient: str = "S",
+        gradient: str = "slope",
         epsilon: float = 1e-5,
         momentum: float = 0.125,
         scale_gain_rate: bool = False,
     ) -> None:
         super().__init__(epsilon, momentum, scale_gain_rate=scale_gain_rate)
-        self.gradient = choice("gradient", gradient, ("S", "R", "T"))
+        gradient = choice("gradient", gradient, (*GRADIENTS.values(), *GRADIENTS))
+        self.gradient = GRADIENTS.get(gradient, gradient)
         self.ap2 = ap2
-        # What the gradient checker puts in the place of AP2; T is not the gradient of anything.
-        self.jumps = {"ap2": {"S": "identity", "R": "ratio", "T": "no surrogate"}[gradient]}
+        # What the gradient checker puts in the place of AP2.
+        surrogates = {"slope": "identity", "ratio": "ratio", "torch": "no surrogate"}
+        self.jumps = {"ap2": surrogates[self.gradient]}
 
     def affine(self) -> tuple[Array, Array, Array, Array]:
         """Mean, rounded inverse deviation and gain, and shift of inference, each (channels,)."""
@@ -107,17 +112,17 @@ class ShiftBatchNorm(BatchNorm):
         return normalized * gain + self.shift.latent  # line 5
 
     def backward(self, dy: Array) -> Array:
-        """Gradient of the choice S, R or T; the class docstring states each."""
+        """Gradient of the chosen form; the class docstring states each."""
         centred, rounded, r, s, normalized, gain = self.saved(dy)
         m = dy.dtype.type(dy.size // dy.shape[-1])
         self.shift.grad = channel_mean(dy) * m
-        if self.gradient == "T":
+        if self.gradient == "torch":
             self.gain.grad = channel_mean(dy * ap2(normalized)) * m
             along = s * s * rounded * channel_mean(dy * rounded)
             return gain * s * (dy - channel_mean(dy) - along)
         self.gain.grad = channel_mean(dy * normalized) * m
         p = channel_mean(dy * centred)
-        if self.gradient == "S":
+        if self.gradient == "slope":
             half = dy.dtype.type(0.5)
             d = gain * (s * dy - half * r * r * r * (rounded + centred) * p)
         else:
@@ -150,7 +155,7 @@ def ratio(rounded: Array, x: Array) -> Array:
 def shift_batch_norm_chain(
     dy: Array, centred: Array, gain: Array, epsilon: float
 ) -> tuple[Array, Array, Array]:
-    r"""Backward S as a long chain: Algorithm 2 line by line, from the last to the first.
+    r"""The form "slope" as a long chain: Algorithm 2 line by line, from the last to the first.
 
     Every AP2 has slope 1. `ShiftBatchNorm.backward` is the same gradient in its short form.
 

@@ -4,13 +4,15 @@ The paper prints :math:`\mathrm{Clip}(\mathrm{round}(x / \text{bitwidth}) \cdot 
 minV, maxV)`. Read literally, the bit width is the step; the formula's origin divides by a *step*.
 Three readings are offered by name:
 
-- **L3** (default): :math:`2^k` levels from -H to H, both ends included, no zero. Its bit planes are
-  signs, so k runs of the XNOR kernel compute with it, and one bit of it is `Sign`.
-- **L1**: fixed point, the literal formula with a step, by default :math:`2^{-(k-1)}`. It has a
+- **symmetric** (default; "L3"): :math:`2^k` levels from -H to H, both ends included, no zero. Its
+  bit planes are signs, so k runs of the XNOR kernel compute with it, and one bit of it is `Sign`.
+- **fixed-point** ("L1"): the literal formula with a step, by default :math:`2^{-(k-1)}`. It has a
   zero, and its top level 1 is missing: :math:`2^k + 1` levels do not fit in k bits.
-- **L5**: :math:`2^k` levels from 0 to the upper end, for unsigned values.
+- **unsigned** ("L5"): :math:`2^k` levels from 0 to the upper end.
 
-Ties go up, floor(z + 1/2), in all of them: only so is L3 with one bit equal to Sign at 0.
+Ties go up, floor(z + 1/2), in all of them: only so is the symmetric one with one bit equal to Sign
+at 0. L1, L3 and L5 number the readings in the list of those that were found; they give the same
+objects.
 """
 
 # mypy: allow-untyped-defs
@@ -30,7 +32,8 @@ from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturati
 
 Array = NDArray[Any]
 
-READINGS = ("L1", "L3", "L5")
+READINGS = {"L3": "symmetric", "L1": "fixed-point", "L5": "unsigned"}
+"""The readings, and the short names that give the same objects."""
 LARGEST_BITS = 16
 """Codes of more bits would be no whole numbers in float32 after a product."""
 LARGEST_CODE = 2**24
@@ -160,36 +163,37 @@ def clip_backward(dy: Array, x: Array, low: float, high: float) -> Array:
 
 @dataclass(frozen=True)
 class LinearQuant(Quantizer):
-    r"""k bits on a grid of equal steps; readings L1, L3, L5 of the paper's formula.
+    r"""k bits on a grid of equal steps; three readings of the paper's formula.
 
     With n = 2^k - 1, H = `high`, and floor(z + 1/2) as rounding:
 
     ============== =====================================================================
-    L3             -H + 2H/n round(n (clip(x, -H, H) + H) / 2H): codes -n, -n + 2, ..., n,
+    symmetric      -H + 2H/n round(n (clip(x, -H, H) + H) / 2H): codes -n, -n + 2, ..., n,
                    scale H/n
-    L1             clip(round(x / step) step, low, high): codes round(x / step), scale step;
+    fixed-point    clip(round(x / step) step, low, high): codes round(x / step), scale step;
                    by default the step is H 2^-(k-1), and the top level H is missing
-    L5             round(n clip(x, 0, H) / H) H/n: codes 0, 1, ..., n, scale H/n
+    unsigned       round(n clip(x, 0, H) / H) H/n: codes 0, 1, ..., n, scale H/n
     levels         at most 2^k
-    at 0 and -0.0  L3: the smallest level above 0 (+1 for one bit); L1, L5: 0
+    at 0 and -0.0  symmetric: the smallest level above 0 (+1 for one bit); the others: 0
     ties           up
     at +-inf       the last level
     at NaN         ValueError
     surrogate      clip(x, saturation low, saturation high)
-    at the bound   the gradient passes: inclusive, for L1 at `high` too
+    at the bound   the gradient passes: inclusive, for fixed-point at `high` too
     ============== =====================================================================
 
     Parameters
     ----------
     bits : int
-        From 1 (L1: from 2) to 16.
+        From 1 (fixed-point: from 2) to 16.
     low : float, optional
-        Lower end; -high by default (0 for L5). L3 needs -high, L5 needs 0.
+        Lower end; -high by default (unsigned: 0). Only fixed-point takes another one.
     high : float
         Upper end.
-    reading : {"L3", "L1", "L5"}
+    reading : {"symmetric", "fixed-point", "unsigned"}
+        "L3", "L1" and "L5" are other names of the three.
     step : float, optional
-        L1 only: the step, instead of the one that the bits give.
+        Fixed-point only: the step, instead of the one that the bits give.
     saturation : float
         Widens the surrogate's range (the paper's relaxed boundary); forward does not change.
 
@@ -200,30 +204,31 @@ class LinearQuant(Quantizer):
 
     Source
     ------
-    Section 3, LinearQuant (equation 8 or 9, the number is uncertain); gradient eq. (4). L1 is
-    Miyashita et al.'s formula made signed, L5 is DoReFa's. Which reading the paper's tables used
-    is not known.
+    Section 3, LinearQuant (equation 8 or 9, the number is uncertain); gradient eq. (4).
+    Fixed-point is Miyashita et al.'s formula made signed, unsigned is DoReFa's. Which reading the
+    paper's tables used is not known.
     """
 
     bits: int
     low: float | None = None
     high: float = 1.0
-    reading: str = "L3"
+    reading: str = "symmetric"
     step: float | None = None
     saturation: float = 1.0
 
     def __post_init__(self) -> None:
         check_saturation(self.saturation)
-        choice("reading", self.reading, READINGS)
-        least = 2 if self.reading == "L1" else 1
+        reading = choice("reading", self.reading, (*READINGS.values(), *READINGS))
+        object.__setattr__(self, "reading", READINGS.get(reading, reading))
+        least = 2 if self.reading == "fixed-point" else 1
         why = f"for {self.reading}"
-        if self.reading == "L1":
-            why = "with one bit the levels of L1 would be -1 and 0; L3 is Sign"
+        if self.reading == "fixed-point":
+            why = "with one bit the fixed-point levels would be -1 and 0; symmetric is Sign"
         # 2**bits of a NumPy integer may wrap, and steps of a float32 are rounded: plain numbers.
         object.__setattr__(self, "bits", whole("bits", self.bits, least, LARGEST_BITS, why))
         object.__setattr__(self, "high", real("high", self.high))
         if self.low is None:
-            object.__setattr__(self, "low", 0.0 if self.reading == "L5" else -self.high)
+            object.__setattr__(self, "low", 0.0 if self.reading == "unsigned" else -self.high)
         object.__setattr__(self, "low", real("low", self.low))
         if not self._low < self.high:
             raise ValueError(f"low: expected less than high = {self.high}, got {self.low}")
@@ -232,11 +237,11 @@ class LinearQuant(Quantizer):
                 f"high: expected ends within +-2^60 and 2^-60 apart, got {self._low:g} and "
                 f"{self.high:g}"
             )
-        fixed = {"L3": -self.high, "L5": 0.0}.get(self.reading, self._low)
+        fixed = {"symmetric": -self.high, "unsigned": 0.0}.get(self.reading, self._low)
         if self._low != fixed:
             raise ValueError(
                 f"low: {self.reading} needs {fixed:g} for high = {self.high:g}, got {self.low:g}; "
-                "L1 takes any range"
+                "fixed-point takes any range"
             )
         if self.step is not None:
             object.__setattr__(self, "step", real("step", self.step, above=0))
@@ -253,8 +258,8 @@ class LinearQuant(Quantizer):
         return self.low
 
     def _check_step(self, step: float) -> None:
-        if self.reading != "L1":
-            raise ValueError(f"step: only L1 takes a step, got {step} for {self.reading}")
+        if self.reading != "fixed-point":
+            raise ValueError(f"step: only fixed-point takes a step, got {step} for {self.reading}")
         levels = math.floor(self.high / step) - math.ceil(self._low / step) + 1
         if levels < 2:
             raise ValueError(
@@ -270,9 +275,9 @@ class LinearQuant(Quantizer):
     @property
     def encoding(self) -> Encoding:
         n = 2**self.bits - 1
-        if self.reading == "L3":
+        if self.reading == "symmetric":
             return Encoding(self.high / n, -n, n, 2)
-        if self.reading == "L5":
+        if self.reading == "unsigned":
             return Encoding(self.high / n, 0, n, 1)
         step = self.step or (self.high - self._low) / 2**self.bits
         first = math.ceil(self._low / step)
@@ -283,9 +288,9 @@ class LinearQuant(Quantizer):
         grid = self.encoding
         inside = np.clip(x, x.dtype.type(self._low), x.dtype.type(self.high))
         n = 2**self.bits - 1
-        if self.reading == "L1":
+        if self.reading == "fixed-point":
             return round_half_up(inside, 1, grid.scale, 0.5, grid.low, grid.high), grid.scale
-        if self.reading == "L5":
+        if self.reading == "unsigned":
             return round_half_up(inside, n, self.high, 0.5, 0, n), grid.scale
         # The code between 2 j scale and 2 (j + 1) scale is 2 j + 1: a floor, exact at 0.
         below = round_half_up(inside, n, 2 * self.high, 0, -(n + 1) / 2, (n - 1) / 2)
