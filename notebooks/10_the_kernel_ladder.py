@@ -34,8 +34,8 @@ import qnn_ref
 from qnn_ref import bits, plots
 from qnn_ref.bench.ceiling import ceiling_calls, tops
 from qnn_ref.bench.measure import interleave
-from qnn_ref.bits.gemm import read_only
 from qnn_ref.bits.ladder import RUNGS, Rung
+from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.packed.product_stages import PixelsDense, XnorDense
 from qnn_ref.packed.thresholds import Threshold

@@ -21,8 +21,8 @@ from qnn_ref.bits import (
     unpack,
     xnor_matmul,
 )
-from qnn_ref.bits.lookup import turn
 from qnn_ref.bits.powers import LARGEST_POWER
+from qnn_ref.bits.transpose import transposed
 
 Array = NDArray[Any]
 
@@ -245,7 +245,7 @@ class BitProducts(PlainProducts):
             return xnor_matmul(pack(x), w.columns, fan_in).astype(x.dtype)
         if units < self.least_outputs or EXACT_IN_FLOAT32 <= largest * fan_in < np.inf:
             return super().forward(x, unpack(w.columns.to_words(), fan_in, x.dtype).T, largest)
-        return turn(signs_matmul(w.columns, turn(x)))
+        return transposed(signs_matmul(w.columns, transposed(x)))
 
     def input_gradient(self, dy: Array, w: Any) -> Array:
         """Line 8 by lookup.
@@ -265,7 +265,7 @@ class BitProducts(PlainProducts):
         """
         if not isinstance(w, SignMatrix):
             return super().input_gradient(dy, w)
-        return turn(signs_matmul(w.rows, turn(dy)))
+        return transposed(signs_matmul(w.rows, transposed(dy)))
 
     def weight_gradient(self, x: Array, dy: Array, signs: bool = False) -> Array:
         """Line 9 by lookup.

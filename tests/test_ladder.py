@@ -16,8 +16,9 @@ from qnn_ref.bits import (
     xnor_matmul,
     xnor_matmul_reference,
 )
-from qnn_ref.bits.gemm import LONG, kernel_for, read_only, run_few
+from qnn_ref.bits.gemm import LONG, kernel_for, run_few
 from qnn_ref.bits.ladder import RUNGS, WIDE, carry_save, column_panels, vector_tiles
+from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL
 from qnn_ref.bits.planes import planes_matmul_reference
 from tests.conftest import JIT_IS_OFF

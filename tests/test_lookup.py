@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qnn_ref.bits import pack, pack_panels, signs_matmul, signs_matmul_reference, to_panels
-from qnn_ref.bits.lookup import OUTPUTS, run_signs, turn
+from qnn_ref.bits.lookup import OUTPUTS, run_signs
 
 EDGES = [0, 1, 7, 8, 9, 31, 32, 33, 40, 63, 64, 65, 100]
 COLUMNS = st.one_of(st.integers(0, 50), st.sampled_from(EDGES))
@@ -258,13 +258,3 @@ LOCKED.flags.writeable = False
 def test_bad_arguments_are_named(call, error, words):
     with pytest.raises(error, match="^" + words):
         call()
-
-
-@given(st.integers(0, 70), st.integers(0, 70), st.sampled_from([np.float32, np.float64]))
-def test_turn_is_the_transposed_matrix(R, C, dtype):
-    x = np.random.default_rng(R).normal(size=(R, C)).astype(dtype)
-    for matrix in (x, x[::-1], np.asfortranarray(x)):
-        turned = turn(matrix)
-        np.testing.assert_array_equal(turned, matrix.T)
-        assert turned.flags.c_contiguous
-        assert turned.dtype == dtype

@@ -23,9 +23,10 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from qnn_ref.bits.gemm import INT32_END, check_out, read_only, run_panels
+from qnn_ref.bits.gemm import run_panels
 from qnn_ref.bits.ladder import ROWS
 from qnn_ref.bits.lookup import pixels_matmul
+from qnn_ref.bits.operands import INT32_END, read_only, room_for
 from qnn_ref.bits.planes import pixel_planes, plane_count
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.windows import (
@@ -335,10 +336,7 @@ def _convolve(
     """Write windows out as rows, some at a time; multiply them; take away what the border added."""
     P, B, _, _, V = planes.shape
     shape = (B, *geometry.output, kernel.panels.N)
-    if out is None:
-        out = np.empty(shape, np.int32)
-    else:
-        check_out(out, shape, np.int32, planes)
+    out = room_for(out, shape, np.int32, planes)
     planes, border = read_only(planes), geometry.border()
     table = read_only(kernel.outside(geometry)) if excess and border.any() else None
     M, width = B * border.size, geometry.kernel[0] * geometry.kernel[1] * V

@@ -17,19 +17,16 @@ import numba
 import numpy as np
 from llvmlite import binding
 from numba import prange
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from qnn_ref.bits.ladder import carry_save, column_panels, vector_tiles
-from qnn_ref.bits.panels import PANEL, Panels, to_panels
+from qnn_ref.bits.operands import INT32_END, INT64, WORDS, check_out, read_only, room_for
+from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words
-from qnn_ref.checks import check_array, check_written, whole
+from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel
-
-INT32_END = 2**31
-
-WORDS, INT64 = (np.dtype(np.uint64),), (np.dtype(np.int64),)
 
 COUNTS_VECTORS = bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
 """Whether this processor counts the ones of whole vectors with one instruction."""
@@ -174,39 +171,10 @@ def xnor_matmul(
         raise ValueError(f"K: expected less than 2^31 = {INT32_END} (results are int32), got {K}")
     if len(a) < FEW and not isinstance(b, Panels):
         check_words("b", b, K, ndim=2)
-        out = _room(out, (len(a), len(b)), a, b)
+        out = room_for(out, (len(a), len(b)), np.int32, a, b)
         return run_few(a[None], b, np.full(len(b), K, np.int64), 2, out)
     panels = as_panels(b, K)
     return run_panels(a[None], panels, np.full(panels.N, K, np.int64), 2, out)
-
-
-def as_panels(b: NDArray[np.uint64] | Panels, K: int) -> Panels:
-    """Take weights in either form and check that they fit K.
-
-    Parameters
-    ----------
-    b : array of uint64, shape (N, ceil(K / 64)), or Panels
-        Weights.
-    K : int
-        Number of weights of an output.
-
-    Returns
-    -------
-    Panels
-        The weights as panels.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `to_panels`; also if the panels hold columns of another length.
-    """
-    if not isinstance(b, Panels):
-        return to_panels(b, K)
-    if b.K != K:
-        raise ValueError(f"b: expected panels of columns with K = {K} weights, got {b.K}")
-    if b.gaps:
-        raise ValueError("b: expected columns without gaps, got those of a convolution")
-    return b
 
 
 def run_panels(
@@ -246,7 +214,7 @@ def run_panels(
         raise TypeError(f"panels: expected Panels, got {type(panels).__name__}")
     check_array("planes", planes, WORDS, ("P", "M", panels.words.shape[1]))
     check_array("base", base, INT64, (panels.N,))
-    out = _room(out, (planes.shape[1], panels.N), planes)
+    out = room_for(out, (planes.shape[1], panels.N), np.int32, planes)
     if panels.rows is not None and planes.shape[1] < FEW:
         return run_few(planes, panels.rows, base, step, out)
     whole = np.zeros(len(panels.words) * PANEL, np.int64)
@@ -293,57 +261,3 @@ def run_few(
     with threads_for(NS_A_WORD * planes.size * len(rows)):
         _multiply_few(read_only(planes), read_only(rows), read_only(base), np.int64(step), out)
     return out
-
-
-def _room(
-    out: NDArray[np.int32] | None, shape: tuple[int, ...], *operands: NDArray[Any]
-) -> NDArray[np.int32]:
-    """Return the array for the result: what the caller gave, checked, or a new one."""
-    if out is None:
-        return np.empty(shape, np.int32)
-    check_out(out, shape, np.int32, *operands)
-    return out
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """View an array as contiguous and read-only: one type, so a kernel is compiled once.
-
-    Parameters
-    ----------
-    array : array of any dtype and shape
-        Operand of a kernel.
-
-    Returns
-    -------
-    array, dtype and shape of `array`
-        A view, or a copy where the array was not contiguous.
-    """
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
-
-
-def check_out(
-    out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: NDArray[Any]
-) -> None:
-    """Refuse an array that cannot receive a product.
-
-    Parameters
-    ----------
-    out : array
-        What the caller gave.
-    shape : tuple of int
-        The shape of the product: (M, N) for a matrix.
-    dtype : dtype
-        The type of its numbers.
-    *operands : arrays
-        What is read while the product is written.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not a writeable, C-contiguous array of that shape and type, or shares memory with
-        an operand.
-    """
-    check_array("out", out, (np.dtype(dtype),), shape)
-    check_written("out", out, *operands)

@@ -34,6 +34,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.vectors import LANES, load, narrow, spread, store
@@ -419,19 +420,12 @@ class Rung:
         return str(self.run.__doc__).splitlines()[0]
 
 
-def _read_only(array: Array) -> Array:
-    """View an array as contiguous and read-only, as products do: no kernel is compiled twice."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
-
-
 def _floats(x: Array, w: Array, K: int) -> tuple[Any, ...]:
-    return _read_only(x), _read_only(w.T)
+    return read_only(x), read_only(w.T)
 
 
 def _words(a: Array, b: Array, K: int) -> tuple[Any, ...]:
-    return _read_only(a), _read_only(b), np.int64(K)
+    return read_only(a), read_only(b), np.int64(K)
 
 
 def _wide_panels(a: Array, b: Array, K: int) -> tuple[Any, ...]:
@@ -441,13 +435,13 @@ def _wide_panels(a: Array, b: Array, K: int) -> tuple[Any, ...]:
         columns = b[p * WIDE : (p + 1) * WIDE]
         panel[:, : len(columns)] = columns.T
     base = np.full(len(panels) * WIDE, K, np.int64)
-    return _read_only(a)[None], _read_only(panels), _read_only(base), np.int64(2)
+    return read_only(a)[None], read_only(panels), read_only(base), np.int64(2)
 
 
 def _panels(a: Array, b: Array, K: int) -> tuple[Any, ...]:
     panels = to_panels(b, K)
     base = np.full(len(panels.words) * PANEL, K, np.int64)
-    return _read_only(a)[None], _read_only(panels.words), _read_only(base), np.int64(2)
+    return read_only(a)[None], read_only(panels.words), read_only(base), np.int64(2)
 
 
 RUNGS = (

@@ -15,7 +15,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref.bits.gemm import INT32_END, xnor_matmul_reference
+from qnn_ref.bits.gemm import xnor_matmul_reference
+from qnn_ref.bits.operands import INT32_END
 from qnn_ref.bits.planes import plane_count, planes_matmul, to_planes
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference

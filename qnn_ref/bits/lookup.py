@@ -22,8 +22,9 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from qnn_ref.bits.gemm import FEW, INT32_END, as_panels, check_out, read_only, run_panels
-from qnn_ref.bits.panels import PANEL, Panels
+from qnn_ref.bits.gemm import FEW, run_panels
+from qnn_ref.bits.operands import INT32_END, INT64, read_only, room_for
+from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
@@ -44,9 +45,6 @@ PIXEL_OUTPUTS = 512
 
 NS_A_PAIR = 0.01
 """Nanoseconds for a product of two numbers by lookup, roughly."""
-
-SQUARE = 16
-"""Side of the squares of a transposition: a cache line of float32."""
 
 PIXEL_HALVES = 4
 """Half words after which 16 bits may be full: 128 pixels give sums of up to 32,640."""
@@ -320,58 +318,10 @@ def signs_matmul(b: NDArray[np.uint64] | Panels, x: Array, out: Array | None = N
     """
     check_array("x", x, FLOATS, ("K", "L"))
     panels = as_panels(b, len(x))
-    shape = panels.N, x.shape[1]
-    if out is None:
-        out = np.empty(shape, x.dtype)
-    else:
-        check_out(out, shape, x.dtype, x)
-    run_signs(panels, read_only(x).reshape(-1), np.arange(len(x)) * shape[1], out)
+    L = x.shape[1]
+    out = room_for(out, (panels.N, L), x.dtype, x)
+    run_signs(panels, read_only(x).reshape(-1), np.arange(len(x)) * L, out)
     return out
-
-
-@parallel_kernel
-def _turn(x, turned):
-    """Transpose in squares, each by way of a tile that stays in the cache."""
-    R, C = x.shape
-    for block in prange((C + SQUARE - 1) // SQUARE):
-        first = SQUARE * np.int64(block)
-        width = min(SQUARE, C - first)
-        tile = np.empty(SQUARE * SQUARE, x.dtype)
-        for top in range(0, R, SQUARE):
-            height = min(SQUARE, R - top)
-            for r in range(height):
-                row = x[top + r]
-                for c in range(width):
-                    tile[np.uint64(SQUARE * r + c)] = row[np.uint64(first + c)]
-            for c in range(width):
-                row = turned[first + c]
-                for r in range(height):
-                    row[np.uint64(top + r)] = tile[np.uint64(SQUARE * r + c)]
-
-
-def turn(x: Array) -> Array:
-    """Transpose a matrix into new, contiguous memory.
-
-    Parameters
-    ----------
-    x : array of float32 or float64, shape (R, C)
-
-    Returns
-    -------
-    array (C, R), the dtype of `x`
-
-    Source
-    ------
-    Not in the paper.
-    """
-    check_array("x", x, FLOATS, ("R", "C"))
-    turned = np.empty(x.shape[::-1], x.dtype)
-    if numba.config.DISABLE_JIT:
-        turned[...] = x.T
-    else:
-        with threads_for(x.size):
-            _turn(read_only(x), turned)
-    return turned
 
 
 def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -> None:
@@ -396,7 +346,7 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
     check_array("x", x, FLOATS, ("size",))
     if not isinstance(panels, Panels):
         raise TypeError(f"panels: expected Panels, got {type(panels).__name__}")
-    check_array("starts", starts, (np.dtype(np.int64),), (as_panels(panels, panels.K).K,))
+    check_array("starts", starts, INT64, (as_panels(panels, panels.K).K,))
     check_array("out", out, (x.dtype,), (panels.N, "L"))
     check_written("out", out, x, starts)
     # Unsigned, a start below zero is beyond any array: one search finds both.
@@ -504,16 +454,14 @@ def pixels_matmul(
     """
     _check_pixels(images, K)
     panels = as_panels(b, K)
-    shape = (len(images), panels.N)
-    if out is None:
-        out = np.empty(shape, np.int32)
-    else:
-        check_out(out, shape, np.int32, images)
+    out = room_for(out, (len(images), panels.N), np.int32, images)
     if len(images) < FEW:
         # Algorithm 5 as it stands: the planes of an image are eight rows of one binary product.
         planes = pixel_planes(images).reshape(8 * len(images), words_for(K))
         sums = run_panels(planes[None], panels, np.full(panels.N, K, np.int64), 2, None)
-        np.einsum("a,amn->mn", 1 << np.arange(8, dtype=np.int32), sums.reshape(8, *shape), out=out)
+        np.einsum(
+            "a,amn->mn", 1 << np.arange(8, dtype=np.int32), sums.reshape(8, *out.shape), out=out
+        )
         return out
     if numba.config.DISABLE_JIT:
         out[...] = pixels_matmul_reference(images, panels.to_words(), K)

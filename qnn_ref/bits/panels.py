@@ -109,6 +109,35 @@ def to_panels(b: NDArray[np.uint64], K: int) -> Panels:
     return arrange_panels(b, K, gaps=False)
 
 
+def as_panels(b: NDArray[np.uint64] | Panels, K: int) -> Panels:
+    """Take weights in either form and check that they fit K.
+
+    Parameters
+    ----------
+    b : array of uint64, shape (N, ceil(K / 64)), or Panels
+        Weights.
+    K : int
+        Number of weights of an output.
+
+    Returns
+    -------
+    Panels
+        The weights as panels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `to_panels`; also if the panels hold columns of another length.
+    """
+    if not isinstance(b, Panels):
+        return to_panels(b, K)
+    if b.K != K:
+        raise ValueError(f"b: expected panels of columns with K = {K} weights, got {b.K}")
+    if b.gaps:
+        raise ValueError("b: expected columns without gaps, got those of a convolution")
+    return b
+
+
 def arrange_panels(b: NDArray[np.uint64], K: int, gaps: bool = True) -> Panels:
     """Rearrange words whose bits may have gaps, all zero.
 

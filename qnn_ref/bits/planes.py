@@ -23,13 +23,9 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref.bits.gemm import (
-    INT32_END,
-    Panels,
-    as_panels,
-    run_panels,
-    xnor_matmul_reference,
-)
+from qnn_ref.bits.gemm import run_panels, xnor_matmul_reference
+from qnn_ref.bits.operands import INT32_END
+from qnn_ref.bits.panels import Panels, as_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
 from qnn_ref.checks import whole

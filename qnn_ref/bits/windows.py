@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref.bits.gemm import INT32_END, read_only
+from qnn_ref.bits.operands import INT32_END, WORDS, read_only
 from qnn_ref.bits.panels import Panels, arrange_panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack, unpack, words_for
@@ -252,7 +252,7 @@ class KernelPanels:
     def __post_init__(self) -> None:
         """Refuse parts that do not fit each other: compiled code looks at no size."""
         C, words = whole("C", self.C, 0), self.words
-        check_array("words", words, (np.dtype(np.uint64),), ("N", "kh", "kw", words_for(C)))
+        check_array("words", words, WORDS, ("N", "kh", "kw", words_for(C)))
         N, kh, kw, width = words.shape
         panels = self.panels.N, self.panels.K, self.panels.words.shape[1]
         if panels != (N, kh * kw * C, kh * kw * width):

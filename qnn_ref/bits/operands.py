@@ -1,0 +1,89 @@
+"""Arrays on their way to a compiled kernel: what is read, and what receives the result."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from qnn_ref.checks import check_array, check_written
+
+INT32_END = 2**31
+"""The first whole number that an int32 cannot hold: sums of bits have to stay below."""
+
+WORDS, INT64 = (np.dtype(np.uint64),), (np.dtype(np.int64),)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """View an array as contiguous and read-only: one type, so a kernel is compiled once.
+
+    Parameters
+    ----------
+    array : array of any dtype and shape
+        Operand of a kernel.
+
+    Returns
+    -------
+    array, dtype and shape of `array`
+        A view, or a copy where the array was not contiguous.
+    """
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def room_for(
+    out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: NDArray[Any]
+) -> NDArray[Any]:
+    """Return the array for a result: what the caller gave, checked, or a new one.
+
+    Parameters
+    ----------
+    out : array or None
+        What the caller gave.
+    shape : tuple of int
+        The shape of the result: (M, N) for a matrix.
+    dtype : dtype
+        The type of its numbers.
+    *operands : arrays
+        What is read while the result is written.
+
+    Returns
+    -------
+    array of that shape and type
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_out`.
+    """
+    if out is None:
+        out = np.empty(shape, dtype)
+    else:
+        check_out(out, shape, dtype, *operands)
+    return out
+
+
+def check_out(
+    out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: NDArray[Any]
+) -> None:
+    """Refuse an array that cannot receive a result.
+
+    Parameters
+    ----------
+    out : array
+        What the caller gave.
+    shape : tuple of int
+        The shape of the result: (M, N) for a matrix.
+    dtype : dtype
+        The type of its numbers.
+    *operands : arrays
+        What is read while the result is written.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a writeable, C-contiguous array of that shape and type, or shares memory with
+        an operand.
+    """
+    check_array("out", out, (np.dtype(dtype),), shape)
+    check_written("out", out, *operands)
