@@ -71,9 +71,8 @@ def assert_close(got: Any, expected: Any, what: str, rounding: float = ROUNDING)
     assert worst <= rounding, f"{what}: {worst:.3g} units in the last place, allowed {rounding:g}"
 
 
-def strict(dtype: Any) -> Sign:
-    """The mask of Torch and PyTorch: no gradient at exactly +-1, where eq. (4) still has one."""
-    return Sign(saturation=float(np.nextafter(dtype(1), dtype(0))))
+STRICT = Sign(saturation=np.nextafter(1, 0))
+"""The mask of Torch and PyTorch: no gradient at exactly +-1, where eq. (4) still has one."""
 
 
 def torch_rule(rate: float) -> ShiftAdaMax:

@@ -26,7 +26,7 @@ from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import Adam, ExponentialDecay, ShiftAdaMax
 from qnn_ref.quantizers import LinearQuant, Sign, StochasticSign, hard_sigmoid
 from qnn_ref.shifts import ap2
-from tests.authors import assert_close, images, kernel, strict, torch_rule, vectors
+from tests.authors import STRICT, assert_close, images, kernel, torch_rule, vectors
 
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -47,7 +47,7 @@ def test_torch_binary_units(dtype):
     np.testing.assert_array_equal(authors["output_htanh"] == 0, zero)
     got = Sign().quantize(x)
     np.testing.assert_array_equal(got[~zero], authors["output_htanh"][~zero])
-    np.testing.assert_array_equal(strict(dtype).backward(dy, x), authors["gradInput_htanh"])
+    np.testing.assert_array_equal(STRICT.backward(dy, x), authors["gradInput_htanh"])
     # Difference: by eq. (4) the gradient passes at exactly +-1, in Torch's hard tanh it does not.
     at_one = np.abs(x) == 1
     inclusive = Sign().backward(dy, x)
@@ -62,7 +62,7 @@ def test_pytorch_binary_units(dtype):
     authors = outputs["hardtanh_binarize"]
     zero = x == 0  # difference: torch.sign(0) is 0
     np.testing.assert_array_equal(Sign().quantize(x)[~zero], authors["output"][~zero])
-    np.testing.assert_array_equal(strict(dtype).backward(dy, x), authors["gradInput"])
+    np.testing.assert_array_equal(STRICT.backward(dy, x), authors["gradInput"])
     # Alone, the module has no mask at all: the hard tanh in front of it brings the mask.
     np.testing.assert_array_equal(outputs["binarize"]["gradInput"], dy)
 
@@ -104,7 +104,7 @@ def test_theano_rounding_of_2016(dtype):
 def test_torch_stochastic_units_with_the_authors_uniform_numbers(dtype):
     case = vectors("torch_binarized_neurons")["stochastic_with_uniform_numbers"][dtype.__name__]
     x, dy, uniform = (case[k].astype(dtype) for k in ("x", "gradOutput", "uniform"))
-    unit = StochasticSign(strict(dtype).saturation)
+    unit = StochasticSign(STRICT.saturation)
     np.testing.assert_array_equal(unit.encode(x, uniform)[0], case["output"])
     np.testing.assert_array_equal(unit.backward(dy, x), case["gradInput"].astype(dtype))
     assert np.any(unit.encode(x, 1 - uniform)[0] != case["output"])

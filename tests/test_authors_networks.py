@@ -12,7 +12,7 @@ from qnn_ref import Sequential
 from qnn_ref.layers import BatchNorm, Dense, HardTanh, Layer, Quantize, ShiftBatchNorm
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.optimizers import Adam
-from tests.authors import AFTER_ADAM, assert_close, strict, torch_rule, vectors
+from tests.authors import AFTER_ADAM, STRICT, assert_close, torch_rule, vectors
 
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -85,7 +85,7 @@ def test_torch_network(dtype):
     layers: list[Layer] = []
     for units in (5, 4):
         norm = ShiftBatchNorm("torch", scale_gain_rate=True)
-        layers += [Dense(units, bias=True), norm, Quantize(strict(dtype))]
+        layers += [Dense(units, bias=True), norm, Quantize(STRICT)]
     layers += [
         Dense(3, bias=True),
         BatchNorm(1e-5, 0.1, "unbiased variance", uniform_gain=True, scale_gain_rate=True),
@@ -142,7 +142,7 @@ def test_pytorch_network(dtype):
     layers: list[Layer] = [Quantize()]
     for units in (5, 4):
         layers += [Dense(units, bias=True), BatchNorm(1e-5, 0.1, "unbiased variance")]
-        layers += [Quantize(strict(dtype))] if units == 5 else [HardTanh()]
+        layers += [Quantize(STRICT)] if units == 5 else [HardTanh()]
     layers.append(Dense(3, None, bias=True))
     network = Sequential(layers, (6,), np.random.default_rng(0), dtype)
     dense = [layer for layer in layers if isinstance(layer, Dense)]

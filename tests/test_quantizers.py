@@ -111,6 +111,16 @@ def test_mask_looks_at_the_input_and_never_at_the_gradient(size):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("quantizer", [Sign, StochasticSign])
+def test_the_neighbour_of_1_is_the_strict_mask_of_torch(quantizer, dtype):
+    strict = quantizer(np.nextafter(1, 0))
+    x = np.array([-1, np.nextafter(dtype(-1), dtype(0)), 0, 0.999, 1], dtype)
+    dx = strict.backward(np.ones(5, dtype), x)
+    np.testing.assert_array_equal(dx, [0, 1, 1, 1, 0])
+    assert dx.dtype == strict.surrogate(x).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("saturation", [1.0, 2.5])
 def test_bound_is_inside_and_its_neighbour_is_not(dtype, saturation):
     bound = dtype(saturation)

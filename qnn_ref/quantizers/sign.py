@@ -38,7 +38,8 @@ def hard_tanh(x: Array, saturation: float = 1.0) -> Array:
     ------
     Eq. (5).
     """
-    return np.clip(x, -saturation, saturation)
+    bound = float(saturation)  # a number of NumPy's float64 would widen float32
+    return np.clip(x, -bound, bound)
 
 
 def hard_tanh_backward(dy: Array, x: Array, saturation: float = 1.0) -> Array:
@@ -134,8 +135,8 @@ class Sign(Quantizer):
       (from -2^-54 to 2^-53 in float64); PyTorch at 0 only.
     - Theano's activations and Torch's weights are +1, not -1, from -2^-25 up to 0 in float32. Later
       Theano rounds half to even: its weights are -1 from 0 to 2^-24.
-    - Torch and PyTorch pass no gradient at exactly +-1. `Sign(saturation=nextafter(1, 0))`, with
-      the neighbour of 1 in the network's float type, has their strict mask.
+    - Torch and PyTorch pass no gradient at exactly +-1. `Sign(saturation=np.nextafter(1, 0))` has
+      their strict mask (but as a Python float that bound is rounded to 1 beside float32).
 
     Examples
     --------
