@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.checks import whole
+
 from .files import DataError
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -85,13 +87,8 @@ class Dataset:
         ValueError
             If it is negative, or no example would be left to train on.
         """
-        if not isinstance(validation, int | np.integer):
-            raise TypeError(f"validation: expected a number of examples, got {validation!r}")
         count = len(self.train_labels)
-        if not 0 <= validation < count:
-            raise ValueError(
-                f"validation: expected 0 to {count - 1} of {count} examples, got {validation}"
-            )
+        validation = whole("validation", validation, 0, count - 1, f"there are {count} examples")
         first = count - validation
         return (
             Examples(self.train_images[:first], self.train_labels[:first]),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.archives import NPY_MAGIC
+from qnn_ref.checks import whole
 from qnn_ref.files import GZIP_MAGIC, PNG_MAGIC, kind_of
 
 from .examples import as_images, image_shape_of
@@ -97,7 +98,9 @@ def _npy_batches(path: str | Path, most: int | None) -> Iterator[NDArray[np.uint
 
 def _count(shape: Sequence[int], most: int | None) -> int:
     """How many images are read at a time."""
-    return shape[0] if most is None else max(1, most // math.prod(shape[1:]))
+    if most is None:
+        return shape[0]
+    return max(1, whole("most", most, 1) // math.prod(shape[1:]))
 
 
 def _one_or_more(shape: Sequence[int]) -> Sequence[int]:

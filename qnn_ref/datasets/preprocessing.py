@@ -19,7 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.checks import all_finite, real
+
 _BLOCK = 1000
+_LARGEST = 1e100
 
 Images = NDArray[np.uint8] | NDArray[np.floating[Any]]
 Reals = NDArray[np.floating[Any]]
@@ -56,8 +59,9 @@ def global_contrast_normalize(images: Images, scale: float = 1.0, bias: float = 
     Not in the paper: the authors' Torch recipe for SVHN (by the deviation, bias 10), in which
     the bias stands inside the root.
     """
-    _check_images(images)
-    _check_bias(bias)
+    _check_squares(images)
+    scale = real("scale", scale, most=_LARGEST)
+    bias = real("bias", bias, least=0)
     result = _empty_result(images)
     for block, x in _blocks(images):
         centred = x - x.mean(axis=1, keepdims=True)
@@ -66,7 +70,7 @@ def global_contrast_normalize(images: Images, scale: float = 1.0, bias: float = 
         variance = np.mean(centred**2, axis=1, keepdims=True)
         deviation = np.sqrt(bias + variance)
         deviation[deviation == 0] = 1
-        result[block] = (scale * centred / deviation).reshape(-1, *images.shape[1:])
+        _store(result, block, scale * centred / deviation, "scale")
     return result
 
 
@@ -102,8 +106,8 @@ def zca_fit(images: Images, bias: float = 0.1) -> tuple[NDArray[np.float64], NDA
     ------
     Not in the paper: the authors' Torch recipe for CIFAR-10 (bias 0.1).
     """
-    _check_images(images)
-    _check_bias(bias)
+    _check_squares(images)
+    bias = real("bias", bias, least=0)
     features = images[0].size
     mean = np.zeros(features)
     for _, x in _blocks(images):
@@ -164,9 +168,12 @@ def zca_apply(images: Images, mean: NDArray[np.float64], matrix: NDArray[np.floa
                 f"{name}: expected shape {shape} for images of shape {images.shape[1:]}, got "
                 f"{array.shape}"
             )
+        all_finite(name, array)
     result = _empty_result(images)
     for block, x in _blocks(images):
-        result[block] = ((x - mean) @ matrix.T).reshape(-1, *images.shape[1:])
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+            whitened = (x - mean) @ matrix.T
+        _store(result, block, whitened, "matrix")
     return result
 
 
@@ -207,10 +214,13 @@ def to_bytes(
     Not in the paper: it packs no network with whitened input. Range and rounding are ours.
     """
     _check_images(images)
-    if not 0 <= tail < 50:
-        raise ValueError(f"tail: expected 0 to less than 50 percent, got {tail}")
-    low, high = np.percentile(images, (tail, 100 - tail)) if value_range is None else value_range
-    low, high = float(low), float(high)
+    tail = real("tail", tail, least=0, below=50)
+    if value_range is None:
+        low, high = (float(end) for end in np.percentile(images, (tail, 100 - tail)))
+    else:
+        if len(value_range) != 2:
+            raise ValueError(f"value_range: expected (low, high), got {value_range}")
+        low, high = (real("value_range", end) for end in value_range)
     if not (np.isfinite(high - low) and low < high):
         raise ValueError(f"value_range: expected low < high, got ({low}, {high})")
     result = np.empty(images.shape, np.uint8)
@@ -228,20 +238,31 @@ def _blocks(images: Images) -> Iterator[tuple[slice, NDArray[np.float64]]]:
 
 
 def _check_images(images: Images) -> None:
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"images: expected a NumPy array, got {type(images).__name__}")
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ValueError(f"images: expected dtype uint8 or float, got {images.dtype}")
     if images.ndim != 4 or images.size == 0:
         raise ValueError(
             f"images: expected shape (count, height, width, channels), got {images.shape}"
         )
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        raise ValueError("images: expected finite values, got NaN or infinity")
+    all_finite("images", images)
 
 
-def _check_bias(bias: float) -> None:
-    if not 0 <= bias < np.inf:
-        raise ValueError(f"bias: expected 0 or more, got {bias}")
+def _check_squares(images: Images) -> None:
+    """As `_check_images`, for who adds squares of pixels."""
+    _check_images(images)
+    if max(float(images.max()), -float(images.min())) > _LARGEST:
+        raise ValueError(f"images: expected values up to {_LARGEST:g}, whose squares are numbers")
 
 
 def _empty_result(images: Images) -> Reals:
     return np.empty(images.shape, np.float32 if images.dtype.itemsize <= 4 else np.float64)
+
+
+def _store(result: Reals, block: slice, x: NDArray[np.float64], name: str) -> None:
+    """Round a block to the type of the result, which must be able to hold it."""
+    largest = np.finfo(result.dtype).max
+    if not np.abs(x).max() <= largest:
+        raise ValueError(f"{name}: makes values that {result.dtype} cannot hold")
+    result[block] = x.reshape(-1, *result.shape[1:])
