@@ -1,5 +1,8 @@
 """Sequential: order, names, copies, errors with the layer's place, and one gradient end to end."""
 
+import copy
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -793,3 +796,88 @@ def test_layers_inside_a_layer_that_stands_alone_are_told_too(make):
     assert np.any(rows == 0)
     head = layer.scores if isinstance(layer, Auxiliary) else layer.forward(x, training=True)
     np.testing.assert_array_equal(head, dense.saved()[0] @ dense.weight.codes)
+
+
+# One layer object, one network
+
+
+def parts():
+    return [
+        Pixels(),
+        Dense(4),
+        Branches([Dense(3), BatchNorm(), Quantize()], [Dense(2), BatchNorm(), Quantize()]),
+        Auxiliary([Dense(3)]),
+        Dense(2),
+        BatchNorm(),
+    ]
+
+
+def every_layer(network):
+    return [layer for _, layer in network.walk()]
+
+
+def network_images():
+    return np.random.default_rng(3).integers(0, 256, (6, 8), dtype=np.uint8)
+
+
+WAY_OUT = r"belongs to a network already, .*: make new layer objects, or take a network\.copy\(\)"
+
+
+@pytest.mark.parametrize("shape", [(8,), (5,)])
+def test_layers_of_a_network_are_built_into_no_other(shape):
+    layers = parts()
+    one = Sequential(layers, (8,), np.random.default_rng(1))
+    scores, arrays = one.scores(network_images()), one.arrays()
+    with pytest.raises(ValueError, match=rf"^layer 0 \(Pixels\): this layer object {WAY_OUT}"):
+        Sequential(layers, shape, np.random.default_rng(2))
+    np.testing.assert_array_equal(one.scores(network_images()), scores)
+    for name, array in one.arrays().items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+@pytest.mark.parametrize("number", range(11))
+def test_each_layer_belongs_to_its_network_those_inside_layers_too(number):
+    one = Sequential(parts(), (8,), np.random.default_rng(1))
+    layer = every_layer(one)[number]
+    scores = one.scores(network_images())
+    for make in (
+        lambda: Sequential([layer], layer.input_shape, np.random.default_rng(2)),
+        lambda: Branches([layer]).build(layer.input_shape, np.random.default_rng(2)),
+        lambda: Auxiliary([layer]).build(layer.input_shape, np.random.default_rng(2)),
+        lambda: layer.build(layer.input_shape, np.random.default_rng(2)),
+    ):
+        with pytest.raises(ValueError, match=WAY_OUT):
+            make()
+    np.testing.assert_array_equal(one.scores(network_images()), scores)
+
+
+@pytest.mark.parametrize("take", [Sequential.copy, copy.deepcopy, lambda n: n.copy(np.float64)])
+def test_a_copy_has_layers_of_its_own_that_belong_to_it(take):
+    one = Sequential(parts(), (8,), np.random.default_rng(1))
+    twin = take(one)
+    for network in (one, twin):
+        with pytest.raises(ValueError, match=WAY_OUT):
+            Sequential(network.layers, (8,), np.random.default_rng(2))
+    del one
+    gc.collect()
+    with pytest.raises(ValueError, match=WAY_OUT):
+        Sequential(twin.layers, (8,), np.random.default_rng(2))
+
+
+def test_a_copied_layer_is_free_and_so_are_those_of_a_network_that_is_gone():
+    layers = parts()
+    one = Sequential(layers, (8,), np.random.default_rng(1))
+    scores = one.scores(network_images())
+    Sequential(copy.deepcopy(layers), (5,), np.random.default_rng(2))
+    Sequential([copy.deepcopy(layer) for layer in layers], (5,), np.random.default_rng(2))
+    np.testing.assert_array_equal(one.scores(network_images()), scores)
+    del one
+    gc.collect()
+    Sequential(layers, (5,), np.random.default_rng(2))
+
+
+def test_a_network_that_could_not_be_built_keeps_no_layer():
+    layers = parts()
+    with pytest.raises(ValueError, match=r"layer 6 .*: input: expected"):
+        Sequential([*layers, Conv2D(1, 3)], (8,), np.random.default_rng(1))
+    Sequential(layers, (8,), np.random.default_rng(1))

@@ -1,6 +1,7 @@
 """Quantizers: the values of eqs. (1)-(3), the gradients of eqs. (4)-(5), and their edges."""
 
 import dataclasses
+import inspect
 import math
 
 import numpy as np
@@ -9,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import qnn_ref.quantizers
 from qnn_ref.quantizers import (
     Encoding,
+    LinearQuant,
+    LogQuant,
     Quantizer,
     Sign,
     StochasticSign,
@@ -332,3 +336,83 @@ def test_bad_arguments_are_refused_with_their_name(call, error, words):
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+# Masks: outside them a gradient is 0, whatever it is
+
+
+def masking():
+    """Every quantizer with a straight-through gradient, and what says where it passes."""
+    found = [
+        kind
+        for kind in vars(qnn_ref.quantizers).values()
+        if isinstance(kind, type) and issubclass(kind, Quantizer)
+        if kind.backward is not Quantizer.backward
+    ]
+    return [kind(2) if "bits" in inspect.signature(kind).parameters else kind() for kind in found]
+
+
+BACKWARDS = [
+    *(quantizer.backward for quantizer in masking()),
+    LinearQuant(2, reading="L1").backward,
+    LinearQuant(2, reading="L5").backward,
+    LogQuant(4, None).backward,
+    hard_tanh_backward,
+    hard_sigmoid_backward,
+]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("number", range(len(BACKWARDS)))
+def test_a_masked_gradient_is_zero_whatever_it_is(number, dtype, value):
+    backward = BACKWARDS[number]
+    x = np.array([-9, -1, -0.5, 0, 0.5, 1, 9], dtype)
+    passes = backward(np.ones_like(x), x) != 0
+    assert passes.any()
+    dx = backward(np.full_like(x, value), x)
+    assert dx.dtype == dtype
+    assert not dx[~passes].any()
+    np.testing.assert_array_equal(dx[passes], np.full(passes.sum(), value, dtype))
+
+
+def test_every_quantizer_with_a_gradient_is_tried():
+    assert {type(quantizer) for quantizer in masking()} >= {Sign, LinearQuant, LogQuant}
+
+
+@pytest.mark.parametrize("number", range(len(BACKWARDS)))
+@pytest.mark.parametrize("shape", [(3,), (1,), (), (2, 7), (1, 7)])
+def test_a_gradient_of_another_shape_is_refused(number, shape):
+    with pytest.raises(ValueError, match=r"^dy: expected shape \(7,\), as x, got"):
+        BACKWARDS[number](np.ones(shape), np.linspace(-1, 1, 7))
+
+
+# What is no array of numbers
+
+
+@pytest.mark.parametrize("quantizer", masking(), ids=repr)
+def test_values_behind_a_mask_are_refused(quantizer):
+    with pytest.raises(TypeError, match=r"^x: expected a NumPy array, got numpy\.MaskedArray"):
+        quantizer.encode(np.ma.masked_array(np.ones(3), [True, False, False]))
+
+
+@pytest.mark.parametrize("quantizer", [StochasticSign(), LogQuant(3, stochastic=True)], ids=repr)
+@pytest.mark.parametrize(
+    ("noise", "words"),
+    [
+        (np.zeros(2), r"expected shape \(3,\), as x, got \(2,\)"),
+        (np.zeros((1, 3)), r"expected shape \(3,\)"),
+        ([0.5, 0.5, 0.5], "expected a NumPy array, got list"),
+        (np.array([0, np.nan, 0]), r"expected finite numbers, got nan at \[1\]"),
+    ],
+)
+def test_noise_that_fits_not_is_refused(quantizer, noise, words):
+    with pytest.raises((TypeError, ValueError), match="^noise: " + words):
+        quantizer.encode(np.ones(3), noise)
+
+
+@pytest.mark.parametrize("rng", [None, 0, np.random.RandomState(0), np.random])
+def test_draws_need_a_generator(rng):
+    for quantizer in (StochasticSign(), LogQuant(3, stochastic=True)):
+        with pytest.raises(TypeError, match=r"^rng: .*needs a numpy\.random\.Generator, got"):
+            quantizer.draw((3,), rng)

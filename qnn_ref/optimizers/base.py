@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.checks import FLOATS, all_finite, check_array, check_written, real, whole
+from qnn_ref.checks import (
+    FLOATS,
+    all_finite,
+    check_array,
+    check_written,
+    instance,
+    plain_array,
+    real,
+    whole,
+)
 from qnn_ref.layers.base import Parameter
 
 Array = NDArray[Any]
@@ -91,6 +100,7 @@ class Optimizer:
             self._refuse_others(parameters)
         work = []
         for name, parameter in parameters.items():
+            instance(name, parameter, Parameter)
             moments = self.state.get(name)
             if moments is None:
                 moments = {m: np.zeros_like(parameter.latent) for m in self.moments}
@@ -197,9 +207,11 @@ def checked_gradient(name: str, parameter: Parameter) -> Array:
     gradient = parameter.grad
     if gradient is None:
         raise RuntimeError(f"{name}: no gradient; call backward before the step")
-    if not isinstance(gradient, np.ndarray) or gradient.dtype != parameter.dtype:
-        got = gradient.dtype if isinstance(gradient, np.ndarray) else type(gradient).__name__
-        raise TypeError(f"{name}: expected a gradient of dtype {parameter.dtype}, got {got}")
+    plain_array(f"{name}: gradient", gradient)
+    if gradient.dtype != parameter.dtype:
+        raise TypeError(
+            f"{name}: expected a gradient of dtype {parameter.dtype}, got {gradient.dtype}"
+        )
     if gradient.shape != parameter.shape:
         raise ValueError(
             f"{name}: expected a gradient of shape {parameter.shape}, got {gradient.shape}"
