@@ -105,20 +105,44 @@ def ap2_reference(x: ArrayLike) -> Array:
     return np.where(np.isinf(x), x, np.ldexp(signs.astype(x.dtype), exponents))
 
 
-def _make_ap2_kernel(real: type[np.floating], word: type[np.unsignedinteger]) -> Callable[..., Any]:
-    """Make AP2 on the bit patterns of one float type: words in, words out.
+def ap2_words(real: Any, word: Any) -> tuple[Any, Any, Any]:
+    """Give the three words that round the bit pattern of a positive float to a power of two.
 
-    A word is sign | exponent | fraction and stands for +-(1 + fraction / 2^p) 2^k, which lies
-    above sqrt(2) 2^k from some smallest fraction F on. Adding 2^p - F to the word carries into the
+    A word is exponent | fraction and stands for (1 + fraction / 2^p) 2^k, which lies above
+    sqrt(2) 2^k from some smallest fraction F on. Adding 2^p - F to the word carries into the
     exponent exactly where fraction >= F. That is the whole rounding: one addition, one mask.
+
+    Parameters
+    ----------
+    real, word : type
+        float32 and uint32, or float64 and uint64.
+
+    Returns
+    -------
+    carry : word
+        2^p - F, to be added.
+    infinity : word
+        Infinity, which is the mask of the exponent too.
+    largest : word
+        The largest power of two.
+
+    Source
+    ------
+    Section 2.4, Algorithm 2 (AP2); the form on bits is ours.
     """
     p = int(np.finfo(real).nmant)
     # F is the smallest integer with (2^p + F)^2 > 2 * 4^p; integers do not round.
     carry = word(2**p - (math.isqrt(2 ** (2 * p + 1)) + 1 - 2**p))
+    infinity = np.array(np.inf, real).view(word)[()]
+    return carry, infinity, word(infinity - word(2**p))
+
+
+def _make_ap2_kernel(real: type[np.floating], word: type[np.unsignedinteger]) -> Callable[..., Any]:
+    """Make AP2 on the bit patterns of one float type: words in, words out."""
+    carry, infinity, largest_power = ap2_words(real, word)
     zero = word(0)
+    p = int(np.finfo(real).nmant)
     smallest_normal = word(2**p)
-    infinity = np.array(np.inf, real).view(word)[()]  # also the mask of the exponent
-    largest_power = word(infinity - smallest_normal)
     sign_mask = np.array(-0.0, real).view(word)[()]
     anchor = real(2.0**p)
     anchor_word = np.array(anchor).view(word)[()]

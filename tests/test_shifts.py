@@ -627,6 +627,17 @@ def test_shift_multiply_fixed_refuses(form, factors, error, message):
         form(*factors)
 
 
+@pytest.mark.parametrize("real, word", [(np.float32, np.uint32), (np.float64, np.uint64)])
+def test_one_addition_carries_from_the_first_number_above_the_root_of_two_on(real, word):
+    carry, infinity, largest = shifts.ap2_words(real, word)
+    one = 2 ** np.finfo(real).nmant  # numbers from 1 to 2 in units of their last bit
+    first = 2 * one - int(carry)
+    assert (first - 1) ** 2 < 2 * one**2 < first**2
+    assert infinity.view(real) == np.inf
+    assert largest.view(real) == 2.0 ** (np.finfo(real).maxexp - 1)
+    assert {x.dtype.type for x in (carry, infinity, largest)} == {word}
+
+
 @pytest.mark.parametrize("name", ["_shift_multiply_fixed_kernel", "shift_multiply_fixed_reference"])
 def test_the_product_on_integers_really_consists_of_shifts(name):
     function = getattr(shifts, name)

@@ -130,36 +130,48 @@ def _fill_tables(tables, x, starts, first, left, width):
 
     The 32 rows are those from `first` on; row k begins at starts[k] + left of the flat array `x`.
     """
+    # The rows of a table are a, b, c, d, and bits 0 to 3 of an entry are their signs, 1 is +. An
+    # entry and 15 minus it are opposites, so eight sums of two halves fill a table:
+    #
+    #     entry = dcba    sum                  opposite
+    #      15     1111    (a + b) + (c + d)        0
+    #       7     0111    (a + b) + (c - d)        8
+    #      11     1011    (a + b) - (c - d)        4
+    #       3     0011    (a + b) - (c + d)       12
+    #      13     1101    (a - b) + (c + d)        2
+    #       5     0101    (a - b) + (c - d)       10
+    #       9     1001    (a - b) - (c - d)        6
+    #       1     0001    (a - b) - (c + d)       14
     for g in range(TABLES):
         row = first + 4 * g
         for lane in range(left, left + width, np.int64(lanes_of(x))):
             a, b = load(x, starts[row] + lane), load(x, starts[row + 1] + lane)
             c, d = load(x, starts[row + 2] + lane), load(x, starts[row + 3] + lane)
             zero = spread(x.dtype.type(0))  # not a - a: that is NaN for an infinite a
-            same, differ, same2, differ2 = a + b, a - b, c + d, c - d
+            sum1, difference1, sum2, difference2 = a + b, a - b, c + d, c - d
             entry = 16 * g * width + lane - left
-            total = same + same2
+            total = sum1 + sum2
             store(tables, entry + 15 * width, total)
             store(tables, entry, zero - total)
-            total = same + differ2
+            total = sum1 + difference2
             store(tables, entry + 7 * width, total)
             store(tables, entry + 8 * width, zero - total)
-            total = same - differ2
+            total = sum1 - difference2
             store(tables, entry + 11 * width, total)
             store(tables, entry + 4 * width, zero - total)
-            total = same - same2
+            total = sum1 - sum2
             store(tables, entry + 3 * width, total)
             store(tables, entry + 12 * width, zero - total)
-            total = differ + same2
+            total = difference1 + sum2
             store(tables, entry + 13 * width, total)
             store(tables, entry + 2 * width, zero - total)
-            total = differ + differ2
+            total = difference1 + difference2
             store(tables, entry + 5 * width, total)
             store(tables, entry + 10 * width, zero - total)
-            total = differ - differ2
+            total = difference1 - difference2
             store(tables, entry + 9 * width, total)
             store(tables, entry + 6 * width, zero - total)
-            total = differ - same2
+            total = difference1 - sum2
             store(tables, entry + width, total)
             store(tables, entry + 14 * width, zero - total)
 
@@ -459,9 +471,8 @@ def pixels_matmul(
         # Algorithm 5 as it stands: the planes of an image are eight rows of one binary product.
         planes = pixel_planes(images).reshape(8 * len(images), words_for(K))
         sums = run_panels(planes[None], panels, np.full(panels.N, K, np.int64), 2, None)
-        np.einsum(
-            "a,amn->mn", 1 << np.arange(8, dtype=np.int32), sums.reshape(8, *out.shape), out=out
-        )
+        weights, sums = 1 << np.arange(8, dtype=np.int32), sums.reshape(8, *out.shape)
+        np.einsum("a,amn->mn", weights, sums, out=out)
         return out
     if numba.config.DISABLE_JIT:
         out[...] = pixels_matmul_reference(images, panels.to_words(), K)

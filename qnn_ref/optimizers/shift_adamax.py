@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update
-from qnn_ref.shifts import ap2, ap2_reference
+from qnn_ref.shifts import ap2, ap2_reference, ap2_words
 
 Array = NDArray[Any]
 
@@ -64,17 +64,9 @@ def shift_adamax_update_reference(
 def _make_kernel(real: Any, word: Any) -> Any:
     """Compile the step for one float type; AP2 is one addition and one mask on the bit pattern.
 
-    A norm is positive, so its bit pattern is exponent | fraction, and adding `carry` moves into
-    the exponent exactly where the value lies above sqrt(2) 2^k (see `shifts`). Subnormal norms are
-    scaled up by 2^64 first and back after it, both exactly.
+    Subnormal norms are scaled up by 2^64 first and back after it, both exactly.
     """
-    p = int(np.finfo(real).nmant)
-    root = np.array(np.sqrt(np.float64(2)), real)
-    if np.float64(root) < np.sqrt(np.float64(2)):
-        root = np.nextafter(root, real(2))  # smallest float above the threshold
-    carry = word(2 ** (p + 1) - int(2**p * float(root)))
-    infinity = np.array(np.inf, real).view(word)[()]
-    largest = word(infinity - word(2**p))
+    carry, infinity, largest = ap2_words(real, word)
     up, down, zero = real(2.0**64), real(2.0**-64), real(0)
 
     @serial_kernel
