@@ -19,6 +19,8 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 
+from qnn_ref.files import atomic_write
+
 FOLDER = Path(__file__).resolve().parent
 WIDGETS = "application/vnd.jupyter.widget"
 
@@ -100,9 +102,8 @@ def clean_output(output: nbformat.NotebookNode, count: int) -> nbformat.Notebook
 def write(notebook: nbformat.NotebookNode, target: Path) -> None:
     """Write completely or not at all."""
     nbformat.validate(notebook)
-    unfinished = target.with_suffix(".ipynb.part")
-    unfinished.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-    os.replace(unfinished, target)
+    with atomic_write(target) as file:
+        file.write(f"{nbformat.writes(notebook)}\n".encode())
 
 
 def main(names: list[str]) -> None:

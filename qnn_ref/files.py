@@ -153,6 +153,8 @@ def target_of(path: str | os.PathLike[str]) -> Path:
         raise FileError("expected the path of a file, got an empty one")
     try:
         target = Path(os.path.realpath(Path(path).expanduser()))
+        if target.is_symlink():  # what realpath leaves of links that lead in a circle
+            raise OSError("its links lead in a circle")
         mode = target.stat().st_mode if target.exists() else stat.S_IFREG
     except (OSError, RuntimeError, ValueError) as error:
         raise FileError(f"{path}: cannot be written: {error}") from error
@@ -199,6 +201,51 @@ def folder_of(path: str | os.PathLike[str]) -> Path:
     if not _may_fill(there):
         raise FileError(f"{path}: cannot be made: {there} may not be written to")
     return folder
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder and those above it, unless it is there.
+
+    Parameters
+    ----------
+    path : path
+        As for `folder_of`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileError
+        If it cannot be made.
+    """
+    folder = folder_of(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be made: {error.strerror or error}") from error
+    return folder
+
+
+def move_file(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Give a file that was written elsewhere on the same disk the name `path`.
+
+    Parameters
+    ----------
+    source : path
+    path : path
+        As for `target_of`: a link stays a link, and what is no file is refused.
+
+    Raises
+    ------
+    FileError
+        If it cannot be moved there.
+    """
+    try:
+        os.replace(source, target_of(path))
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _may_fill(folder: Path) -> bool:

@@ -24,6 +24,8 @@ from qnn_ref.files import (
     is_version,
     kind_of,
     load_arrays,
+    make_folder,
+    move_file,
     remove_parts,
     save_arrays,
     target_of,
@@ -510,3 +512,111 @@ def test_reading_never_waits_for_a_pipe(tmp_path):
             load_arrays(tmp_path / name, "test", 1)
     with pytest.raises(FileError, match="got an empty one"):
         load_arrays("", "test", 1)
+
+
+# Places where something is written: files by `atomic_write` and `move_file`, folders
+
+
+def write_bytes(path):
+    with atomic_write(path) as file:
+        file.write(b"new")
+
+
+def move_bytes(path):
+    source = next(p for p in path.parents if p.name == "places").parent / "source"
+    source.write_bytes(b"new")
+    move_file(source, path)
+
+
+WRITERS = [write_bytes, move_bytes]
+
+
+@pytest.fixture
+def places(tmp_path):
+    """A folder with everything that a path can lead to."""
+    folder = tmp_path / "places"
+    folder.mkdir()
+    (folder / "file").write_bytes(b"old")
+    (folder / "folder").mkdir()
+    (folder / "to_file").symlink_to("file")
+    (folder / "to_folder").symlink_to("folder")
+    (folder / "to_nothing").symlink_to("nothing")
+    (folder / "to_nowhere").symlink_to("nowhere/nothing")
+    (folder / "loop").symlink_to("loop")
+    (folder / "to_device").symlink_to(os.devnull)
+    return folder
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_links_are_followed_also_to_what_is_not_there_yet(places, write):
+    for name, target in (("to_file", "file"), ("to_nothing", "nothing"), ("new", "new")):
+        write(places / name)
+        assert (places / target).read_bytes() == b"new"
+        assert (places / name).is_symlink() == (name != target)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("folder", "is a folder"),
+        ("to_folder", "is a folder"),
+        ("to_nowhere", "no folder that may be written to"),
+        ("none/new", "no folder that may be written to"),
+        ("file/new", "no folder that may be written to"),
+        ("to_file/new", "no folder that may be written to"),
+        ("loop", "cannot be written"),
+        ("loop/new", "cannot be written"),
+        ("to_device", "no regular file but a device"),
+        ("x" * 300, "cannot be written"),
+        ("a\0b", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_named_and_stays(places, write, name, words):
+    before = sorted(places.rglob("*"))
+    with pytest.raises(FileError, match=words) as caught:
+        write(places / name)
+    assert str(places / name) in str(caught.value)
+    assert sorted(places.rglob("*")) == before
+    assert (places / "to_device").is_char_device()
+    assert (places / "file").read_bytes() == b"old"
+
+
+def test_a_folder_is_made_with_those_above_it(places):
+    for name in ("folder", "to_folder", "a/b/c", "to_folder/d", "to_nothing"):
+        made = make_folder(places / name)
+        assert made.is_dir()
+        assert made == (places / name).resolve()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("file", "is a file"),
+        ("to_file/a/b", "is a file"),
+        ("to_device", "is a file"),
+        ("loop", "cannot be made"),
+        ("x" * 300, "cannot be made"),
+        ("a\0b", "cannot be made"),
+    ],
+)
+def test_what_can_be_no_folder_is_named(places, name, words):
+    with pytest.raises(FileError, match=words):
+        make_folder(places / name)
+
+
+@pytest.mark.parametrize("write", [write_bytes, lambda p: make_folder(p / "new")])
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
+def test_a_folder_without_permission_is_named(places, write):
+    (places / "folder").chmod(0o500)
+    with pytest.raises(FileError, match=r"may (not )?be written to"):
+        write(places / "folder" / "new")
+
+
+@pytest.mark.parametrize("write", [move_bytes, lambda p: make_folder(p.parent / "new")])
+def test_a_full_disk_is_named(places, monkeypatch, write):
+    monkeypatch.setattr("os.replace", fail(FULL))
+    monkeypatch.setattr("pathlib.Path.mkdir", fail(FULL))
+    with pytest.raises(FileError, match="No space left on device"):
+        write(places / "file")
+    assert (places / "file").read_bytes() == b"old"

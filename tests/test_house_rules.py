@@ -90,6 +90,53 @@ def no_bare_except(name: str, text: str) -> list[str]:
     ]
 
 
+WRITERS = {"write_text", "write_bytes", "touch", "mkdir", "makedirs", "rename", "renames", "tofile"}
+WRITERS |= {"savefig", "symlink_to", "hardlink_to", "savez", "savez_compressed", "savetxt"}
+WRITERS |= {"copyfile", "copy2", "copytree", "memmap", "open_memmap", "mkstemp", "mkdtemp"}
+
+
+def no_writing_elsewhere(name: str, text: str) -> list[str]:
+    """What is written goes through `files.py`: links, devices and full disks are thought of there.
+
+    A picture is written into the file that `atomic_write` lends.
+    """
+    if name == "qnn_ref/files.py":
+        return []
+    tree = ast.parse(text)
+    lent = {
+        node.optional_vars.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.withitem)
+        and ast.unparse(node.context_expr).startswith(("atomic_write(", "files.atomic_write("))
+        and isinstance(node.optional_vars, ast.Name)
+    }
+    return [
+        f"{name}:{node.lineno}: writes: {ast.unparse(node)[:60]}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and writes(node, lent)
+    ]
+
+
+def writes(call: ast.Call, lent: set[str]) -> bool:
+    """Whether a call writes, renames or makes a file or folder, other than the `lent` ones."""
+    owner, _, method = ast.unparse(call.func).rpartition(".")
+    given = [*call.args, *(k.value for k in call.keywords if k.arg in ("file", "fname", "mode"))]
+    if given and isinstance(given[0], ast.Name) and given[0].id in lent:
+        return False
+    if method == "open":
+        if any(k.arg == "closefd" for k in call.keywords):
+            return False  # a descriptor that is open already
+        modes = [a.value for a in given if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        return any(set(mode) <= set("rwxabt+") and set(mode) & set("wxa+") for mode in modes)
+    if method == "memmap":
+        return not any(isinstance(a, ast.Constant) and a.value == "r" for a in given)
+    if method in ("replace", "remove", "rmdir"):
+        return owner == "os"
+    if method in ("save", "move"):
+        return owner in ("np", "numpy", "shutil")
+    return method in WRITERS
+
+
 SHARED = {"popcount", "load", "store", "spread", "narrow", "lanes_of", "sign_bits", "nan_bits"} | {
     "LANES",
     "PANEL",
@@ -222,6 +269,7 @@ PACKAGE_RULES = [
     no_pickle,
     no_fastmath,
     no_bare_except,
+    no_writing_elsewhere,
     only_one_file_compiles,
     cached_kernels_stand_alone,
 ]
@@ -320,6 +368,30 @@ def test_sound_code_has_no_finding(rule):
         ),
         (only_one_file_compiles, "x.sum()", "numba.njit(x)\nimport numba", "njit instead"),
         (only_one_file_compiles, '"""A file."""', "from numba import vectorize", "vectorize"),
+        *(
+            (no_writing_elsewhere, '"""A file."""', line, "a.py:2: writes: ")
+            for line in (
+                "open(path, 'w')",
+                "open(path, mode='ab')",
+                "path.open('x')",
+                "Path(path).write_text(words)",
+                "(folder / 'a').write_bytes(b'')",
+                "figure.savefig(path)",
+                "figure.savefig(fname=path)",
+                "with atomic_write(path) as file: figure.savefig(path)",
+                "with open(path) as file: figure.savefig(file)",
+                "os.replace(a, b)",
+                "path.rename(other)",
+                "shutil.move(a, b)",
+                "np.save(path, x)",
+                "np.savez(path, x=x)",
+                "np.memmap(path, 'u1', 'r+')",
+                "x.tofile(path)",
+                "folder.mkdir(parents=True)",
+                "os.makedirs(folder)",
+                "tempfile.mkstemp()",
+            )
+        ),
         (no_machine_paths, "The sum", "See /" + "home/ada/notes", "path of one machine"),
         (no_machine_paths, "The sum", "See C:\\" + "Users\\ada", "path of one machine"),
         (no_unfinished_work, "The sum", "TO" + "DO: the sum", "a.py:15"),
@@ -329,6 +401,30 @@ def test_sound_code_has_no_finding(rule):
 def test_broken_code_is_found(rule, old, new, words):
     assert old in GOOD
     assert words in "\n".join(rule("qnn_ref/a.py", GOOD.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open(path)",
+        "open(path, 'rb')",
+        "open(path, newline='', encoding='utf-8')",
+        "open(descriptor, 'w', closefd=False)",
+        "text.replace('a', 'b')",
+        "network.save(path)",
+        "np.memmap(path, 'u1', 'r')",
+        "with atomic_write(path) as file: figure.savefig(file, format='png')",
+        "with files.atomic_write(path) as out: np.save(out, x)",
+    ],
+)
+def test_reading_and_lent_files_are_no_writing(line):
+    assert no_writing_elsewhere("qnn_ref/a.py", line) == []
+    assert no_writing_elsewhere("qnn_ref/files.py", "open(path, 'wb')") == []
+
+
+def test_notebooks_are_written_like_all_else():
+    name = "notebooks/render.py"
+    assert no_writing_elsewhere(name, (ROOT / name).read_text(encoding="utf-8")) == []
 
 
 def test_the_command_line_may_print():

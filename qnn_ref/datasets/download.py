@@ -1,12 +1,13 @@
 """Fetch a data set from its mirrors, and keep a file only if it is the published one."""
 
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+from qnn_ref.files import make_folder, move_file
 
 from .checksums import verify_whole
 from .examples import Check
@@ -50,9 +51,10 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
     ------
     ValueError
         If there is nothing to fetch under that name.
+    FileError
+        If the folder cannot be written.
     DataError
-        If the folder cannot be written, or no mirror gave the right file; it names each
-        mirror's fault.
+        If no mirror gave the right file; it names each mirror's fault.
     ImportError
         If pooch is not installed.
     """
@@ -67,13 +69,13 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = True) ->
         return target
     download = _pooch_downloader(progress)
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         _remove_leftovers(target)
         # Inside the target, so that the move stays within one file system.
         with tempfile.TemporaryDirectory(prefix=_WORKPLACE, dir=target) as workplace:
             for file, verify in wanted.items():
                 _fetch_file(download, KNOWN[name].mirrors, file, verify, Path(workplace))
-                os.replace(Path(workplace) / file, target / file)
+                move_file(Path(workplace) / file, target / file)
     except OSError as error:
         raise DataError(target, f"cannot be written: {error.strerror or error}") from error
     return target

@@ -21,7 +21,7 @@ import numpy as np
 from qnn_ref.checkpoints import load_checkpoint, save_checkpoint
 from qnn_ref.datasets import Dataset, Examples
 from qnn_ref.experiments.recipe import Recipe
-from qnn_ref.files import FileError, atomic_write
+from qnn_ref.files import FileError, atomic_write, make_folder
 from qnn_ref.losses import squared_hinge
 from qnn_ref.training import Run, train
 
@@ -204,30 +204,6 @@ def _description(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         "classes": len(dataset.classes),
         "training_images_crc32": zlib.crc32(images.data),
     }
-
-
-def make_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder and those above it, unless it is there.
-
-    Parameters
-    ----------
-    folder : path
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    FileError
-        If it cannot be made.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be made: {error.strerror}") from error
-    return folder
 
 
 def _open_folder(folder: Path, description: dict[str, Any], resume: bool) -> None:

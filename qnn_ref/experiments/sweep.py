@@ -12,8 +12,8 @@ import numpy as np
 
 from qnn_ref.datasets import Dataset
 from qnn_ref.experiments.recipe import Recipe
-from qnn_ref.experiments.runs import make_folder, train_recipe, write_rows
-from qnn_ref.files import FileError
+from qnn_ref.experiments.runs import train_recipe, write_rows
+from qnn_ref.files import FileError, make_folder
 from qnn_ref.progress import progress_bar
 from qnn_ref.training import error_rate
 
