@@ -216,7 +216,7 @@ def build(gradient: str) -> ShiftBatchNorm:
     return layer
 
 
-error = np.abs(build("S").forward(x, training=True) - y).max()
+error = np.abs(build("slope").forward(x, training=True) - y).max()
 print(f"largest difference: {error:.1e}   (expect below 1e-14)")
 print("deviation of x_hat:", *x_hat.std(axis=0).round(2))
 
@@ -298,16 +298,16 @@ for gain in (1.5, 1.9):
 # and it has the same way out: take the slope of another function. The paper does not print which
 # one. Two are at hand, and each is a straight line through the value at the point $u_0$:
 #
-# - **S**, slope 1: $u \mapsto \mathrm{AP2}(u_0) + u - u_0$;
-# - **R**, ratio: $u \mapsto u \cdot \frac{\mathrm{AP2}(u_0)}{u_0}$, a line through 0.
+# - **slope** 1: $u \mapsto \mathrm{AP2}(u_0) + u - u_0$;
+# - **ratio**: $u \mapsto u \cdot \frac{\mathrm{AP2}(u_0)}{u_0}$, a line through 0.
 
 # %%
 u = np.linspace(0.2, 8, 1561)
 points = np.array([1.35, 2.9, 5.5])
 there = ap2(points)[:, None]
 lines = {
-    "S: slope 1": there + u - points[:, None],
-    "R: slope AP2(u) / u": there * u / points[:, None],
+    "slope 1": there + u - points[:, None],
+    "ratio AP2(u) / u": there * u / points[:, None],
 }
 plots.slopes_figure(u, ap2(u), points, lines)
 
@@ -315,16 +315,16 @@ plots.slopes_figure(u, ap2(u), points, lines)
 # Both then follow from the chain rule. With $p = \frac1m \sum_j \delta_{y_j} c_j$ and a bar for the
 # mean over the batch,
 #
-# $$\text{S:}\quad \delta_x = d - \bar d, \quad
+# $$\text{slope:}\quad \delta_x = d - \bar d, \quad
 # d = G\big(s\,\delta_y - \tfrac12 r^3 (A + c)\,p\big), \quad \delta_g = \sum \delta_y \hat x$$
 #
-# $$\text{R:}\quad \delta_x = d - \bar d, \quad d = G s\big(\delta_y - r^2 A\,p\big),
+# $$\text{ratio:}\quad \delta_x = d - \bar d, \quad d = G s\big(\delta_y - r^2 A\,p\big),
 # \quad \delta_g = \tfrac Gg \sum \delta_y \hat x$$
 #
 # The authors' Torch code has a third one, made from the formula of plain batch norm by putting in
 # AP2:
 #
-# $$\text{T:}\quad \delta_x = G s\big(\delta_y - \overline{\delta_y} - s^2 A\,
+# $$\text{torch:}\quad \delta_x = G s\big(\delta_y - \overline{\delta_y} - s^2 A\,
 # \overline{\delta_y A}\big), \quad \delta_g = \sum \delta_y\,\mathrm{AP2}(\hat x)$$
 #
 # and $\delta_b = \sum \delta_y$ in all three. One gradient through all of them:
@@ -333,7 +333,7 @@ plots.slopes_figure(u, ap2(u), points, lines)
 
 # %%
 dy = np.array([[-1, 0, 0.25], [0.5, 1, 1], [0.5, -1, -0.5], [1, 1, 0.5]])
-layers = {name: build(name) for name in "SRT"}
+layers = {name: build(name) for name in ("slope", "ratio", "torch")}
 dx = {}
 for name, layer in layers.items():
     layer.forward(x, training=True)
@@ -345,37 +345,38 @@ plots.arrays_figure(
 # %%
 for name, array in dx.items():
     sums = " ".join(f"{value:6.2f}" for value in array.sum(axis=0).round(10) + 0.0)
-    print(f"{name}: column sums {sums}     gradient of the gain {layers[name].gain.grad.round(2)}")
+    print(f"{name}: column sums {sums}     gain {layers[name].gain.grad.round(2)}")
 
 # %% [markdown]
 # **Answer.** To 0, if it is a gradient. The layer takes the mean away, so a bias in front of it
-# changes nothing, and the gradient of a bias is the sum of the column. S and R say 0. T does not:
-# it forgets that the mean of $A$ need not be 0, although that of $c$ is (in the last column both
-# are). A bias in front of the layer would be pushed around for no reason. The package has T for
-# reproduction; its default is S.
+# changes nothing, and the gradient of a bias is the sum of the column. Slope and ratio say 0. Torch
+# does not: it forgets that the mean of $A$ need not be 0, although that of $c$ is (in the last
+# column both are). A bias in front of the layer would be pushed around for no reason. The package
+# has it for reproduction; its default is slope.
 
 # %% [markdown]
 # ## 5.7 Is it right?
 #
 # First the long way: Algorithm 2 from the last line to the first, every step by the chain rule,
 # with slope 1 for each AP2. `shift_batch_norm_chain` is that chain; you can read it like the
-# algorithm. The short form S has to give the same. **Expect** differences below 1e-14.
+# algorithm. The short form has to give the same. **Expect** differences below 1e-14.
 
 # %%
 chain = shift_batch_norm_chain(dy, c, g, epsilon)
-short = dx["S"], layers["S"].gain.grad, layers["S"].shift.grad
+slope = layers["slope"]
+short = dx["slope"], slope.gain.grad, slope.shift.grad
 for name, long, brief in zip(("x", "gain", "shift"), chain, short, strict=True):
     print(f"{name:<6} largest difference {np.abs(long - brief).max():.1e}   (expect below 1e-14)")
 
 # %% [markdown]
 # Both could share a mistake. The checker takes differences of the forward pass alone, with each
-# AP2 replaced by the straight line of S or R around its point.
+# AP2 replaced by the straight line of slope or ratio around its point.
 #
-# **Question.** What will the checker say about T?
+# **Question.** What will the checker say about torch?
 
 # %%
 for name, layer in layers.items():
-    print(f"gradient {name}   (expect relative errors below 1e-9)" if name != "T" else "gradient T")
+    print(f"gradient {name}" + "   (expect relative errors below 1e-9)" * (name != "torch"))
     try:
         print(check_gradients(layer, x, mode="full", rng=np.random.default_rng(4)))
     except TypeError as error:
@@ -383,8 +384,8 @@ for name, layer in layers.items():
 
 # %% [markdown]
 # **Answer.** It refuses. No function of $x - \mu$ has a gradient with column sums other than 0, so
-# there is nothing that T could be compared with. That does not mean that T cannot train a network
-# (section 5.10).
+# there is nothing that torch could be compared with. That does not mean that it cannot train a
+# network (section 5.10).
 
 # %% [markdown]
 # ## 5.8 Shift-based AdaMax: steps by $t$
@@ -462,10 +463,11 @@ plots.norms_figure(norms, 0.01)
 # ## 5.10 Does it cost accuracy?
 #
 # The paper saw no loss. We trained 120 small networks on MNIST (784-128-128-10, five epochs): plain
-# batch norm, and shift-based batch norm with S, R and T; ADAM, AdaMax, shift-based AdaMax and its
-# Torch variant; deterministic and stochastic activations; three seeds each. Each rule has the
-# learning rate of its recipe, and none was tuned. Shift-based AdaMax has two: the paper's $2^{-10}$
-# and that of the Torch recipe, $2^{-6}$. `qnn-ref train ablation-shift` makes the table again.
+# batch norm, and shift-based batch norm with slope, ratio and torch (`shift-S`, `-R`, `-T`); ADAM,
+# AdaMax, shift-based AdaMax and its Torch variant; deterministic and stochastic activations; three
+# seeds each. Each rule has the learning rate of its recipe, and none was tuned. Shift-based AdaMax
+# has two: the paper's $2^{-10}$ and that of the Torch recipe, $2^{-6}$.
+# `qnn-ref train ablation-shift` makes the table again.
 #
 # **Question.** Which choice matters most: the norm, the optimizer, or the activations?
 
@@ -503,8 +505,8 @@ for (norm, rule, rate), differences in sorted(pairs.items(), key=lambda pair: pa
 # The norm costs little. With ADAM and with shift-based AdaMax at $2^{-6}$ we see no difference.
 # With AdaMax there is a loss of 0.2 to 0.5 points, well beyond its error, and with shift-based
 # AdaMax at $2^{-10}$ probably one of 0.2. So the paper's "no loss" holds here for the best
-# settings, and not for all of them. S, R and T differ by 0.3 points at most: T trains about as
-# well as the two gradients.
+# settings, and not for all of them. Slope, ratio and torch differ by 0.3 points at most: torch
+# trains about as well as the two gradients.
 
 # %% [markdown]
 # ## Summary
@@ -513,8 +515,8 @@ for (norm, rule, rate), differences in sorted(pairs.items(), key=lambda pair: pa
 #    $\sqrt2$ at most. A product with it is a shift, with the sign.
 # 2. Algorithm 2 needs that sign in line 3 and a shift $b$ in line 5. Its output has a deviation of
 #    0.69 to 1.42.
-# 3. AP2 has no slope, so the backward pass is a choice: S and R are gradients of a surrogate, and
-#    T is not.
+# 3. AP2 has no slope, so the backward pass is a choice: slope and ratio are gradients of
+#    a surrogate, and torch is not.
 # 4. Round steps, not state: a rounded $v$ never decays.
 #
 # ## Exercises
@@ -523,8 +525,8 @@ for (norm, rule, rate), differences in sorted(pairs.items(), key=lambda pair: pa
 #    Between which bounds is its ratio to $x$? Put it into line 3 and draw the picture of 5.4 again.
 # 2. The gain is rounded as well. Between which bounds is the deviation of $y$, compared with the
 #    $|g|$ of plain batch norm? Take $g$ = 1.42 and 1.41 in 5.5 and draw both.
-# 3. Let a gain learn: minimize $(\mathrm{AP2}(g) - 3)^2$ from $g = 1$, with the slopes S and R. Why
-#    can it never arrive, and where does $g$ stay?
+# 3. Let a gain learn: minimize $(\mathrm{AP2}(g) - 3)^2$ from $g = 1$, with the forms slope and
+#    ratio. Why can it never arrive, and where does $g$ stay?
 # 4. Train plain AdaMax with the rate $2^{-6}$; you need `ABLATION_SHIFT.cases` of
 #    `qnn_ref/experiments/ablation_shift.py`, `dataclasses.replace` and `train_recipe`. Is it level
 #    with ADAM too? What is then left of the price of rounding its steps?

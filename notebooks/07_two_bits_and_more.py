@@ -70,17 +70,18 @@ plots.readings_figure(x, literal, {title: np.unique(y) for title, y in literal.i
 # between -1 and 1 becomes 0. The bit width stands where a *step* belongs. With a step, three
 # readings make sense. For $k$ bits and a range of $[-1, 1]$:
 #
-# - **L1**, fixed point: steps of $2^{-(k-1)}$ from -1 on;
-# - **L3**, symmetric: $2^k$ levels from -1 to 1, both ends included, $2 / (2^k - 1)$ apart;
-# - **L5**, unsigned: $2^k$ levels from 0 to 1, $1 / (2^k - 1)$ apart.
+# - **fixed-point**: steps of $2^{-(k-1)}$ from -1 on;
+# - **symmetric**: $2^k$ levels from -1 to 1, both ends included, $2 / (2^k - 1)$ apart;
+# - **unsigned**: $2^k$ levels from 0 to 1, $1 / (2^k - 1)$ apart.
 #
 # The first line of the picture has one bit, the second two, the third three. Each level is a
 # dotted line, the dashed line is $x$ itself, and the dot is the value at $x = 0$.
 #
-# **Question.** Which readings have a level 0? Which ones reach +1? What would one bit of L1 be?
+# **Question.** Which readings have a level 0? Which ones reach +1? What would one fixed-point bit
+# be?
 
 # %%
-READINGS = ("L1", "L3", "L5")
+READINGS = ("fixed-point", "symmetric", "unsigned")
 
 
 def values_of(quantizer: Quantizer) -> np.ndarray:
@@ -95,7 +96,7 @@ def draw_readings(*widths: int) -> Figure:
     for k in widths:
         for reading in READINGS:
             title = f"{reading}, {k} bit{'s' * (k > 1)}"
-            if (reading, k) == ("L1", 1):
+            if (reading, k) == ("fixed-point", 1):
                 values[title] = levels[title] = np.array([])
                 continue
             quantizer = LinearQuant(k, reading=reading)
@@ -107,14 +108,15 @@ def draw_readings(*widths: int) -> Figure:
 draw_readings(1, 2, 3)
 
 # %% [markdown]
-# **Answer.** L1 and L5 have a 0, L3 has none: an even number of levels that lie symmetrically
-# leaves the middle free. L3 and L5 reach 1, L1 stops one step below it. One bit of L1 would be -1
-# and 0, which is neither Sign nor useful; the package refuses it:
+# **Answer.** Fixed-point and unsigned have a 0, symmetric has none: an even number of levels that
+# lie symmetrically leaves the middle free. Symmetric and unsigned reach 1, fixed-point stops one
+# step below it. One fixed-point bit would be -1 and 0, which is neither Sign nor useful; the
+# package refuses it:
 
 # %%
 for options in ({"bits": 1}, {"bits": 2, "step": 0.5}):
     try:
-        LinearQuant(**options, reading="L1")
+        LinearQuant(**options, reading="fixed-point")
     except ValueError as error:
         print("ValueError:", error)
 
@@ -122,26 +124,27 @@ for options in ({"bits": 1}, {"bits": 2, "step": 0.5}):
 # The second message is the reason for the missing +1. In steps of 1/2 there are *five* levels from
 # -1 to 1; from -1 to 1, ends included, a step of $2^{-(k-1)}$ always gives $2^k + 1$. One too many.
 #
-# **Question.** L3 rounds 0, which lies in the middle between two levels, up. Why does it matter?
-# Think of one bit.
+# **Question.** Symmetric rounds 0, which lies in the middle between two levels, up. Why does it
+# matter? Think of one bit.
 
 # %%
 near = np.array([-2, -1e-45, -0.0, 0.0, 1e-45, 2], np.float32)
-print("L3, one bit: ", LinearQuant(1).quantize(near))
-print("Sign:        ", Sign().quantize(near))
+print("symmetric, one bit: ", LinearQuant(1).quantize(near))
+print("Sign:               ", Sign().quantize(near))
 many = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
 differ = np.count_nonzero(LinearQuant(1).quantize(many) != Sign().quantize(many))
 print(f"differences in 100,000 random numbers: {differ}   (expect 0)")
 for k in (2, 3, 8):
-    print(f"L3, {k} bits, at 0: {LinearQuant(k).quantize(near[3:4])[0]:.4f} = 1/{2**k - 1}")
+    print(f"symmetric, {k} bits, at 0: {LinearQuant(k).quantize(near[3:4])[0]:.4f} = 1/{2**k - 1}")
 
 # %% [markdown]
-# **Answer.** One bit of L3 *is* eq. (1), with Sign(0) = +1. NumPy's `round` takes halves to the
+# **Answer.** One symmetric bit *is* eq. (1), with Sign(0) = +1. NumPy's `round` takes halves to the
 # even neighbour, and would send 0 to -1.
 #
-# Which reading the tables of the paper used is not known. The package's default is L3, because its
-# planes are signs (section 7.3). L1 is there where an exact 0 is wanted, L5 for what comes out of a
-# ReLU. In a running notebook, move the slider to see other numbers of bits.
+# Which reading the tables of the paper used is not known. The package's default is the symmetric
+# one, because its planes are signs (section 7.3). Fixed-point is there where an exact 0 is wanted,
+# unsigned for what comes out of a ReLU. In a running notebook, move the slider to see other numbers
+# of bits.
 
 # %%
 picture = display(draw_readings(4), display_id=True)
@@ -150,13 +153,14 @@ slider.observe(lambda change: picture.update(draw_readings(change.new)), "value"
 slider
 
 # %% [markdown]
-# The error of L3 inside its range is at most half a step. **Expect** each bit to halve it, about.
+# Inside the range, the symmetric error is at most half a step. **Expect** each bit to halve it.
 
 # %%
 inside = np.linspace(-1, 1, 100_001)
 for k in (1, 2, 3, 4, 8):
     error = np.abs(LinearQuant(k).quantize(inside) - inside).max()
-    print(f"L3, {k} bits: largest error {error:.4f}   (expect 1/{2**k - 1} = {1 / (2**k - 1):.4f})")
+    expected = f"1/{2**k - 1} = {1 / (2**k - 1):.4f}"
+    print(f"symmetric, {k} bits: largest error {error:.4f}   (expect {expected})")
 
 # %% [markdown]
 # ## 7.2 LogQuant: bits for the exponent
@@ -183,17 +187,17 @@ plots.readings_figure(
 # **Answer.** 1/4, 1/2 and 1. Near 0 the levels crowd. A logarithmic axis shows them better; it has
 # no room for 0, so the ring stands apart.
 #
-# **Question.** With 4 bits each, what becomes of 0.02 in LogQuant, in L1 and in L3? Which
+# **Question.** With 4 bits each, what becomes of 0.02 in LogQuant, fixed-point and symmetric? Which
 # quantizer would you choose for gradients, whose sizes spread over many powers of ten?
 
 # %%
 kinds = {f"LogQuant, {k} bits": LogQuant(k) for k in (2, 3, 4)}
-kinds |= {f"{reading}, 4 bits": LinearQuant(4, reading=reading) for reading in ("L1", "L3")}
+kinds |= {f"{reading}, 4 bits": LinearQuant(4, reading=reading) for reading in READINGS[:2]}
 plots.log_levels_figure({name: values_of(quantizer) for name, quantizer in kinds.items()})
 
 # %%
 for name, quantizer in list(kinds.items())[2:]:
-    print(f"{name:<17}0.02 becomes {quantizer.quantize(np.array([0.02]))[0]:.4f}")
+    print(f"{name:<21}0.02 becomes {quantizer.quantize(np.array([0.02]))[0]:.4f}")
 x = np.geomspace(2**-6, 1, 10_001)
 ratio = LogQuant(4).quantize(x) / x
 print(f"LogQuant / x, from 1/64 to 1: {ratio.min():.3f} to {ratio.max():.3f}", end="")
@@ -231,7 +235,7 @@ print("levels that occur:", *np.unique(drawn))
 # %% [markdown]
 # ## 7.3 Planes: a code is a sum of signs
 #
-# The codes of L3 are odd integers from $-(2^k - 1)$ to $2^k - 1$; 2 bits are -3, -1, 1, 3. Write
+# Symmetric codes are odd integers from $-(2^k - 1)$ to $2^k - 1$; 2 bits are -3, -1, 1, 3. Write
 # $\beta_a = \pm1$ for bit $a$ of the level's number. Then
 #
 # $$\text{code} = \sum_{a=0}^{k-1} 2^a \beta_a$$
@@ -251,7 +255,7 @@ plots.arrays_figure(
 # **Answer.** $-1 = 2 \cdot (-1) + 1$.
 #
 # A pixel is a number of 8 bits, and its eight planes are those of notebook 4: $2p - 255$ is an
-# odd integer from -255 to 255, the code of L3 with $k = 8$. Bit 1 (black) is $\beta = +1$.
+# odd integer from -255 to 255, the symmetric code with $k = 8$. Bit 1 (black) is $\beta = +1$.
 #
 # **Question.** If we quantize the image to 2 bits, in $[-1, 1]$, do we get the two top planes?
 
@@ -278,9 +282,9 @@ for a, b in ((1, 7), (0, 6)):
 
 # %% [markdown]
 # **Answer.** The first one, yes: it is the sign. The second one, nearly. Cutting off the six low
-# bits puts the thresholds at 64, 128 and 192; L3 rounds to the *nearest* level, and -1 and 1 are
-# levels, so its thresholds are at 42.5, 127.5 and 212.5. Between 64 and 42.5, and between 192 and
-# 212.5, the two disagree.
+# bits puts the thresholds at 64, 128 and 192; the quantizer rounds to the *nearest* level, and -1
+# and 1 are levels, so its thresholds are at 42.5, 127.5 and 212.5. Between 64 and 42.5, and between
+# 192 and 212.5, the two disagree.
 
 # %% [markdown]
 # ## 7.4 Products: $k \cdot l$ runs of the binary kernel
@@ -301,7 +305,7 @@ w_codes = rng.choice(LinearQuant(3).levels, (1, 20))
 x_planes, w_planes = bits.to_planes(x_codes, -3, 3, 2), bits.to_planes(w_codes, -7, 7, 2)
 products = np.array([[bits.xnor_matmul(a, b, 20)[0, 0] for b in w_planes] for a in x_planes])
 factors = 2 ** np.add.outer(np.arange(2), np.arange(3))
-plots.partial_products_figure(products, factors, "factor · binary product, L3")
+plots.partial_products_figure(products, factors, "factor · binary product, symmetric")
 
 # %%
 exact = int(x_codes[0] @ w_codes[0])
@@ -319,9 +323,9 @@ widths = np.array([1, 2, 3, 4, 8])
 plots.arrays_figure({"binary products: k · l": np.outer(widths, widths)})
 
 # %% [markdown]
-# **L1** has no signs but *two's complement*: the top bit counts $-2^{k-1}$, the others $2^a$, and
-# bits are 0 and 1. Then AND finds the pairs in which both are 1, and popcount counts them. Where
-# exactly one of the two is a top bit, the cell is subtracted (orange).
+# **Fixed-point** has no signs but *two's complement*: the top bit counts $-2^{k-1}$, the others
+# $2^a$, and bits are 0 and 1. Then AND finds the pairs in which both are 1, and popcount counts
+# them. Where exactly one of the two is a top bit, the cell is subtracted (orange).
 #
 # **Question.** Can a cell be negative here before it is multiplied by its factor?
 
@@ -331,20 +335,20 @@ x_fixed, w_fixed = rng.integers(-2, 2, (1, 20)), rng.integers(-4, 4, (1, 20))
 x_planes, w_planes = bits.to_fixed_planes(x_fixed, 2), bits.to_fixed_planes(w_fixed, 3)
 counts = np.array([[int(popcount(a & b).sum()) for b in w_planes] for a in x_planes])
 fixed_factors = np.outer([1, -2], [1, 2, -4])
-plots.partial_products_figure(counts, fixed_factors, "factor · popcount of AND, L1")
+plots.partial_products_figure(counts, fixed_factors, "factor · popcount of AND, fixed-point")
 
 # %%
 print(f"sum of the cells {(counts * fixed_factors).sum()}, ordinary {x_fixed[0] @ w_fixed[0]}")
 
 # %% [markdown]
-# **Answer.** No, it is a count. Both readings cost the same $k \cdot l$ cells; L3 is the one that
-# needs nothing but the kernel of notebook 4.
+# **Answer.** No, it is a count. Both readings cost the same $k \cdot l$ cells; symmetric is the one
+# that needs nothing but the kernel of notebook 4.
 #
 # `levels_matmul` and `fixed_matmul` do this for whole matrices. We try them for all pairs of up to
 # 4 bits and for lengths with ragged ends. **Expect** 0 differences: integers.
 
 # %%
-wrong = {"L3": 0, "L1": 0}
+wrong = {"symmetric": 0, "fixed-point": 0}
 tried = 0
 for K in (1, 63, 64, 65, 70, 128, 200):
     for k in (1, 2, 3, 4):
@@ -354,14 +358,15 @@ for K in (1, 63, 64, 65, 70, 128, 200):
             product = bits.levels_matmul(
                 bits.to_planes(A, -n, n, 2), bits.to_planes(B, -m, m, 2), K
             )
-            wrong["L3"] += np.count_nonzero(product != A @ B.T)
+            wrong["symmetric"] += np.count_nonzero(product != A @ B.T)
             tried += product.size
             if min(k, l) > 1:
-                A, B = (rng.choice(LinearQuant(b, reading="L1").levels, (5, K)) for b in (k, l))
+                fixed = [LinearQuant(b, reading="fixed-point").levels for b in (k, l)]
+                A, B = (rng.choice(levels, (5, K)) for levels in fixed)
                 product = bits.fixed_matmul(
                     bits.to_fixed_planes(A, k), bits.to_fixed_planes(B, l), K
                 )
-                wrong["L1"] += np.count_nonzero(product != A @ B.T)
+                wrong["fixed-point"] += np.count_nonzero(product != A @ B.T)
                 tried += product.size
 for reading, count in wrong.items():
     print(f"{reading}: {count} differences   (expect 0)")
@@ -373,8 +378,8 @@ print(f"{tried:,} products in all")
 # A staircase has slope 0, however many steps it has. So eq. (4) stays: the slope is that of the
 # hard tanh, or in general of $\mathrm{Clip}(x, minV, maxV)$, whatever the number of levels.
 #
-# **Question.** The top level of L1 with 2 bits is 1/2. What is the slope at $x = 0.8$? And what is
-# it for L5 at $x = -0.3$?
+# **Question.** The top level of fixed-point with 2 bits is 1/2. What is the slope at $x = 0.8$? And
+# what is it for unsigned at $x = -0.3$?
 
 
 # %%
@@ -393,8 +398,8 @@ def draw_surrogates(saturation: float = 1.0) -> Figure:
 draw_surrogates()
 
 # %% [markdown]
-# **Answer.** 1 and 0. L1's slope ends at $maxV = 1$, as in eq. (4) with the bound inside, and not
-# at its top level. L5 passes nothing below 0, like a ReLU.
+# **Answer.** 1 and 0. The fixed-point slope ends at $maxV = 1$, as in eq. (4) with the bound
+# inside, and not at its top level. Unsigned passes nothing below 0, like a ReLU.
 #
 # The more levels, the closer the staircase comes to its surrogate. With 8 bits there is hardly a
 # difference, and the straight-through gradient is nearly that of a network with hard tanh.
@@ -405,7 +410,7 @@ draw_surrogates()
 # %%
 x = np.array([[-1.7, -1.0, -0.6, 0.0, 0.25, 0.5, 0.8, 1.0, 1.9]])
 checked: dict[str, Quantizer] = {r: LinearQuant(2, reading=r) for r in READINGS}
-checked |= {"LogQuant": LogQuant(3), "L3, saturation 2": LinearQuant(2, saturation=2.0)}
+checked |= {"LogQuant": LogQuant(3), "symmetric, saturation 2": LinearQuant(2, saturation=2.0)}
 for name, quantizer in checked.items():
     layer = Quantize(quantizer).build((9,))
     print(name)
@@ -415,8 +420,8 @@ for name, quantizer in checked.items():
 # The last one is the *relaxed boundary* of section 4.3: the gradient passes up to 2, and the values
 # stay as they are.
 #
-# **Question.** The bounds of L3 move to $\pm2$. Where do those of L5 move, whose range starts at
-# 0?
+# **Question.** The bounds of symmetric move to $\pm2$. Where do those of unsigned move, whose range
+# starts at 0?
 
 # %%
 draw_surrogates(2.0)
@@ -427,8 +432,8 @@ draw_surrogates(2.0)
 # %% [markdown]
 # ## 7.6 A network of 2 bits
 #
-# Weights and activations of 2 bits, in L3. We train it for a few seconds, on 8,000 images, and pack
-# it. Nothing in the training is new: latent weights, straight-through gradients, clip.
+# Weights and activations of 2 bits, symmetric. We train it for a few seconds, on 8,000 images, and
+# pack it. Nothing in the training is new: latent weights, straight-through gradients, clip.
 
 # %%
 small = replace(
@@ -545,23 +550,23 @@ for cost in sorted({k * l for k, l in means}):
 # %% [markdown]
 # ## Summary
 #
-# 1. The printed LinearQuant needs a step in the place of the bit width. L1 has a 0 and no +1, L3
-#    both ends and no 0, L5 no negative levels. One bit of L3 is Sign.
+# 1. The printed LinearQuant needs a step in the place of the bit width. Fixed-point has a 0 and no
+#    +1, symmetric both ends and no 0, unsigned no negative levels. One symmetric bit is Sign.
 # 2. LogQuant with $k$ bits has $2^k - 1$ levels, powers of two and a 0. It is off by $\sqrt2$ at
 #    most, over a range that each bit more than squares.
-# 3. A code of L3 is a sum of signs times $2^a$. A product of $k$ by $l$ bits is $k \cdot l$ binary
-#    products, and exact.
+# 3. A symmetric code is a sum of signs times $2^a$. A product of $k$ by $l$ bits is $k \cdot l$
+#    binary products, and exact.
 # 4. The gradient is eq. (4) for any number of levels. Packed, a quantizer is $2^k - 1$ thresholds a
 #    unit, turned round where the gain is negative, and the scores are equal bit for bit.
 #
 # ## Exercises
 #
-# 1. `LinearQuant(2, reading="L1", step=1.0)` and `LogQuant(2)` both have the levels -1, 0 and +1.
-#    Where do they differ? Compute both bounds first, then find them by trying numbers. How many
-#    bits of information does such a code hold?
-# 2. Activations in L5 (codes 0, 1, 2, 3) times weights in L3 (codes -3, -1, 1, 3). Read the planes
-#    of both as signs. Which sum has to be added to the table of 7.4, and what does it cost for a
-#    layer with 1,000 units?
+# 1. `LinearQuant(2, reading="fixed-point", step=1.0)` and `LogQuant(2)` both have the levels -1, 0
+#    and +1. Where do they differ? Compute both bounds first, then find them by trying numbers. How
+#    many bits of information does such a code hold?
+# 2. Unsigned activations (codes 0, 1, 2, 3) times symmetric weights (codes -3, -1, 1, 3). Read the
+#    planes of both as signs. Which sum has to be added to the table of 7.4, and what does it cost
+#    for a layer with 1,000 units?
 # 3. Two of the four cells of a 2 x 2 product have the same factor. Can you save a popcount? And a
 #    shift?
 # 4. Train 7.6 with 2 bits for the activations only, then for the weights only, three seeds each
@@ -570,9 +575,9 @@ for cost in sorted({k * l for k, l in means}):
 # ## Reading on
 #
 # Paper, section 3. In the code: `qnn_ref/quantizers/linear.py` and `logarithmic.py`,
-# `qnn_ref/bits/levels.py`, `qnn_ref/packed/product_stages.py`. L1 comes from Miyashita, Lee,
-# Murmann (2016), *Convolutional neural networks using logarithmic data representation*; L5 and
-# products by planes from Zhou et al. (2016), *DoReFa-Net: training low bitwidth convolutional
-# neural networks with low bitwidth gradients*.
+# `qnn_ref/bits/levels.py`, `qnn_ref/packed/product_stages.py`. Fixed-point comes from Miyashita,
+# Lee, Murmann (2016), *Convolutional neural networks using logarithmic data representation*;
+# unsigned and products by planes from Zhou et al. (2016), *DoReFa-Net: training low bitwidth
+# convolutional neural networks with low bitwidth gradients*.
 #
 # Next: [8. Gradients of six bits](08_gradients_of_six_bits.ipynb).
