@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 # Sleeping threads do not fight: OpenBLAS and Numba have an OpenMP pool each.
 export OMP_WAIT_POLICY ?= passive
 
-# Numba's disk cache does not see an edited callee in another file: tests start from an empty one.
+# Tests start from an empty cache: a kernel that does not compile any more must not pass by it.
 define with_empty_cache
 cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT INT TERM && NUMBA_CACHE_DIR="$$cache" $(1)
 endef

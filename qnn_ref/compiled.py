@@ -16,10 +16,14 @@ they add to `numba.njit` is what goes wrong with it in use:
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import logging
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -118,16 +122,17 @@ def _compile(function: Function, **options: Any) -> Any:
 
 
 class KernelCache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache on disk, for a function and its options.
+    """Numba's cache on disk, for a function, its options, and what it takes from other files.
 
-    It is a convenience: whatever is wrong with it, the kernel is compiled and the program goes on.
+    Numba looks at the file of the function only. And the cache is a convenience: whatever is wrong
+    with it, the kernel is compiled and the program goes on.
 
     Parameters
     ----------
     function : callable
         What is compiled.
     options : dict
-        How. Numba takes what it stored for the same function with other options.
+        How.
     """
 
     def __init__(self, function: Function, options: dict[str, Any]) -> None:
@@ -135,7 +140,8 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         self.options = tuple(sorted(options.items())), bool(numba.config.BOUNDSCHECK)
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(sig, codegen), self.options)
+        own = super()._index_key(sig, codegen)
+        return (*own, self.options, taken_from_elsewhere(self._py_func))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Find what was compiled for a signature; None if it is not there or not readable."""
@@ -161,6 +167,50 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         message = f"{self.cache_path}: compiled kernels {what}, compiling them again"
         _say_once(logging.WARNING, message)
         log.debug("%s: %s", self._name, error)
+
+
+def taken_from_elsewhere(function: Function) -> str:
+    """Digest of what a function takes from other files of its package.
+
+    Parameters
+    ----------
+    function : callable
+        A function that is compiled.
+
+    Returns
+    -------
+    str
+        It changes with the text of a file that another function comes from, also one that is
+        called by a third, and with the value of a number.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    package = function.__module__.partition(".")[0]
+    found: set[str] = set()
+    seen: set[Any] = set()
+    todo: list[Any] = [function]
+    while todo:
+        one = todo.pop()
+        seen.add(one)
+        for name in one.__code__.co_names:
+            value = one.__globals__.get(name)
+            value = getattr(value, "py_func", getattr(value, "__wrapped__", value))
+            module = getattr(value, "__module__", None) or ""
+            if isinstance(value, int | float):
+                found.add(f"{name} = {value!r}")
+            elif module.partition(".")[0] == package:
+                found.add(_digest_of(module))
+                if isinstance(value, FunctionType) and value not in seen:
+                    todo.append(value)
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+
+
+@functools.cache
+def _digest_of(module: str) -> str:
+    file = sys.modules[module].__file__
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else module
 
 
 @functools.cache

@@ -111,6 +111,26 @@ def test_kernels_are_stored_and_found_again(run, tmp_path):
 
 
 @jit
+@pytest.mark.parametrize("line", ["STEP = 1", "    return x + 1"])
+def test_an_edit_in_another_file_is_seen(tmp_path, line):
+    """Numba by itself goes on with what it compiled before."""
+    (tmp_path / "kernels").mkdir()
+    far = tmp_path / "kernels" / "far.py"
+    far.write_text(
+        "from qnn_ref.compiled import serial_kernel\nSTEP = 1\n\n"
+        "@serial_kernel\ndef next(x):\n    return x + 1\n"
+    )
+    (tmp_path / "kernels" / "__init__.py").write_text(
+        "from kernels.far import STEP, next\nfrom qnn_ref.compiled import serial_kernel\n\n"
+        "@serial_kernel\ndef near(x):\n    return next(x)\n\n"
+        "@serial_kernel\ndef start(x):\n    return near(x) + STEP\n"
+    )
+    assert run_in(tmp_path, tmp_path / "cache", "print(start(10))").stdout == "12\n"
+    far.write_text(far.read_text().replace(line, line.replace("1", "5")))
+    assert run_in(tmp_path, tmp_path / "cache", "print(start(10))").stdout == "16\n"
+
+
+@jit
 @pytest.mark.parametrize("kind, share", [("*.nbi", 0), ("*.nbi", 0.7), ("*.nbc", 0.5)])
 def test_a_cache_that_was_cut_short_is_made_anew(run, tmp_path, kind, share):
     sound = cached(tmp_path)

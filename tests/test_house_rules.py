@@ -173,9 +173,9 @@ def only_one_file_compiles(name: str, text: str) -> list[str]:
 def cached_kernels_stand_alone(name: str, text: str) -> list[str]:
     """A compiled function uses nothing from other files of the package.
 
-    Numba's disk cache looks at the kernel's own file only: after an edit of a helper elsewhere it
-    would go on running the old code. The intrinsics of popcount and of vectors are the exception,
-    and two sizes: who changes one of these deletes the cached kernels (`make clean`).
+    Then it is read in one place. Numba's disk cache looks at the kernel's own file only, and what
+    `qnn_ref/compiled.py` adds to it finds names, not attributes of modules. The intrinsics of
+    popcount and of vectors are the exception, and two sizes.
     """
     tree = ast.parse(text)
     imported = {

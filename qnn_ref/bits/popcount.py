@@ -4,10 +4,6 @@
 compiled function it replaces a call of ``popcount`` by LLVM's ``ctpop``, which becomes the
 processor's own instruction, or a vector of them where a loop is vectorised. So the same source
 runs compiled and with ``NUMBA_DISABLE_JIT=1``.
-
-Numba's cache on disk watches the file of a kernel, not the files that it calls into. Kernels of
-other modules call ``popcount``, and that is safe only as long as its meaning stays what it is.
-Whoever changes the code below deletes the cached kernels too (``__pycache__/*.nb?``).
 """
 
 # mypy: allow-untyped-defs
