@@ -265,4 +265,6 @@ def _faults_in_words() -> Iterator[None]:
     except Exception as error:
         if type(error) is ValueError:
             raise
-        raise ValueError(f"is damaged or cut ({error or type(error).__name__})") from error
+        # Not all of it: zipfile quotes the kilobytes that stand where a name was expected.
+        words = str(error)[:200] or type(error).__name__
+        raise ValueError(f"is damaged or cut ({words})") from error
