@@ -379,7 +379,7 @@ def test_what_cannot_be_convolved_is_refused(call, error, words):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: Conv2D(0), "units: expected a whole number of at least 1"),
+        (lambda: Conv2D(0), "units: expected a whole number from 1"),
         (lambda: Conv2D(1, 0), "kernel: expected one or two whole numbers from 1"),
         (lambda: Conv2D(1, (3, 3, 3)), "kernel: expected one or two"),
         (lambda: Conv2D(1, (3, 3, 3, 3)), "kernel: expected one or two"),

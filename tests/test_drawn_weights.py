@@ -5,6 +5,7 @@ import pytest
 
 from qnn_ref import Sequential, pack
 from qnn_ref.checking import check_gradients
+from qnn_ref.checking.freeze import FrozenWeights
 from qnn_ref.checkpoints import load_checkpoint, save_checkpoint
 from qnn_ref.layers import (
     BatchNorm,
@@ -209,6 +210,17 @@ def test_the_gradient_checker_freezes_the_drawn_weights(quantizer):
     )
     assert report, str(report)
     assert network.rng.bit_generator.state == state
+
+
+def test_frozen_weights_are_the_drawn_ones_and_stay():
+    parameter = Parameter(np.random.default_rng(1).uniform(-1, 1, 50), StochasticSign())
+    frozen = FrozenWeights(parameter.quantizer, parameter, np.random.default_rng(2))
+    drawn = parameter.drawn(np.random.default_rng(2)).codes
+    assert np.any(drawn != parameter.codes)
+    np.testing.assert_array_equal(frozen.encode(parameter.latent)[0], drawn)
+    parameter.quantizer = frozen
+    assert parameter.drawn(np.random.default_rng(3)) is parameter
+    np.testing.assert_array_equal(parameter.codes, drawn)  # not those that were cached before
 
 
 # Quantizers that make no weights

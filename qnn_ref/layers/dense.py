@@ -26,12 +26,14 @@ class Dense(Weighted):
     weight_quantizer : Quantizer or None
         Turns latent weights into the ones of the products; None makes an ordinary float layer.
         Its surrogate is not used: the gradient of the quantized weight moves the latent one.
+        A stochastic one draws new weights in each training forward, by eq. (2), and its backward
+        pass uses them again; inference and packing take the deterministic ones.
     bias : bool
         Whether to add a bias. Before a batch norm it would have no effect.
 
     Source
     ------
-    Algorithm 1, lines 1, 2, 8, 9; initialisation and scale of section 4.2's recipes. The authors'
+    Algorithm 1, lines 1, 2, 8, 9; eq. (2); initialisation and scale of section 4.2's recipes. The authors'
     code has a bias, which is redundant before batch norm.
     """
 

@@ -96,7 +96,7 @@ class Weighted(Layer):
     def __init__(
         self, units: int, weight_quantizer: Quantizer | None = Sign(), bias: bool = False
     ) -> None:
-        self.units = whole("units", units, 1)
+        self.units = whole("units", units, 1, 2**31 - 1)
         if weight_quantizer is not None:
             check_quantizer("weight_quantizer", weight_quantizer)
         self.weight_quantizer = weight_quantizer
