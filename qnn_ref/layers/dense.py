@@ -33,8 +33,8 @@ class Dense(Weighted):
 
     Source
     ------
-    Algorithm 1, lines 1, 2, 8, 9; eq. (2); initialisation and scale of section 4.2's recipes. The authors'
-    code has a bias, which is redundant before batch norm.
+    Algorithm 1, lines 1, 2, 8, 9; eq. (2); initialisation and scale of section 4.2's recipes. The
+    authors' code has a bias, which is redundant before batch norm.
     """
 
     def make(self) -> None:
