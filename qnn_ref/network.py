@@ -13,9 +13,10 @@ from numpy.typing import DTypeLike, NDArray
 from qnn_ref import checks
 from qnn_ref.checks import NotFiniteError
 from qnn_ref.layers import Auxiliary, Quantize
-from qnn_ref.layers.base import Layer, Parameter, Shape, check_rng, float_type
+from qnn_ref.layers.base import Layer, Shape, check_rng
 from qnn_ref.layers.rows import backward_row, build_row, forward_row, layer_list, tell_row
 from qnn_ref.layers.weighted import Weighted
+from qnn_ref.parameter import Parameter, float_type
 from qnn_ref.products import PlainProducts
 from qnn_ref.quantizers import Quantizer
 from qnn_ref.quantizers.base import check_quantizer

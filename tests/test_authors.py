@@ -20,10 +20,10 @@ from qnn_ref.layers import (
     Layer,
     ShiftBatchNorm,
 )
-from qnn_ref.layers.base import Parameter, glorot_scale
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import Adam, ExponentialDecay, ShiftAdaMax
+from qnn_ref.parameter import Parameter, glorot_scale
 from qnn_ref.quantizers import LinearQuant, Sign, StochasticSign, hard_sigmoid
 from qnn_ref.shifts import ap2
 from tests.authors import STRICT, assert_close, images, kernel, torch_rule, vectors

@@ -11,7 +11,8 @@ from qnn_ref.checking import strategies as qst
 from qnn_ref.checking.freeze import Continuation, FrozenQuantizer, FrozenWeights, freeze
 from qnn_ref.checking.report import GradientError
 from qnn_ref.layers import Dense, Dropout, HardTanh, Quantize, ShiftBatchNorm
-from qnn_ref.layers.base import Layer, Parameter
+from qnn_ref.layers.base import Layer
+from qnn_ref.parameter import Parameter
 from qnn_ref.products import PLAIN
 from qnn_ref.quantizers import Quantizer, Sign, StochasticSign, hard_tanh
 from tests.broken_layers import StrictMask, TwoBits

@@ -22,8 +22,9 @@ from qnn_ref.layers import (
     Quantize,
     ShiftBatchNorm,
 )
-from qnn_ref.layers.base import Layer, Parameter
+from qnn_ref.layers.base import Layer
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
+from qnn_ref.parameter import Parameter
 from qnn_ref.quantizers import Quantizer, Sign, StochasticSign
 from tests.broken_layers import ForgottenGain, TwoBits, softmax_in_place
 

@@ -659,9 +659,9 @@ def test_a_training_step_on_bits_makes_no_codes_of_large_weights():
     optimizer = SGD(0.01)
     for _ in range(2):
         learn(network, wide_images(7), np.arange(7))
-        assert all(p._encoded is None and p._signs is not None for p in large)
+        assert all(p._encoded is None and p._made for p in large)
         optimizer.step(network.parameters())
-        assert all(p._encoded is None and p._signs is None for p in large)
+        assert all(p._encoded is None and not p._made for p in large)
     network.forward(wide_images(7))
     assert all(p._encoded is None for p in large)
 

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnn_ref import products as products_module
 from qnn_ref.bits import pack, powers_matmul, powers_matmul_reference, to_powers
 from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
-from qnn_ref.products import PLAIN, ShiftProducts, shift_product
+from qnn_ref.products import PLAIN, ShiftProducts
+from qnn_ref.products import by_shifts as products_module
+from qnn_ref.products.by_shifts import shift_product
 from qnn_ref.quantizers import LogQuant
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_ref.bits import SignMatrix, pack, unpack
-from qnn_ref.layers.base import Parameter
+from qnn_ref.parameter import Parameter
 from qnn_ref.products import BITS, PLAIN, BitProducts, PlainProducts
 from qnn_ref.quantizers import LinearQuant, LogQuant, Sign, StochasticSign
 
@@ -263,8 +263,8 @@ def test_weights_of_a_convolution_are_a_matrix_too():
 def test_signs_are_the_codes_and_are_kept():
     rng = np.random.default_rng(7)
     parameter = binary_weights(rng, 70, 20)
-    signs = parameter.signs
-    assert parameter.signs is signs
+    signs = eager().weights(parameter)
+    assert eager().weights(parameter) is signs
     assert parameter._encoded is None  # no codes were made for them
     np.testing.assert_array_equal(unpack(signs.columns.to_words(), 70).T, parameter.codes)
     np.testing.assert_array_equal(unpack(signs.rows.to_words(), 20), parameter.codes)
@@ -293,46 +293,53 @@ def edit_and_fail(parameter, value):
 def test_signs_follow_the_latent_value(change):
     rng = np.random.default_rng(8)
     parameter = binary_weights(rng, 30, 20)
-    old, value = parameter.signs, -parameter.latent
+    old, value = eager().weights(parameter), -parameter.latent
     change(parameter, value)
-    np.testing.assert_array_equal(parameter.signs.rows.to_words(), pack(value))
-    assert np.any(parameter.signs.rows.words != old.rows.words)
+    new = eager().weights(parameter)
+    np.testing.assert_array_equal(new.rows.to_words(), pack(value))
+    assert np.any(new.rows.words != old.rows.words)
 
 
 @pytest.mark.parametrize("change", [assign, edit, edit_and_fail])
 def test_the_kernel_of_a_convolution_follows_the_latent_value(change):
     value = np.random.default_rng(11).uniform(-1, 1, (3, 2, 5, 4)).astype(np.float32)
     parameter = Parameter(value, Sign())
-    old = parameter.kernel
-    assert parameter.kernel is old
+    old = eager().kernel(parameter)
+    assert eager().kernel(parameter) is old
     assert parameter._encoded is None
     change(parameter, -value)
-    expected = Parameter(-value, Sign()).kernel
-    assert parameter.kernel.size == (3, 2, 5, 4)
-    np.testing.assert_array_equal(parameter.kernel.backward.words, expected.backward.words)
-    np.testing.assert_array_equal(parameter.kernel.forward.words, expected.forward.words)
-    assert np.any(parameter.kernel.backward.words != old.backward.words)
+    new, expected = eager().kernel(parameter), eager().kernel(Parameter(-value, Sign()))
+    assert new.size == (3, 2, 5, 4)
+    np.testing.assert_array_equal(new.backward.words, expected.backward.words)
+    np.testing.assert_array_equal(new.forward.words, expected.forward.words)
+    assert np.any(new.backward.words != old.backward.words)
     parameter.astype(np.float64)
-    assert parameter.kernel is None
+    assert eager().kernel(parameter) is None
+
+
+def bits_of(parameter):
+    """The weights as bits, or None where the products take codes."""
+    w = eager().weights(parameter)
+    return w if isinstance(w, SignMatrix) else None
 
 
 def test_only_signs_of_float32_are_bits():
     rng = np.random.default_rng(9)
     value = rng.uniform(-1, 1, (30, 20)).astype(np.float32)
-    assert Parameter(value).signs is None
-    assert Parameter(value, LinearQuant(1)).signs is None
-    assert Parameter(value, LogQuant(4)).signs is None
-    assert Parameter(value.astype(np.float64), Sign()).signs is None
+    assert bits_of(Parameter(value)) is None
+    assert bits_of(Parameter(value, LinearQuant(1))) is None
+    assert bits_of(Parameter(value, LogQuant(4))) is None
+    assert bits_of(Parameter(value.astype(np.float64), Sign())) is None
     np.testing.assert_array_equal(
-        Parameter(value, StochasticSign()).signs.rows.words,
-        Parameter(value, Sign()).signs.rows.words,
+        bits_of(Parameter(value, StochasticSign())).rows.words,
+        bits_of(Parameter(value, Sign())).rows.words,
     )
     parameter = Parameter(value, Sign())
-    assert parameter.signs is not None
+    assert bits_of(parameter) is not None
     parameter.astype(np.float64)
-    assert parameter.signs is None
+    assert bits_of(parameter) is None
     parameter.astype(np.float32)
-    np.testing.assert_array_equal(parameter.signs.rows.to_words(), pack(value))
+    np.testing.assert_array_equal(bits_of(parameter).rows.to_words(), pack(value))
 
 
 def test_a_weight_without_a_sign_is_refused_by_name():
@@ -340,4 +347,4 @@ def test_a_weight_without_a_sign_is_refused_by_name():
     with parameter.edit() as latent:
         latent[29, 19] = np.nan
     with pytest.raises(ValueError, match=r"weight: .* got nan at \[29, 19\]"):
-        _ = parameter.signs
+        _ = bits_of(parameter)

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from qnn_ref.checking.report import GradientError, Kink
 from qnn_ref.layers import HardTanh
-from qnn_ref.layers.base import Layer, Parameter
+from qnn_ref.layers.base import Layer
+from qnn_ref.parameter import Parameter
 from qnn_ref.products import PLAIN
 from qnn_ref.quantizers import Encoding, Quantizer
 

@@ -1,7 +1,7 @@
 """The layers, one a file: forward, and right under it backward."""
 
 from qnn_ref.layers.activations import Flatten, HardTanh, Pixels, Quantize
-from qnn_ref.layers.base import Layer, Parameter, glorot_scale
+from qnn_ref.layers.base import Layer
 from qnn_ref.layers.branches import Auxiliary, Branches
 from qnn_ref.layers.conv import Conv2D
 from qnn_ref.layers.dense import Dense
@@ -9,6 +9,7 @@ from qnn_ref.layers.dropout import Dropout
 from qnn_ref.layers.normalization import BatchNorm
 from qnn_ref.layers.pooling import AveragePool2D, MaxPool2D
 from qnn_ref.layers.shift_normalization import ShiftBatchNorm
+from qnn_ref.parameter import Parameter, glorot_scale
 
 __all__ = [
     "Auxiliary",

@@ -24,8 +24,9 @@ from qnn_ref.bits import (
     xnor_conv,
 )
 from qnn_ref.checks import flag, whole
-from qnn_ref.layers.base import Parameter, Shape
+from qnn_ref.layers.base import Shape
 from qnn_ref.layers.weighted import Weighted
+from qnn_ref.parameter import Parameter
 from qnn_ref.quantizers import Quantizer, Sign
 
 Array = NDArray[Any]

@@ -14,7 +14,8 @@ from numpy.typing import DTypeLike, NDArray
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import FLOATS, check_array, choice, flag, real
 from qnn_ref.compiled import parallel_kernel
-from qnn_ref.layers.base import Layer, Parameter, glorot_scale, in_float_type, needs_rng
+from qnn_ref.layers.base import Layer, in_float_type, needs_rng
+from qnn_ref.parameter import Parameter, glorot_scale
 
 Array = NDArray[Any]
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from qnn_ref.checks import flag, whole
-from qnn_ref.layers.base import Layer, Parameter, Shape, glorot_scale, needs_rng
+from qnn_ref.layers.base import Layer, Shape, needs_rng
+from qnn_ref.parameter import Parameter, glorot_scale
 from qnn_ref.products import BITS, PlainProducts
 from qnn_ref.quantizers import Quantizer, Sign
 from qnn_ref.quantizers.base import check_quantizer

@@ -20,7 +20,7 @@ from qnn_ref.checks import (
     real,
     whole,
 )
-from qnn_ref.layers.base import Parameter
+from qnn_ref.parameter import Parameter
 
 Array = NDArray[Any]
 

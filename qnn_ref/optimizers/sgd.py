@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from qnn_ref.checks import check_array
 from qnn_ref.compiled import parallel_kernel
-from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update, scaled_clipped_step
+from qnn_ref.parameter import Parameter
 
 Array = NDArray[Any]
 

@@ -11,8 +11,8 @@ from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.compiled import parallel_kernel, serial_kernel
-from qnn_ref.layers.base import Parameter
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update
+from qnn_ref.parameter import Parameter
 from qnn_ref.shifts import ap2, ap2_reference, ap2_words
 
 Array = NDArray[Any]

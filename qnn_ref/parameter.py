@@ -1,0 +1,233 @@
+"""A trained array with its two faces, latent and quantized, and the Glorot scale of its rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from qnn_ref import checks
+from qnn_ref.quantizers import Quantizer, Sign
+from qnn_ref.quantizers.base import check_quantizer
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+Made = TypeVar("Made")
+
+
+def glorot_scale(fan_in: int, fan_out: int) -> float:
+    r"""Learning-rate scale :math:`\gamma = \sqrt{(f_{in} + f_{out}) / 1.5}` of binary weights.
+
+    A real-valued layer would start in +-sqrt(1.5 / (fan_in + fan_out)); binary layers keep their
+    latent weights in +-1 instead, so their steps grow by the same factor.
+
+    Parameters
+    ----------
+    fan_in : int
+        Inputs of a unit; for a convolution kernel height x kernel width x input channels.
+    fan_out : int
+        Outputs that an input reaches; for a convolution counted with the output channels.
+
+    Returns
+    -------
+    float
+        A scalar.
+
+    Source
+    ------
+    Algorithm 1, the gamma_k of line 11; value from the authors' code (the inverse of the
+    initialisation coefficient).
+    """
+    return float(np.sqrt((fan_in + fan_out) / 1.5))
+
+
+class Parameter:
+    """A trained array, with its two faces named: `latent` and `quantized`.
+
+    `latent` is the real array that the optimizer moves and clips; `quantized` is what the products
+    of the forward and the backward pass see, the answer to "why are my weights not +-1?".
+
+    Parameters
+    ----------
+    latent : array, any shape
+        Starting value; copied.
+    quantizer : Quantizer, optional
+        Makes `quantized` from `latent`; without one both are the same.
+    bound : float
+        The optimizer clips the latent value to [-bound, bound] after each step.
+    learning_rate_scale : float
+        The optimizer multiplies the step by it, before the clip.
+
+    Source
+    ------
+    Section 2.3 (latent weights and their clipping), Algorithm 1, lines 1 and 11.
+    """
+
+    def __init__(
+        self,
+        latent: Array,
+        quantizer: Quantizer | None = None,
+        bound: float = np.inf,
+        learning_rate_scale: float = 1.0,
+    ) -> None:
+        self._latent = np.array(latent, order="C")
+        float_type(self._latent.dtype, "latent")
+        checks.all_finite("latent", self._latent)
+        self.grad: Array | None = None
+        self.quantizer = quantizer if quantizer is None else check_quantizer("quantizer", quantizer)
+        self.bound = bound if bound == np.inf else checks.real("bound", bound, above=0)
+        self.learning_rate_scale = checks.real("learning_rate_scale", learning_rate_scale, above=0)
+
+    @property
+    def quantizer(self) -> Quantizer | None:
+        """Makes the quantized value; without one it is the latent value."""
+        return self._quantizer
+
+    @quantizer.setter
+    def quantizer(self, quantizer: Quantizer | None) -> None:
+        self._quantizer = quantizer
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was made from the latent value."""
+        self._encoded: tuple[Array, float] | None = None
+        self._made: dict[Callable[[Array], Any], Any] = {}
+
+    @property
+    def latent(self) -> Array:
+        """The real value, as a read-only view; `assign` changes it."""
+        view = self._latent.view()
+        view.flags.writeable = False
+        return view
+
+    def _encode(self) -> tuple[Array, float]:
+        if self._encoded is None:
+            if self.quantizer is None:
+                self._encoded = self.latent, 1.0
+            else:
+                with self._naming():
+                    self._encoded = self.quantizer.encode(self.latent)
+                self._encoded[0].flags.writeable = False
+        return self._encoded
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Say of a weight that is NaN that it is one; a quantizer calls it x."""
+        try:
+            yield
+        except ValueError:
+            checks.all_finite("weight", self._latent)
+            raise
+
+    def drawn(self, rng: np.random.Generator | None) -> Parameter:
+        """The weights of one training step, eq. (2): of a stochastic quantizer, codes drawn anew.
+
+        They are the `latent` of the parameter that is returned, and stay the same; `self` where
+        nothing is drawn.
+        """
+        noise = None if self.quantizer is None else self.quantizer.draw(self.shape, rng)
+        if self.quantizer is None or noise is None:
+            return self
+        with self._naming():
+            codes, scale = self.quantizer.encode(self.latent, noise)
+        drawn = Parameter(codes, self.quantizer)
+        drawn._encoded = drawn.latent, scale  # not encoded again
+        return drawn
+
+    @property
+    def codes(self) -> Array:
+        """Whole numbers in the latent value's shape and dtype; `quantized = scale * codes`."""
+        return self._encode()[0]
+
+    @property
+    def scale(self) -> float:
+        """Value of one unit of the codes."""
+        return 1.0 if isinstance(self.quantizer, Sign) else self._encode()[1]
+
+    def cached(self, make: Callable[[Array], Made]) -> Made:
+        """What `make` makes of the latent value; kept until that changes."""
+        if make not in self._made:
+            with self._naming():
+                self._made[make] = make(self._latent)
+        return self._made[make]  # type: ignore[no-any-return]
+
+    @property
+    def quantized(self) -> Array:
+        """The value that the forward and backward products see; +-1 for `Sign`."""
+        codes, scale = self._encode()
+        return codes if scale == 1 else codes * codes.dtype.type(scale)
+
+    def assign(self, value: Array) -> None:
+        """Replace the latent value by `value`, of the same shape, and drop the cached codes."""
+        if np.shape(value) != self._latent.shape:
+            raise ValueError(f"value: expected shape {self._latent.shape}, got {np.shape(value)}")
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiu":
+            raise TypeError(f"value: expected real numbers, got {value.dtype}")
+        with self.edit() as latent:
+            latent[...] = value
+
+    @contextmanager
+    def edit(self) -> Iterator[Array]:
+        """Lend the latent array for a change in place; the cached codes are dropped after it."""
+        try:
+            yield self._latent
+        finally:
+            self._forget()
+
+    def astype(self, dtype: DTypeLike) -> None:
+        """Change the float type of the latent value and of the gradient."""
+        self._latent = self._latent.astype(float_type(dtype))
+        self._forget()
+        self.grad = None if self.grad is None else self.grad.astype(dtype)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the array."""
+        return self._latent.shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._latent.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Float type of the latent value."""
+        return self._latent.dtype
+
+
+def float_type(dtype: DTypeLike, name: str = "dtype") -> np.dtype[Any]:
+    """Return float32 or float64 as a dtype; layers compute in no other.
+
+    Parameters
+    ----------
+    dtype : dtype
+    name : str
+        What the error message calls it.
+
+    Returns
+    -------
+    numpy.dtype
+        A type, of no shape.
+
+    Raises
+    ------
+    TypeError
+        If it is another one.
+
+    Source
+    ------
+    Not in the paper.
+    """
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected float32 or float64, got {dtype!r}") from error
+    if dtype is None or found not in (np.float32, np.float64):
+        came = "None" if dtype is None else found
+        raise TypeError(f"{name}: expected float32 or float64, got {came}")
+    return found

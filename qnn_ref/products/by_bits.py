@@ -1,0 +1,131 @@
+"""The products of a layer on packed bits: XNOR and popcount forward, table lookup backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnn_ref.bits import (
+    SignKernel,
+    SignMatrix,
+    pack,
+    pack_panels,
+    pack_sign_kernel,
+    signs_matmul,
+    unpack,
+    xnor_matmul,
+)
+from qnn_ref.bits.transpose import transposed
+from qnn_ref.parameter import Parameter
+from qnn_ref.products.plain import EXACT_IN_FLOAT32, PlainProducts
+from qnn_ref.quantizers import Sign
+
+Array = NDArray[Any]
+
+
+def are_signs(parameter: Parameter) -> bool:
+    """Whether the codes of a parameter are the signs of its latent value, in float32.
+
+    Parameters
+    ----------
+    parameter : Parameter
+
+    Returns
+    -------
+    bool
+        A scalar.
+
+    Source
+    ------
+    Eq. (1).
+    """
+    return isinstance(parameter.quantizer, Sign) and parameter.dtype == np.float32
+
+
+def sign_matrix(latent: Array) -> SignMatrix:
+    """Signs of latent weights (..., units) as the bits of a matrix (fan_in, units).
+
+    Parameters
+    ----------
+    latent : array (..., units)
+
+    Returns
+    -------
+    SignMatrix, of shape (fan_in, units)
+
+    Source
+    ------
+    Algorithm 1, line 1.
+    """
+    return pack_panels(latent.reshape(-1, latent.shape[-1]))
+
+
+class BitProducts(PlainProducts):
+    r"""The products on packed bits: XNOR and popcount forward, table lookup backward.
+
+    Where the weights are signs in float32, and there are enough of them, no product sees a float
+    weight: they live as bits, in both directions, a sixteenth of the room of the floats.
+
+    ================ =============================================================
+    forward          signs times signs: XNOR, popcount (`xnor_matmul`), exact
+    forward          real numbers or pixels times signs: lookup (`signs_matmul`)
+    input gradient   real numbers times signs: lookup
+    weight gradient  signs times real numbers: lookup
+    ================ =============================================================
+
+    The forward product of codes equals the plain one exactly, everything else up to the rounding
+    of the additions. Whatever does not fit goes the plain way: other quantizers, float64, small
+    layers, sums that are not exact in float32.
+
+    Source
+    ------
+    Algorithm 1, lines 2, 8, 9; section 6.
+    """
+
+    least_weights = 2**17
+    """Dense layers with fewer weights are multiplied plainly: packing costs more than it saves."""
+
+    least_outputs = 64
+    """Fewer outputs than this do not earn back the tables of a lookup."""
+
+    def weights(self, parameter: Parameter) -> Any:
+        """Weights as bits where they are signs and many, else their codes."""
+        if not are_signs(parameter) or parameter.size < self.least_weights:
+            return super().weights(parameter)
+        return parameter.cached(sign_matrix)
+
+    def kernel(self, parameter: Parameter) -> SignKernel | None:
+        """Weights of a convolution as bits where they are signs of many channels, else None."""
+        if not are_signs(parameter) or min(parameter.shape[2:]) < self.least_outputs:
+            return None
+        return parameter.cached(pack_sign_kernel)
+
+    def forward(self, x: Array, w: Any, largest: float = 0.0, signs: bool = False) -> Array:
+        """Line 2 by XNOR and popcount of signs, eq. (8), or by lookup of real numbers."""
+        if not isinstance(w, SignMatrix):
+            return super().forward(x, w, largest, signs)
+        fan_in, units = w.shape
+        if signs and fan_in < EXACT_IN_FLOAT32:
+            return xnor_matmul(pack(x), w.columns, fan_in).astype(x.dtype)
+        if units < self.least_outputs or EXACT_IN_FLOAT32 <= largest * fan_in < np.inf:
+            return super().forward(x, unpack(w.columns.to_words(), fan_in, x.dtype).T, largest)
+        return transposed(signs_matmul(w.columns, transposed(x)))
+
+    def input_gradient(self, dy: Array, w: Any) -> Array:
+        """Line 8 by lookup."""
+        if not isinstance(w, SignMatrix):
+            return super().input_gradient(dy, w)
+        return transposed(signs_matmul(w.rows, transposed(dy)))
+
+    def weight_gradient(self, x: Array, dy: Array, signs: bool = False) -> Array:
+        """Line 9 by lookup."""
+        fan_in, units = x.shape[1], dy.shape[1]
+        few = fan_in < self.least_outputs or fan_in * units < self.least_weights
+        if not signs or few or x.dtype != np.float32:
+            return super().weight_gradient(x, dy, signs)
+        return signs_matmul(pack_panels(x).columns, dy)
+
+
+BITS = BitProducts()
