@@ -6,10 +6,12 @@ counts as well, because it hides an upward dependency without removing it.
 
 import ast
 import sys
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -184,7 +186,59 @@ def library_findings(sources: dict[str, str]) -> list[str]:
     return findings
 
 
-CHECKS = [floor_findings, circle_findings, library_findings]
+def members_of(tree: ast.AST) -> Iterator[str]:
+    """Names of methods, fields and attributes that the classes of a file define."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.FunctionDef):
+                yield inner.name
+            elif isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name):
+                yield inner.target.id
+            elif isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store):
+                yield inner.attr
+
+
+# Attributes that objects of Python, NumPy and llvmlite have as well say nothing about a floor.
+FOREIGN = {
+    name
+    for kind in (np.ndarray, np.random.Generator, np.dtype, dict, list, str, float, Path, IO)
+    for name in dir(kind)
+} | {"load", "targets"}  # of an llvmlite builder, of a syntax tree
+
+
+def call_findings(sources: dict[str, str]) -> list[str]:
+    """Arguments of which a function asks what only classes of higher floors have.
+
+    An import shows who stands on whom; an argument of type Any does not. A name that no class of
+    the function's own floor or of one below defines can only be meant for a higher one.
+    """
+    trees = {m: ast.parse(t) for m, t in zip(read_sources(sources), sources.values(), strict=True)}
+    lowest: dict[str, int] = {}
+    for module, tree in trees.items():
+        for name in members_of(tree):
+            lowest[name] = min(lowest.get(name, 99), floor_of(module) or 99)
+    findings = []
+    for module, tree in trees.items():
+        for function in ast.walk(tree):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            given = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)} - {"self"}
+            findings += [
+                f"{module}:{node.lineno}: on floor {floor_of(module)} asks {ast.unparse(node)},"
+                f" which floor {lowest[node.attr]} has"
+                for node in ast.walk(function)
+                if isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in given
+                and node.attr not in FOREIGN
+                and lowest.get(node.attr, 0) > (floor_of(module) or 99)
+            ]
+    return findings
+
+
+CHECKS = [floor_findings, circle_findings, library_findings, call_findings]
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +257,15 @@ def test_the_package_keeps_its_floors(check, package_sources):
 SOUND = {
     "qnn_ref/__init__.py": "from qnn_ref.network import Sequential\nfrom . import cli",
     "qnn_ref/shifts.py": "import math\nimport numpy as np\nfrom numba import njit",
+    "qnn_ref/parameter.py": "class Parameter:\n    def cached(self, make): return make(self.shape)",
+    "qnn_ref/products.py": "def weights(parameter): return parameter.cached(len)",
     "qnn_ref/bits/__init__.py": "from .words import pack",
     "qnn_ref/bits/words.py": "def pack(): ...",
     "qnn_ref/bits/gemm.py": "from .words import pack\nfrom qnn_ref.bits import words",
     "qnn_ref/quantizers.py": "from .shifts import ap2",
     "qnn_ref/layers/__init__.py": "from .dense import Dense",
     "qnn_ref/layers/dense.py": "from ..quantizers import Sign\nfrom .base import Layer",
+    "qnn_ref/layers/conv.py": "class Conv:\n    windows: int\n    def taps(self): self.places = 1",
     "qnn_ref/layers/base.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n import torch",
     "qnn_ref/network.py": "import qnn_ref.layers.dense\nfrom .layers import Dense",
     "qnn_ref/packed/__init__.py": "from .network import PackedNetwork",
@@ -251,6 +308,10 @@ def test_sound_code_has_no_finding(check):
         (circle_findings, "shifts.py", "import qnn_ref.quantizers", "qnn_ref.shifts"),
         (circle_findings, "layers/base.py", "from ..network import f", "qnn_ref.network"),
         (circle_findings, "training.py", "import qnn_ref.packed.file", "qnn_ref.packed"),
+        (call_findings, "products.py", "def f(layer): return layer.taps()", "asks layer.taps"),
+        (call_findings, "products.py", "def f(layer): return layer.windows", "which floor 5 has"),
+        (call_findings, "products.py", "def f(*, a): return a.places", "products:1: on floor 4"),
+        (call_findings, "bits/words.py", "def f(p): return p.cached(len)", "asks p.cached"),
         (library_findings, "network.py", "import torch", "network:1: torch"),
         (library_findings, "network.py", "from scipy.io import loadmat", "scipy"),
         (library_findings, "network.py", "try:\n    import PIL\nexcept ImportError: ...", "PIL"),
