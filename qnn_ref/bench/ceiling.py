@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.bench.measure import Call
 from qnn_ref.bits.gemm import COUNTS_VECTORS
+from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.vectors import LANES, load, spread, store
 from qnn_ref.checks import check_array, check_written, whole
@@ -58,7 +59,7 @@ def _plain_loop(words, turns, totals):
 def plain_loop(words: Array, turns: int, totals: Array) -> None:
     """XOR, count, add; the compiler makes vectors of it. A task a thread, each with its words."""
     _check_loop(words, turns, totals)
-    _plain_loop(words, np.int64(turns), totals)
+    _plain_loop(read_only(words), np.int64(turns), totals)
 
 
 @serial_kernel
@@ -106,7 +107,7 @@ def _carry_save_loop(words, turns, totals):
 def carry_save_loop(words: Array, turns: int, totals: Array) -> None:
     """Add bits by logic, 16 vectors a turn, and count only the sixteens (Harley, Seal)."""
     _check_loop(words, turns, totals)
-    _carry_save_loop(words, np.int64(turns), totals)
+    _carry_save_loop(read_only(words), np.int64(turns), totals)
 
 
 LOOPS = {"plain": plain_loop} | ({} if COUNTS_VECTORS else {"carry-save": carry_save_loop})
@@ -147,6 +148,8 @@ def _read_loop(words, parts):
 
 def read_call(x: Array, threads: int) -> Call:
     """Prepare a read-only sweep over a contiguous array of a multiple of 8 `threads` bytes."""
+    if not isinstance(x, np.ndarray) or x.dtype.hasobject:
+        raise TypeError(f"x: expected an array of numbers, got {type(x).__name__}")
     if not x.flags.c_contiguous or x.nbytes % (8 * whole("threads", threads, 1)):
         raise ValueError(f"x: expected a multiple of {8 * threads} bytes in a row, got {x.nbytes}")
     words, parts = x.reshape(-1).view(np.uint64), np.zeros(threads, np.uint64)

@@ -24,6 +24,7 @@ from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.bits.lookup import run_signs, signs_matmul
+from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
 from qnn_ref.bits.windows import KernelPanels, as_pair, pack_kernel, to_kernel_panels
 from qnn_ref.bits.words import pack, words_for
@@ -54,9 +55,13 @@ class SignKernel:
 
     def __post_init__(self) -> None:
         """Refuse directions of two kernels."""
+        if not isinstance(self.forward, KernelPanels):
+            raise TypeError(f"forward: expected KernelPanels, got {type(self.forward).__name__}")
+        if not isinstance(self.backward, Panels):
+            raise TypeError(f"backward: expected Panels, got {type(self.backward).__name__}")
         N, kh, kw, _ = self.forward.words.shape
         C = self.forward.C
-        if tuple(self.size) != (kh, kw, C, N):
+        if self.size != (kh, kw, C, N):
             raise ValueError(f"size: expected {(kh, kw, C, N)}, as forward, got {self.size}")
         if (C, kh * kw * N) != (self.backward.N, self.backward.K):
             raise ValueError(
@@ -188,7 +193,7 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     before = (kh - 1 - ph) * line + kw - 1 - pw
     length = before + places + ph * line + pw
     room = np.zeros(N * length, dy.dtype)
-    _to_rows(np.ascontiguousarray(dy), lines, line, before, length, room)
+    _to_rows(read_only(dy), lines, line, before, length, room)
     u, v, n = np.meshgrid(np.arange(kh), np.arange(kw), np.arange(N), indexing="ij")
     starts = n * length + (kh - 1 - u) * line + (kw - 1 - v)
     sums = np.empty((C, places), dy.dtype)
@@ -247,13 +252,13 @@ def conv_weight_gradient_reference(
     Algorithm 1, line 9, for each window.
     """
     (kh, kw), (ph, pw) = _check_weight_gradient(x, dy, kernel, padding, pad_value)
-    _, high, wide, N = dy.shape
+    places, (_, high, wide, N) = int(np.prod(dy.shape[:3])), dy.shape
     signs = np.where(x >= 0, 1, -1)
     padded = np.pad(signs, ((0, 0), (ph, ph), (pw, pw), (0, 0)), constant_values=pad_value)
     dw = np.empty((kh, kw, x.shape[-1], N), dy.dtype)
     for u, v in np.ndindex(kh, kw):
-        tap = padded[:, u : u + high, v : v + wide].reshape(-1, x.shape[-1])
-        dw[u, v] = tap.T.astype(dy.dtype) @ dy.reshape(-1, N)
+        tap = padded[:, u : u + high, v : v + wide].reshape(places, x.shape[-1])
+        dw[u, v] = tap.T.astype(dy.dtype) @ dy.reshape(places, N)
     return dw
 
 
@@ -349,8 +354,8 @@ def _check_weight_gradient(
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "if":
         kind = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x: expected an array of numbers of a signed type, got {kind}")
-    if x.ndim != 4:
-        raise ValueError(f"x: expected shape (B, H, W, C), got {x.shape}")
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"x: expected shape (B, H, W, C), none of them 0, got {x.shape}")
     if np.isnan(x).any():
         raise ValueError("x: contains NaN, which has no sign; expected numbers")
     if pad_value not in (0, 1):

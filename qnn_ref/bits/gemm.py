@@ -214,14 +214,15 @@ def run_panels(
         raise TypeError(f"panels: expected Panels, got {type(panels).__name__}")
     check_array("planes", planes, WORDS, ("P", "M", panels.words.shape[1]))
     check_array("base", base, INT64, (panels.N,))
+    step = whole("step", step, -2 * INT32_END, 2 * INT32_END)
     out = room_for(out, (planes.shape[1], panels.N), np.int32, planes)
     if panels.rows is not None and planes.shape[1] < FEW:
         return run_few(planes, panels.rows, base, step, out)
-    whole = np.zeros(len(panels.words) * PANEL, np.int64)
-    whole[: panels.N] = base
+    padded = np.zeros(len(panels.words) * PANEL, np.int64)
+    padded[: panels.N] = base
     multiply = kernel_for(panels.words.shape[1])
     with threads_for(NS_A_WORD * planes.size * panels.N):
-        multiply(read_only(planes), read_only(panels.words), read_only(whole), np.int64(step), out)
+        multiply(planes, panels.words, padded, step, out)
     return out
 
 

@@ -56,19 +56,12 @@ FLOAT32, INT32, INT64, WORDS = (
 )
 
 
-def _check_memory(out: Array, *operands: Array) -> None:
-    """Kernels are made for arrays without gaps, and read while they write."""
-    check_written("out", out, *operands)
-    if not all(operand.flags.c_contiguous for operand in operands):
-        raise ValueError("operands: expected C-contiguous arrays")
-
-
 def _check_floats(x: Array, w: Array, out: Array) -> None:
     """x (M, K) and w (N, K) of float32, out (M, N) too."""
     check_array("x", x, FLOAT32, ("M", "K"))
     check_array("w", w, FLOAT32, ("N", x.shape[1]))
     check_array("out", out, FLOAT32, (len(x), len(w)))
-    _check_memory(out, x, w)
+    check_written("out", out, x, w)
 
 
 def _check_words(a: Array, b: Array, K: int, out: Array) -> None:
@@ -77,7 +70,7 @@ def _check_words(a: Array, b: Array, K: int, out: Array) -> None:
     check_array("b", b, WORDS, ("N", a.shape[1]))
     check_array("out", out, INT32, (len(a), len(b)))
     whole("K", K, 0, 64 * a.shape[1])
-    _check_memory(out, a, b)
+    check_written("out", out, a, b)
 
 
 def _check_panels(
@@ -95,7 +88,7 @@ def _check_panels(
     if not (count - 1) * columns < max(1, out.shape[1]) <= max(1, count * columns):
         raise ValueError(f"out: expected the columns of {count} panels, got {out.shape[1]}")
     whole("step", step, -(2**32), 2**32)
-    _check_memory(out, planes, panels, base)
+    check_written("out", out, planes, panels, base)
 
 
 @serial_kernel
@@ -111,7 +104,7 @@ def _float_loops(x, w, out):
 def float_loops(x: Array, w: Array, out: Array) -> None:
     """Multiply and add floats, pair by pair: the paper's baseline kernel."""
     _check_floats(x, w, out)
-    _float_loops(x, w, out)
+    _float_loops(read_only(x), read_only(w), out)
 
 
 @serial_kernel(fastmath=True)
@@ -127,7 +120,7 @@ def _fast_float_loops(x, w, out):
 def fast_float_loops(x: Array, w: Array, out: Array) -> None:
     """The same loops, but the compiler may reorder the additions: now it can use vectors."""
     _check_floats(x, w, out)
-    _fast_float_loops(x, w, out)
+    _fast_float_loops(read_only(x), read_only(w), out)
 
 
 @serial_kernel
@@ -143,7 +136,7 @@ def _three_loops(a, b, K, out):
 def three_loops(a: Array, b: Array, K: int, out: Array) -> None:
     """64 pairs at a time: XOR marks the pairs that differ, popcount counts them."""
     _check_words(a, b, K, out)
-    _three_loops(a, b, np.int64(K), out)
+    _three_loops(read_only(a), read_only(b), np.int64(K), out)
 
 
 @serial_kernel
@@ -169,7 +162,7 @@ def _register_block(a, b, K, out):
 def register_block(a: Array, b: Array, K: int, out: Array) -> None:
     """A block of 2 x 2 results at once: each word that is loaded serves two products."""
     _check_words(a, b, K, out)
-    _register_block(a, b, np.int64(K), out)
+    _register_block(read_only(a), read_only(b), np.int64(K), out)
 
 
 @parallel_kernel
@@ -201,7 +194,8 @@ def column_panels(planes: Array, panels: Array, base: Array, step: int, out: Arr
     so it is the one that runs where Numba is switched off. Panels may be of any width.
     """
     _check_panels(planes, panels, base, step, out)
-    _column_panels(planes, panels, base, np.int64(step), out)
+    operands = read_only(planes), read_only(panels), read_only(base)
+    _column_panels(*operands, np.int64(step), out)
 
 
 @serial_kernel
@@ -304,7 +298,8 @@ def vector_tiles(planes: Array, panels: Array, base: Array, step: int, out: Arra
     fits them, and sums modulo 2^32 are exact. `base` is padded to whole panels.
     """
     _check_panels(planes, panels, base, step, out, PANEL)
-    _vector_tiles(planes, panels, base, np.int64(step), out)
+    operands = read_only(planes), read_only(panels), read_only(base)
+    _vector_tiles(*operands, np.int64(step), out)
 
 
 @serial_kernel
@@ -390,7 +385,8 @@ def carry_save(planes: Array, panels: Array, base: Array, step: int, out: Array)
     XOR, AND and OR takes five for two words. Worth it for long columns on such processors.
     """
     _check_panels(planes, panels, base, step, out, PANEL)
-    _carry_save(planes, panels, base, np.int64(step), out)
+    operands = read_only(planes), read_only(panels), read_only(base)
+    _carry_save(*operands, np.int64(step), out)
 
 
 @dataclass(frozen=True)

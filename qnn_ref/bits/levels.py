@@ -16,7 +16,7 @@ from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.bits.gemm import xnor_matmul_reference
-from qnn_ref.bits.operands import INT32_END
+from qnn_ref.bits.operands import INT32_END, read_only
 from qnn_ref.bits.planes import plane_count, planes_matmul, to_planes
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference
@@ -185,7 +185,7 @@ def fixed_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArra
     """
     _check_planes(a, b, K, signed=True)
     out = np.empty((a.shape[1], b.shape[1]), np.int32)
-    _fixed_kernel(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
+    _fixed_kernel(read_only(a), read_only(b), out)
     return out
 
 

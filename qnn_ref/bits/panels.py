@@ -220,6 +220,9 @@ class SignMatrix:
 
     def __post_init__(self) -> None:
         """Refuse directions of two matrices."""
+        for name, panels in (("columns", self.columns), ("rows", self.rows)):
+            if not isinstance(panels, Panels):
+                raise TypeError(f"{name}: expected Panels, got {type(panels).__name__}")
         if (self.rows.N, self.rows.K) != (self.columns.K, self.columns.N):
             raise ValueError(
                 f"rows: expected {self.columns.K} of {self.columns.N} bits, as the columns have, "
@@ -247,6 +250,7 @@ def pack_panels_reference(x: NDArray[Any]) -> SignMatrix:
     ------
     Eq. (1).
     """
+    x = np.asarray(x)
     if x.ndim != 2:
         raise ValueError(f"x: expected shape (R, C), got {x.shape}")
     R, C = x.shape

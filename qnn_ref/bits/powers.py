@@ -19,6 +19,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits
 from qnn_ref.checks import check_array
@@ -166,5 +167,5 @@ def powers_matmul(
     if len(powers) > LARGEST_POWER + 1 or K >= 2**22:
         raise ValueError(f"powers: sums of {K} numbers up to 2^{len(powers) - 1} may not fit")
     out = np.empty((len(signs), len(b)), np.int64)
-    _powers_kernel(*(np.ascontiguousarray(a) for a in (signs, powers, b)), out)
+    _powers_kernel(*map(read_only, (signs, powers, b)), out)
     return out

@@ -251,6 +251,8 @@ class KernelPanels:
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit each other: compiled code looks at no size."""
+        if not isinstance(self.panels, Panels):
+            raise TypeError(f"panels: expected Panels, got {type(self.panels).__name__}")
         C, words = whole("C", self.C, 0), self.words
         check_array("words", words, WORDS, ("N", "kh", "kw", words_for(C)))
         N, kh, kw, width = words.shape

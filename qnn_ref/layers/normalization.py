@@ -11,6 +11,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import DTypeLike, NDArray
 
+from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import FLOATS, check_array, choice, flag, real
 from qnn_ref.compiled import parallel_kernel
@@ -105,7 +106,7 @@ def channel_mean(x: Array) -> Array:
     _check_batch("x", x)
     if not _is_fast(x):
         return channel_mean_reference(x)
-    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    rows = read_only(x).reshape(-1, x.shape[-1])
     means = np.empty(x.shape[-1], x.dtype)
     with threads_for(x.size / 4):
         _mean(rows, means)
@@ -307,8 +308,8 @@ def normalize_batch(
     _check_forward(x, gain, shift, epsilon)
     if not _is_fast(x):
         return normalize_batch_reference(x, gain, shift, epsilon)
-    gain, shift = np.ascontiguousarray(gain), np.ascontiguousarray(shift)
-    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    gain, shift = read_only(gain), read_only(shift)
+    rows = read_only(x).reshape(-1, x.shape[-1])
     mean, variance = channel_mean(x), np.empty_like(gain)
     y, normalized = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
     with threads_for(x.size):
@@ -346,8 +347,8 @@ def normalize_batch_backward(
     _check_backward(dy, normalized, r, gain)
     if not _is_fast(dy):
         return normalize_batch_backward_reference(dy, normalized, r, gain)
-    rows = np.ascontiguousarray(dy).reshape(-1, dy.shape[-1])
-    normal = np.ascontiguousarray(normalized).reshape(rows.shape)
+    rows = read_only(dy).reshape(-1, dy.shape[-1])
+    normal = read_only(normalized).reshape(rows.shape)
     m = dy.dtype.type(len(rows))
     mean_dy, mean_dy_normalized = channel_mean(dy), np.empty_like(gain)
     dx = np.empty(dy.shape, dy.dtype)

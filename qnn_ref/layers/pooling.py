@@ -12,6 +12,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import FLOATS, check_array, whole
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Layer, Shape
@@ -120,7 +121,7 @@ def find_winners(padded: Array, size: Pair, stride: Pair) -> Array:
     """
     _check_images(padded)
     winners = np.empty(_windows_of(padded.shape, size, stride), np.uint16)
-    _find_winners(np.ascontiguousarray(padded), *size, *stride, winners)
+    _find_winners(read_only(padded), *map(int, (*size, *stride)), winners)
     return winners
 
 
@@ -185,13 +186,12 @@ def take_winners(padded: Array, winners: Array, size: Pair, stride: Pair) -> Arr
     _check_images(padded)
     _check_winners(winners, _windows_of(padded.shape, size, stride), size)
     y = np.empty(winners.shape, padded.dtype)
-    images, places = np.ascontiguousarray(padded), np.ascontiguousarray(winners)
-    _take_winners(images, places, size[1], *stride, y)
+    _take_winners(read_only(padded), read_only(winners), *map(int, (size[1], *stride)), y)
     return y
 
 
 def _check_gradient(dy: Array, winners: Array, shape: Shape, size: Pair, stride: Pair) -> None:
-    if len(shape) != 4:
+    if not isinstance(shape, tuple) or len(shape) != 4:
         raise ValueError(f"shape: expected (batch, height, width, channels), got {shape}")
     sizes = tuple(whole("shape", n, 0) for n in shape)
     check_array("dy", dy, FLOATS, _windows_of(sizes, size, stride))
@@ -268,7 +268,7 @@ def give_winners(dy: Array, winners: Array, shape: Shape, size: Pair, stride: Pa
     """
     _check_gradient(dy, winners, shape, size, stride)
     dx = np.zeros(shape, dy.dtype)
-    _give_winners(np.ascontiguousarray(dy), np.ascontiguousarray(winners), size[1], *stride, dx)
+    _give_winners(read_only(dy), read_only(winners), *map(int, (size[1], *stride)), dx)
     return dx
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.bits.operands import read_only
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update
 from qnn_ref.parameter import Parameter
@@ -86,7 +87,7 @@ def adam_update(w: Array, g: Array, m: Array, v: Array, constants: Array, bound:
         As `check_update`.
     """
     _check(w, g, m, v, constants, bound)
-    _adam_update(w, g, m, v, constants, w.dtype.type(bound))
+    _adam_update(w, read_only(g), m, v, read_only(constants), w.dtype.type(bound))
 
 
 class Adam(Optimizer):

@@ -10,6 +10,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.bits.operands import read_only
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update, scaled_clipped_step
 from qnn_ref.parameter import Parameter
@@ -73,7 +74,7 @@ def adamax_update(w: Array, g: Array, m: Array, u: Array, constants: Array, boun
         As `check_update`.
     """
     check_update("wgmu", (w, g, m, u), constants, 5, bound)
-    _adamax_update(w, g, m, u, constants, w.dtype.type(bound))
+    _adamax_update(w, read_only(g), m, u, read_only(constants), w.dtype.type(bound))
 
 
 class AdaMax(Optimizer):

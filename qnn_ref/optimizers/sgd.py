@@ -10,6 +10,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import check_array
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update, scaled_clipped_step
@@ -82,7 +83,7 @@ def sgd_update(w: Array, g: Array, m: Array, constants: Array, bound: float) -> 
         As `check_update`.
     """
     _check(w, g, m, constants, bound)
-    _sgd_update(w, g, m, constants, w.dtype.type(bound))
+    _sgd_update(w, read_only(g), m, read_only(constants), w.dtype.type(bound))
 
 
 class SGD(Optimizer):

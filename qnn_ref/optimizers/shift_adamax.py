@@ -10,6 +10,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref.bits.operands import read_only
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update
 from qnn_ref.parameter import Parameter
@@ -131,7 +132,8 @@ def shift_adamax_update(
     Algorithm 4.
     """
     check_update("wgmv", (w, g, m, v), constants, 6, bound)
-    _KERNELS[w.dtype](w, g, m, v, constants, w.dtype.type(bound), bool(torch))
+    numbers = read_only(constants), w.dtype.type(bound)
+    _KERNELS[w.dtype](w, read_only(g), m, v, *numbers, bool(torch))
 
 
 class ShiftAdaMax(Optimizer):
