@@ -418,7 +418,7 @@ EXAMPLES: dict[str, Example] = {
     "bits.lookup.signs_matmul": Example(
         sign_product, lambda b, x, out=None: signs_matmul_reference(rows_of(b), x), ("out",)
     ),
-    "bits.lookup.turn": Example(lambda rng: {"x": reals(rng, M, 20)}, lambda x: x.T),
+    "bits.transpose.transposed": Example(lambda rng: {"x": reals(rng, M, 20)}, lambda x: x.T),
     "bits.panels.pack_panels": Example(
         lambda rng: {"x": reals(rng, K, N)},
         lambda x: without_rows(pack_panels_reference(x)),

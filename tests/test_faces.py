@@ -56,7 +56,7 @@ def test_spoiled_arguments_are_refused_or_answered_rightly(name):
     assert not wrong, "\n".join(wrong)
 
 
-TWINLESS = re.compile(r"bench\..*|bits\.ladder\..*|.*\.run_\w+|.*\.turn")
+TWINLESS = re.compile(r"bench\..*|bits\.ladder\..*|.*\.run_\w+|.*\.transposed")
 SIZES = ("along axis", "another axis in front", "of objects", "of complex numbers")
 
 
