@@ -329,7 +329,9 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path, digits):
     before = (tmp_path / "checkpoint.npz").read_bytes()
     with pytest.raises(FileError, match="holds a run already; add --resume"):
         train_recipe(recipe, digits, tmp_path)
-    with pytest.raises(FileError, match="holds another run; these differ: recipe"):
+    with pytest.raises(
+        FileError, match=r"holds another run; these differ: seed \(0 there, 1 here\)"
+    ):
         train_recipe(replace(recipe, seed=1), digits, tmp_path, resume=True)
     other = replace(digits, train_images=255 - digits.train_images)
     with pytest.raises(FileError, match="training_images_crc32"):

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from qnn_ref.checks import choice, flag, instance, real, whole
 from qnn_ref.layers import (
     BatchNorm,
     Conv2D,
@@ -86,6 +87,34 @@ GRADIENTS: Mapping[str, Callable[[int], Quantizer]] = MappingProxyType(
 def few_bits(bits: int) -> Quantizer:
     """Sign for one bit, symmetric LinearQuant for more."""
     return Sign() if bits == 1 else LinearQuant(bits)
+
+
+MOST_UNITS = 2**20
+
+# What each setting of a recipe may be; whoever reads a recipe from a file relies on it.
+WHOLE: Mapping[str, tuple[int, int | None]] = {
+    "epochs": (1, None),
+    "validation": (1, None),
+    "batch_size": (1, None),
+    "seed": (0, None),
+    "halve_every": (0, None),
+    "weight_bits": (1, 16),
+    "activation_bits": (1, 16),
+    "gradient_bits": (0, 16),
+    "retrain_epochs": (0, None),
+    "limit": (0, None),
+}
+REAL: Mapping[str, Mapping[str, float]] = {
+    "initial_rate": {"above": 0},
+    "final_rate": {"above": 0},
+    "input_dropout": {"least": 0, "below": 1},
+    "hidden_dropout": {"least": 0, "below": 1},
+    "epsilon": {"above": 0},
+    "momentum": {"above": 0, "most": 1},
+    "pixel_scale": {"above": 0},
+    "retrain_saturation": {"above": 0},
+}
+FLAGS = ("binary", "stochastic", "scale_gain_rate", "bit_products", "torch_last_norm")
 
 
 @dataclass(frozen=True)
@@ -188,15 +217,28 @@ class Recipe:
     torch_last_norm: bool = False
 
     def __post_init__(self) -> None:
-        if self.gradient_rule not in GRADIENTS:
-            known = ", ".join(GRADIENTS)
-            raise ValueError(f"gradient_rule: expected one of {known}, got {self.gradient_rule!r}")
+        for name in ("name", "about", "dataset"):
+            instance(name, getattr(self, name), str)
+        for name, (least, most) in WHOLE.items():
+            whole(name, getattr(self, name), least, most)
+        for name, limits in REAL.items():
+            real(name, getattr(self, name), **limits)
+        for name in FLAGS:
+            flag(name, getattr(self, name))
+        for name, options in (("norm", NORMS), ("rule", RULES), ("gradient_rule", GRADIENTS)):
+            choice(name, getattr(self, name), options)
+        for name in ("hidden", "convolutions"):
+            row = instance(name, getattr(self, name), tuple)
+            whole(f"{name}: number of layers", len(row), 0, 1000)
+        for units in self.hidden:
+            whole("hidden", units, 1, MOST_UNITS)
+        for pair in self.convolutions:
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise TypeError(f"convolutions: expected pairs (channels, pool), got {pair!r}")
+            whole("convolutions: channels", pair[0], 1, MOST_UNITS)
+            whole("convolutions: pool", pair[1], 1, MOST_UNITS)
         if self.stochastic and self.activation_bits > 1:
             raise ValueError("stochastic: only activations of one bit are drawn")
-        if self.norm not in NORMS:
-            raise ValueError(f"norm: expected one of {', '.join(NORMS)}, got {self.norm!r}")
-        if self.rule not in RULES:
-            raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {self.rule!r}")
 
     def narrowed(self, divide: int) -> Recipe:
         """The recipe with all channels and hidden units divided, at least 1 each."""

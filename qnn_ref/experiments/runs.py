@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from qnn_ref.checkpoints import load_checkpoint, save_checkpoint
 from qnn_ref.datasets import Dataset, Examples
+from qnn_ref.experiments.description import (
+    Description,
+    checksums,
+    describe,
+    differences,
+    identity,
+    read_description,
+    recipe_of,
+    settings_of,
+    write_description,
+)
 from qnn_ref.experiments.recipe import Recipe
-from qnn_ref.files import FileError, atomic_write, make_folder
+from qnn_ref.files import FileError, atomic_write, make_folder, remove_parts, target_of
 from qnn_ref.losses import squared_hinge
-from qnn_ref.training import Run, train
+from qnn_ref.training import Run, check_examples, train
 
-VERSION = 1
+FILES = DESCRIPTION, CHECKPOINT, HISTORY = "run.json", "checkpoint.npz", "history.csv"
 
 
 def start_run(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> Run:
@@ -74,8 +82,13 @@ def train_recipe(
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Train a recipe to its last epoch, in a folder or in memory only.
+
+    A run that is resumed ends in the same bits as one that was not stopped. Only the number of
+    epochs may be another one than before: the learning rates of the epochs that are still to come
+    are then those of a run of that length.
 
     Parameters
     ----------
@@ -86,6 +99,8 @@ def train_recipe(
     resume : bool
     progress : bool
         Whether to show a bar on standard error.
+    tell : function, optional
+        Called with a line if the run is resumed with another number of epochs.
 
     Returns
     -------
@@ -95,17 +110,17 @@ def train_recipe(
     ------
     FileError
         If the folder cannot be written, holds another run, or holds one and `resume` is not set.
+    FloatingPointError
+        If a number is no longer finite; the last checkpoint stays.
     """
-    shape, classes = dataset.train_images.shape[1:], len(dataset.classes)
-    run = start_run(recipe, shape, classes)
+    run = start_run(recipe, dataset.train_images.shape[1:], len(dataset.classes))
     training, validation = split(recipe, dataset)
+    check_examples(run.network, training.images, training.labels, recipe.batch_size)
     after_epoch = None
     if folder is not None:
-        folder = Path(folder)
-        _open_folder(folder, _description(recipe, dataset), resume)
-        if (folder / "checkpoint.npz").exists():
-            load_checkpoint(folder / "checkpoint.npz", run)
-        after_epoch = _Keeper(folder)
+        after_epoch = _open_folder(make_folder(folder), recipe, dataset, run, resume)
+        if after_epoch.told:
+            tell(after_epoch.told)
     schedule = recipe.schedule()
 
     def go_on(last: int, first: int) -> Run:
@@ -146,34 +161,76 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Recipe, Run]:
     FileError
         If the folder holds no run, or a damaged one.
     """
-    folder = Path(folder)
-    description = _read_description(folder)
-    try:
-        names = {f.name for f in fields(Recipe)}
-        values = {k: v for k, v in description["recipe"].items() if k in names}
-        tuples = {
-            "hidden": tuple(values["hidden"]),
-            "convolutions": tuple(tuple(c) for c in values.get("convolutions", ())),
-        }
-        recipe = Recipe(**values | tuples)
-        run = start_run(recipe, tuple(description["input_shape"]), description["classes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileError(f"{folder / 'run.json'}: damaged run description: {error!r}") from error
-    if not (folder / "checkpoint.npz").exists():
+    folder = existing_folder(folder)
+    description, path = read_description(folder / DESCRIPTION), folder / CHECKPOINT
+    recipe, shape, classes = recipe_of(folder / DESCRIPTION, description)
+    if not path.exists():
         raise FileError(f"{folder}: the run has no checkpoint yet: no epoch was finished")
-    load_checkpoint(folder / "checkpoint.npz", run)
+    # Before a network is made for it: the weights cannot be more than the file can hold.
+    if recipe.weights(shape, classes) > 4 * path.stat().st_size:
+        raise FileError(
+            f"{folder / DESCRIPTION}: describes {recipe.weights(shape, classes):,} weights, but "
+            f"{path} is too small for them: one of the two is damaged, or of another run"
+        )
+    try:
+        run = start_run(recipe, shape, classes)
+    except (TypeError, ValueError) as error:
+        raise FileError(f"{folder / DESCRIPTION}: damaged run description: {error}") from error
+    load_checkpoint(path, run, identity(description))
+    _check_epochs(folder, run, recipe)
     return recipe, run
+
+
+def check_data(folder: str | os.PathLike[str], dataset: Dataset) -> None:
+    """Refuse a data set that is not the one that a run was trained on.
+
+    Parameters
+    ----------
+    folder : path
+        Of the run.
+    dataset : Dataset
+
+    Raises
+    ------
+    FileError
+        If training images or labels differ.
+    """
+    description = read_description(existing_folder(folder) / DESCRIPTION)
+    for name, value in checksums(dataset).items():
+        if name in description and description[name] != value:
+            raise FileError(
+                f"{folder}: was trained on other data than {dataset.source} holds: {name} is "
+                f"{description[name]} there, {value} here"
+            )
+
+
+def existing_folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder of a run, or FileError if it is none; `~` stands for the home folder."""
+    place = _folder_path(folder)
+    if not (place / DESCRIPTION).exists():
+        raise FileError(f"{folder}: holds no run (there is no {DESCRIPTION})")
+    return place
 
 
 class _Keeper:
     """Called after each epoch: writes the checkpoint, then the history."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    told = ""
+    """What is worth telling before the first of them."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder, self.identity = folder, identity
+        for name in FILES:
+            remove_parts(folder / name)
 
     def __call__(self, run: Run) -> None:
-        save_checkpoint(self.folder / "checkpoint.npz", run)
-        write_rows(self.folder / "history.csv", run.history)
+        save_checkpoint(self.folder / CHECKPOINT, run, self.identity)
+        self.write_history(run)
+
+    def write_history(self, run: Run) -> None:
+        """Write the table of all epochs anew."""
+        if run.history:
+            write_rows(self.folder / HISTORY, run.history)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
@@ -183,55 +240,73 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     ----------
     path : Path
     rows : sequence of dict
-        All with the same keys.
+        Its columns are all their keys.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    text, columns = io.StringIO(), list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
 
 
-def _description(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
-    images = np.ascontiguousarray(dataset.train_images)
-    return {
-        "kind": "run",
-        "version": VERSION,
-        "recipe": asdict(recipe)
-        | {"hidden": list(recipe.hidden), "convolutions": [list(c) for c in recipe.convolutions]},
-        "input_shape": list(images.shape[1:]),
-        "classes": len(dataset.classes),
-        "training_images_crc32": zlib.crc32(images.data),
-    }
+def _folder_path(folder: str | os.PathLike[str]) -> Path:
+    if not os.fspath(folder):
+        raise FileError("expected the path of a folder, got an empty one")
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:
+        raise FileError(f"{folder}: {error}") from error
 
 
-def _open_folder(folder: Path, description: dict[str, Any], resume: bool) -> None:
-    make_folder(folder)
-    if (folder / "run.json").exists():
+def _open_folder(folder: Path, recipe: Recipe, dataset: Dataset, run: Run, resume: bool) -> _Keeper:
+    """Begin a run in a folder, or put the state that lies there into `run`."""
+    for name in FILES:
+        target_of(folder / name)
+    description = describe(recipe, dataset)
+    if (folder / DESCRIPTION).exists():
         if not resume:
             raise FileError(f"{folder}: holds a run already; add --resume, or give another folder")
-        old = _read_description(folder)
-        if isinstance(old.get("recipe"), dict):  # an older version may lack newer fields
-            defaults = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
-            listed = {k: list(v) if isinstance(v, tuple) else v for k, v in defaults.items()}
-            old["recipe"] = listed | old["recipe"]
-        different = [key for key in description if old.get(key) != description[key]]
-        if different:
-            raise FileError(f"{folder}: holds another run; these differ: {', '.join(different)}")
-        return
-    with atomic_write(folder / "run.json") as file:
-        file.write(json.dumps(description, indent=2).encode())
+        return _go_on(folder, recipe, description, run)
+    if (folder / CHECKPOINT).exists():
+        raise FileError(f"{folder}: holds {CHECKPOINT}, but no {DESCRIPTION} that says of what")
+    write_description(folder / DESCRIPTION, description)
+    return _Keeper(folder, identity(description))
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    try:
-        description = json.loads(path.read_bytes())
-    except OSError as error:
-        raise FileError(f"{folder}: holds no run (no readable run.json)") from error
-    except ValueError as error:
-        raise FileError(f"{path}: damaged run description: {error}") from error
-    if not isinstance(description, dict) or description.get("kind") != "run":
-        raise FileError(f"{path}: not the description of a run")
-    return description
+def _go_on(folder: Path, recipe: Recipe, description: Description, run: Run) -> _Keeper:
+    """Compare what lies in the folder with what is asked for, and take over its state."""
+    old = read_description(folder / DESCRIPTION)
+    before, _, _ = recipe_of(folder / DESCRIPTION, old)
+    here = replace(recipe, epochs=before.epochs, about=before.about)  # these two may differ
+    different = differences(settings_of(before), settings_of(here))
+    different += differences(old, description | {name: old[name] for name in ("recipe", "version")})
+    if different:
+        raise FileError(f"{folder}: holds another run; these differ: {', '.join(different)}")
+    if (folder / CHECKPOINT).exists():
+        load_checkpoint(folder / CHECKPOINT, run, identity(old))
+    _check_epochs(folder, run, recipe)
+    if recipe.epochs != before.epochs:
+        if recipe.retrain_epochs and len(run.history) > min(before.epochs, recipe.epochs):
+            raise FileError(
+                f"{folder}: epochs ({before.epochs} there, {recipe.epochs} here) cannot change any "
+                "more: the boundary is relaxed already"
+            )
+        old["recipe"]["epochs"] = recipe.epochs
+        write_description(folder / DESCRIPTION, old)
+    keeper = _Keeper(folder, identity(old))
+    if recipe.epochs != before.epochs:
+        keeper.told = (
+            f"{folder}: {recipe.epochs} epochs instead of {before.epochs}; the learning rates from "
+            f"epoch {len(run.history) + 1} on are those of a run of {recipe.epochs}"
+        )
+    keeper.write_history(run)  # a kill behind the last checkpoint leaves a table that is short
+    return keeper
+
+
+def _check_epochs(folder: Path, run: Run, recipe: Recipe) -> None:
+    done, last = len(run.history), recipe.epochs + recipe.retrain_epochs
+    if done > last:
+        raise FileError(
+            f"{folder}: {done} epochs are done there, more than {last}; give at least as many"
+        )
