@@ -11,6 +11,7 @@ import pytest
 
 from qnn_ref import datasets
 from qnn_ref.checkpoints import save_checkpoint
+from qnn_ref.cli import main
 from qnn_ref.experiments import RECIPES
 from qnn_ref.experiments import runs as runs_module
 from qnn_ref.experiments.description import digest, identity, read_description, write_description
@@ -56,11 +57,11 @@ def same_arrays(a, b):
 # Going on
 
 
-def test_a_finished_run_goes_on_for_more_epochs(folder, digits):
-    lines = []
+def test_a_finished_run_goes_on_for_more_epochs(folder, digits, caplog):
+    caplog.set_level("INFO", "qnn_ref.experiments")
     longer = replace(TINY, epochs=4)
-    run = train_recipe(longer, digits, folder, resume=True, tell=lines.append)
-    assert lines == [
+    run = train_recipe(longer, digits, folder, resume=True)
+    assert caplog.messages == [
         f"{folder}: 4 epochs instead of 2; the learning rates from epoch 3 on are those of a run "
         "of 4"
     ]
@@ -72,8 +73,8 @@ def test_a_finished_run_goes_on_for_more_epochs(folder, digits):
     assert same_arrays(loaded.network.arrays(), run.network.arrays())
     assert len((folder / "history.csv").read_text().splitlines()) == 5
     before = contents(folder)
-    train_recipe(longer, digits, folder, resume=True, tell=lines.append)
-    assert len(lines) == 1
+    train_recipe(longer, digits, folder, resume=True)
+    assert len(caplog.messages) == 1
     assert contents(folder) == before
 
 
@@ -166,6 +167,14 @@ def test_other_training_data_are_refused(folder, digits, change, name):
         train_recipe(TINY, change(digits), folder, resume=True)
 
 
+def test_evaluate_wants_the_data_that_the_run_was_trained_on(folder, digits, monkeypatch, capsys):
+    monkeypatch.setattr(datasets, "load", lambda name, place=None: digits)
+    assert main(["evaluate", str(folder)]) == 0
+    monkeypatch.setattr(datasets, "load", lambda name, place=None: other_labels(digits))
+    assert main(["evaluate", str(folder)]) == 2
+    assert "was trained on other data" in capsys.readouterr().err
+
+
 # Repairs
 
 
@@ -248,7 +257,7 @@ def test_a_folder_in_the_place_of_a_file_is_named_before_the_first_step(tmp_path
     ("change", "words"),
     [
         ({"batch_size": 101}, "batch_size: expected a whole number from 1 to 100, got 101"),
-        ({"validation": 300}, "validation: expected 0 to 299"),
+        ({"validation": 300}, "validation: expected .* 0 to 299"),
         ({"convolutions": ((4, 9),)}, "layer 2"),
     ],
 )

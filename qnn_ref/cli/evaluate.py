@@ -6,7 +6,7 @@ import argparse
 
 from qnn_ref import datasets
 from qnn_ref.cli.common import answer
-from qnn_ref.experiments.runs import load_run, split
+from qnn_ref.experiments.runs import check_data, load_run, split
 from qnn_ref.training import error_rate
 
 
@@ -14,6 +14,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate the best epoch on validation and test images."""
     recipe, state = load_run(args.run_folder)
     dataset = datasets.load(recipe.dataset, args.data)
+    check_data(args.run_folder, dataset)
     network = state.best_network()
     _, validation = split(recipe, dataset)
     result = {

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.files import FileError, atomic_write, make_folder, remove_parts, target_of
 from qnn_ref.losses import squared_hinge
 from qnn_ref.training import Run, check_examples, train
+
+log = logging.getLogger(__name__)
 
 FILES = DESCRIPTION, CHECKPOINT, HISTORY = "run.json", "checkpoint.npz", "history.csv"
 
@@ -82,13 +85,12 @@ def train_recipe(
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = False,
-    tell: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Train a recipe to its last epoch, in a folder or in memory only.
 
     A run that is resumed ends in the same bits as one that was not stopped. Only the number of
     epochs may be another one than before: the learning rates of the epochs that are still to come
-    are then those of a run of that length.
+    are then those of a run of that length, and a line in the log says so.
 
     Parameters
     ----------
@@ -99,8 +101,6 @@ def train_recipe(
     resume : bool
     progress : bool
         Whether to show a bar on standard error.
-    tell : function, optional
-        Called with a line if the run is resumed with another number of epochs.
 
     Returns
     -------
@@ -119,8 +119,6 @@ def train_recipe(
     after_epoch = None
     if folder is not None:
         after_epoch = _open_folder(make_folder(folder), recipe, dataset, run, resume)
-        if after_epoch.told:
-            tell(after_epoch.told)
     schedule = recipe.schedule()
 
     def go_on(last: int, first: int) -> Run:
@@ -215,9 +213,6 @@ def existing_folder(folder: str | os.PathLike[str]) -> Path:
 class _Keeper:
     """Called after each epoch: writes the checkpoint, then the history."""
 
-    told = ""
-    """What is worth telling before the first of them."""
-
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder, self.identity = folder, identity
         for name in FILES:
@@ -294,12 +289,11 @@ def _go_on(folder: Path, recipe: Recipe, description: Description, run: Run) -> 
             )
         old["recipe"]["epochs"] = recipe.epochs
         write_description(folder / DESCRIPTION, old)
-    keeper = _Keeper(folder, identity(old))
-    if recipe.epochs != before.epochs:
-        keeper.told = (
+        log.info(
             f"{folder}: {recipe.epochs} epochs instead of {before.epochs}; the learning rates from "
             f"epoch {len(run.history) + 1} on are those of a run of {recipe.epochs}"
         )
+    keeper = _Keeper(folder, identity(old))
     keeper.write_history(run)  # a kill behind the last checkpoint leaves a table that is short
     return keeper
 
