@@ -204,7 +204,12 @@ def check_data(folder: str | os.PathLike[str], dataset: Dataset) -> None:
 
 def existing_folder(folder: str | os.PathLike[str]) -> Path:
     """The folder of a run, or FileError if it is none; `~` stands for the home folder."""
-    place = _folder_path(folder)
+    if not os.fspath(folder):
+        raise FileError("expected the path of a folder, got an empty one")
+    try:
+        place = Path(folder).expanduser()
+    except RuntimeError as error:
+        raise FileError(f"{folder}: {error}") from error
     if not (place / DESCRIPTION).exists():
         raise FileError(f"{folder}: holds no run (there is no {DESCRIPTION})")
     return place
@@ -243,15 +248,6 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     writer.writerows(rows)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
-
-
-def _folder_path(folder: str | os.PathLike[str]) -> Path:
-    if not os.fspath(folder):
-        raise FileError("expected the path of a folder, got an empty one")
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError as error:
-        raise FileError(f"{folder}: {error}") from error
 
 
 def _open_folder(folder: Path, recipe: Recipe, dataset: Dataset, run: Run, resume: bool) -> _Keeper:
