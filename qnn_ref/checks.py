@@ -371,9 +371,12 @@ def _fits(sizes: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
     if shape[:1] == ("...",):
         shape = shape[1:]
         sizes = sizes[max(0, len(sizes) - len(shape)) :]
-    return len(sizes) == len(shape) and all(
-        size == wanted or isinstance(wanted, str) for size, wanted in zip(sizes, shape, strict=True)
-    )
+    if len(sizes) != len(shape):
+        return False
+    for size, wanted in zip(sizes, shape, strict=True):  # a loop: `all` takes twice the time
+        if size != wanted and not isinstance(wanted, str):
+            return False
+    return True
 
 
 def _written(shape: tuple[int | str, ...]) -> str:

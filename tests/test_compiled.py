@@ -166,6 +166,23 @@ def test_a_cache_that_cannot_be_written_any_more(run, tmp_path):
 
 
 @jit
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit for the sizes of files")
+def test_a_disk_that_is_full(run, tmp_path):
+    stored = cached(tmp_path)
+    process = run(
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        print(twice(np.float32(2)), twice(np.complex64(3)))
+        """
+    )
+    assert process.stdout == "4.0 (6+0j)\n"
+    assert process.stderr.count("cannot be written, compiling them again") == 1
+    assert len(process.stderr.splitlines()) == 1
+    assert cached(tmp_path) == stored
+
+
+@jit
 def test_a_kernel_may_call_a_parallel_one(run):
     assert run("outer(out := np.zeros(100, int)); print(out.sum())").stdout == "9900\n"
 
