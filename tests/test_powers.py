@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_ref.bits import pack, powers_matmul, powers_matmul_reference, to_powers
+from qnn_ref.bits.powers import LARGEST_POWER
 from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
@@ -58,6 +59,30 @@ def test_operands_that_do_not_fit_are_refused():
         powers_matmul(signs, planes, pack(np.ones((2, 70))), 3)
     with pytest.raises(TypeError, match="signs: "):
         powers_matmul(signs.astype(np.int64), planes, pack(np.ones((2, 3))), 3)
+
+
+@pytest.mark.parametrize(
+    ("K", "octaves", "fits"),
+    [
+        pytest.param(2**22 - 1, 1, True, marks=pytest.mark.slow_without_jit),
+        (2**22, 1, False),
+        (64, LARGEST_POWER + 1, True),
+        (64, LARGEST_POWER + 2, False),
+    ],
+)
+def test_sums_that_may_not_fit_are_refused(K, octaves, fits):
+    """So many numbers, or so large a power, each alone: sums stay below 2^62."""
+    row = np.full((1, -(-K // 64)), 2**64 - 1, np.uint64)  # all +1
+    row[0, -1] >>= np.uint64(-K % 64)
+    powers = np.repeat(row[None] * np.uint64(0), octaves, axis=0)
+    powers[-1] = row  # every number is the largest power
+    if fits:
+        assert powers_matmul(row, powers, row, K)[0, 0] == K * 2 ** (octaves - 1)
+        return
+    with pytest.raises(
+        ValueError, match=rf"powers: sums of {K} numbers up to 2\^{octaves - 1} may"
+    ):
+        powers_matmul(row, powers, row, K)
 
 
 @given(st.integers(1, 9), st.integers(1, 130), st.integers(0, 99), st.booleans())
