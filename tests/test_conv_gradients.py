@@ -15,6 +15,7 @@ from qnn_ref.bits import (
     pack_sign_kernel,
     xnor_conv,
 )
+from qnn_ref.bits.conv_gradients import _move_bits
 from qnn_ref.bits.words import pack
 from qnn_ref.layers import Conv2D
 from qnn_ref.quantizers import Encoding
@@ -156,3 +157,22 @@ X = np.ones((2, 4, 4, 2))
 def test_bad_arguments_are_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("move", [0, 1, 63, 64, 65, 100, 128, 1000])
+def test_moved_bits_end_where_their_column_ends(move):
+    """Behind the last word of a column stands that of another: it must not be read.
+
+    The second panel is all ones, so a word too far is seen without leaving the array.
+    """
+    W, channels = 2, 16
+    panels = np.zeros((2, W, 16), np.uint64)
+    rng = np.random.default_rng(move)
+    panels[0] = rng.integers(0, 2**64, (W, 16), np.uint64)
+    panels[1] = ~np.uint64(0)
+    moved = np.zeros((1, W, 16), np.uint64)
+    _move_bits(panels, np.array([move]), channels, 64 * W, moved)
+    for c in range(channels):
+        column = sum(int(word) << 64 * w for w, word in enumerate(panels[0, :, c]))
+        got = sum(int(word) << 64 * w for w, word in enumerate(moved[0, :, c]))
+        assert got == column >> move

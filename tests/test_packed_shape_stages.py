@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numba
 import numpy as np
 import pytest
@@ -282,3 +284,18 @@ def test_an_integer_off_the_grid_is_refused():
     stage = GridDense(pack(np.ones((1, 3)))[None], 3, (-9, 9, 2), SIGNS)
     with pytest.raises(ValueError, match=r"codes: expected one of -9, -7, \.\.\., 9; got 0"):
         stage.run(np.array([[1, 0, 3]], np.int32))
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (5, 5, 4), (5, 3, 5), (5, 5, 3, 3), (5, 5, 3, 1)])
+def test_convolutions_take_images_of_their_channels_and_nothing_else(shape):
+    """Rows, pairs and deeper shapes are refused, even where an axis has the right length."""
+    words, place = pack_kernel(np.ones((2, 2, 3, 4))), ((1, 1), (0, 0), False)
+    grid = Flow("integers", shape, PIXELS)
+    for stage, flow in (
+        (XnorConv(words, 3, *place), Flow("bits", shape, SIGNS)),
+        (PixelsConv(words, 3, *place), Flow("pixels", shape, PIXELS)),
+        (GridConv(words[None], 3, PIXELS, SIGNS, *place), grid),
+    ):
+        assert stage.output(dataclasses.replace(flow, shape=(5, 5, 3))).shape == (4, 4, 4)
+        with pytest.raises(ValueError, match="expected (images of )?3 channels, got"):
+            stage.output(flow)

@@ -45,6 +45,21 @@ def test_largest_powers_of_one_sign_do_not_overflow():
     assert out.item() == -3000 * 2**40
 
 
+def test_sums_that_might_not_fit_are_refused_at_the_limit():
+    """41 planes of 2^22 - 1 elements are the most: one more of either is refused."""
+    K = 2**22 - 1
+    row = pack(np.ones((1, K), np.int8))
+    assert powers_matmul(row, row[None], row, K).item() == K
+    wide = pack(np.ones((1, K + 1), np.int8))
+    with pytest.raises(ValueError, match=f"powers: sums of {K + 1} numbers"):
+        powers_matmul(wide, wide[None], wide, K + 1)
+    short = pack(np.ones((1, 3)))
+    planes = np.zeros((41, *short.shape), np.uint64)
+    assert powers_matmul(short, planes, short, 3).item() == 0
+    with pytest.raises(ValueError, match=r"powers: sums of 3 numbers up to 2\^41"):
+        powers_matmul(short, np.concatenate([planes, planes[:1]]), short, 3)
+
+
 @pytest.mark.parametrize("wrong", [3, -6, 0.5, 2.0**41, np.inf])
 def test_what_is_no_power_is_refused(wrong):
     with pytest.raises(ValueError, match="codes: expected 0 or"):
