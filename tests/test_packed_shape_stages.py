@@ -297,5 +297,5 @@ def test_convolutions_take_images_of_their_channels_and_nothing_else(shape):
         (GridConv(words[None], 3, PIXELS, SIGNS, *place), grid),
     ):
         assert stage.output(dataclasses.replace(flow, shape=(5, 5, 3))).shape == (4, 4, 4)
-        with pytest.raises(ValueError, match="expected (images of )?3 channels, got"):
+        with pytest.raises(ValueError, match=r"expected (images of )?3 channels, got"):
             stage.output(flow)
