@@ -79,6 +79,12 @@ def load(name: str, folder: str | Path | None = None) -> Dataset:
         If the name is unknown and no folder is given.
     DataError
         If the files are missing, damaged, or do not fit together.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> len(digits.train_images), len(digits.test_images), digits.classes[:3]
+    (1347, 450, ('0', '1', '2'))
     """
     found = _find(name, folder)
     if found is None:

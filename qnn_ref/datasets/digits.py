@@ -45,6 +45,11 @@ def scale_ink(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ------
     ValueError
         If a count is above 16.
+
+    Examples
+    --------
+    >>> scale_ink(np.array([0, 1, 8, 16], np.uint8))
+    array([  0,  16, 128, 255], dtype=uint8)
     """
     if ink.size and int(ink.max()) > _INK:
         raise ValueError(f"ink: expected counts 0..{_INK}, got {int(ink.max())}")

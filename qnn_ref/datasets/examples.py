@@ -86,6 +86,14 @@ class Dataset:
             If it is no whole number.
         ValueError
             If it is negative, or no example would be left to train on.
+
+        Examples
+        --------
+        >>> images, labels = np.zeros((5, 2, 2, 1), np.uint8), np.arange(5)
+        >>> dataset = Dataset("mine", images, labels, images, labels, tuple("abcde"), "nowhere")
+        >>> train, validation = dataset.split(2)
+        >>> train.labels, validation.labels
+        (array([0, 1, 2]), array([3, 4]))
         """
         count = len(self.train_labels)
         validation = whole("validation", validation, 0, count - 1, f"there are {count} examples")

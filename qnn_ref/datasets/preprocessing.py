@@ -58,6 +58,13 @@ def global_contrast_normalize(images: Images, scale: float = 1.0, bias: float = 
     ------
     Not in the paper: the authors' Torch recipe for SVHN (by the deviation, bias 10), in which
     the bias stands inside the root.
+
+    Examples
+    --------
+    >>> images = np.array([0, 4, 8, 12, 7, 7, 7, 7], np.uint8).reshape(2, 2, 2, 1)
+    >>> global_contrast_normalize(images, bias=0).reshape(2, 4).round(3)
+    array([[-1.342, -0.447,  0.447,  1.342],
+           [ 0.   ,  0.   ,  0.   ,  0.   ]], dtype=float32)
     """
     _check_squares(images)
     scale = real("scale", scale, most=_LARGEST)
@@ -156,6 +163,14 @@ def zca_apply(images: Images, mean: NDArray[np.float64], matrix: NDArray[np.floa
     Source
     ------
     Not in the paper: see `zca_fit`.
+
+    Examples
+    --------
+    >>> images = np.random.default_rng(0).normal(5, 2, (1000, 2, 2, 1))
+    >>> mean, matrix = zca_fit(images, bias=0)
+    >>> flat = zca_apply(images, mean, matrix).reshape(1000, 4)
+    >>> np.allclose(flat.T @ flat / 1000, np.eye(4))
+    True
     """
     _check_images(images)
     features = images[0].size
@@ -212,6 +227,13 @@ def to_bytes(
     Source
     ------
     Not in the paper: it packs no network with whitened input. Range and rounding are ours.
+
+    Examples
+    --------
+    >>> images = np.array([-1.5, -1.0, 0.0, 1.0]).reshape(1, 2, 2, 1)
+    >>> pixels, value_range = to_bytes(images, (-1, 1))
+    >>> pixels.ravel(), value_range
+    (array([  0,   0, 128, 255], dtype=uint8), (-1.0, 1.0))
     """
     _check_images(images)
     tail = real("tail", tail, least=0, below=50)
