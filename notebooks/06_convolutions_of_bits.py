@@ -30,8 +30,8 @@ from matplotlib.figure import Figure
 import qnn_ref
 from qnn_ref import bits, datasets, plots
 from qnn_ref.cost import expected_unique_share, filter_forms, form_filters, unique_filters
+from qnn_ref.geometry import add_windows, output_size, pad_images, windows
 from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
-from qnn_ref.layers.conv import add_windows, output_size, pad_images, windows
 from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import Adam, ExponentialDecay
 from qnn_ref.packed import identical_scores

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from qnn_ref.geometry import add_windows, taps, windows
 from qnn_ref.layers import (
     Auxiliary,
     AveragePool2D,
@@ -24,7 +25,6 @@ from qnn_ref.layers import (
     Quantize,
 )
 from qnn_ref.layers.base import Layer
-from qnn_ref.layers.conv import add_windows, taps, windows
 from qnn_ref.layers.normalization import channel_mean
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.network import Sequential

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref import Sequential
+from qnn_ref.geometry import windows
 from qnn_ref.layers import (
     Auxiliary,
     AveragePool2D,
@@ -38,7 +39,6 @@ from qnn_ref.layers import (
     Quantize,
     ShiftBatchNorm,
 )
-from qnn_ref.layers.conv import windows
 from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import SGD, Adam, AdaMax, ShiftAdaMax
 from qnn_ref.optimizers.adam import adam_update_reference

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from qnn_ref.bits import (
     KernelPanels,
     conv,
+    kernel_words,
     outside_sums,
     pack,
     pack_kernel,
@@ -22,12 +23,10 @@ from qnn_ref.bits import (
     to_kernel_panels,
     to_planes,
     unpack,
-    windows,
     xnor_conv,
     xnor_conv_reference,
     xnor_matmul,
 )
-from qnn_ref.bits.windows import output_size
 
 JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
 
@@ -267,17 +266,6 @@ def test_outside_sums_are_a_border_of_ones(layer, seed):
     agree(convolve(np.zeros((1, H, W, C)), w, stride, padding, 1)[0], result)
 
 
-@given(st.integers(0, 20), st.integers(1, 6), st.integers(1, 5), st.integers(0, 3))
-def test_output_size_counts_the_places(size, kernel, stride, padding):
-    last = size + 2 * padding - kernel
-    if last < 0:
-        with pytest.raises(ValueError, match=f"^kernel: expected at most {size + 2 * padding} "):
-            output_size(size, kernel, stride, padding)
-    else:
-        places = len(range(0, last + 1, stride))
-        assert output_size(size, kernel, stride, padding) == places
-
-
 def test_kernels_are_packed_along_the_channels():
     w = signs(np.random.default_rng(2), 2, 3, 65, 4)
     words = pack_kernel(w)
@@ -329,7 +317,7 @@ def test_windows_written_out_in_parts_change_nothing(monkeypatch):
 
 def test_prepared_weights_serve_many_geometries_and_kinds(monkeypatch):
     """They keep few tables, the right one for each geometry, and no view of the caller's words."""
-    monkeypatch.setattr(windows, "TABLES", 2)
+    monkeypatch.setattr(kernel_words, "TABLES", 2)
     rng = np.random.default_rng(6)
     w = signs(rng, 2, 3, 3, 2)
     words = pack_kernel(w)
@@ -505,41 +493,45 @@ LOCKED.flags.writeable = False
         (
             lambda: xnor_conv(X, W, 70, 0),
             ValueError,
-            "stride: expected .* least 1, got 0",
+            "stride: expected .* from 1, got ",
         ),
         (
             lambda: xnor_conv(X, W, 70, (1, 0)),
             ValueError,
-            "stride: expected .* least 1, got 0",
+            "stride: expected .* from 1, got ",
         ),
-        (lambda: xnor_conv(X, W, 70, 1.5), TypeError, "stride: expected a whole .* got 1.5"),
-        (lambda: xnor_conv(X, W, 70, (1, 1, 1)), ValueError, "stride: .* one integer or two"),
+        (
+            lambda: xnor_conv(X, W, 70, 1.5),
+            TypeError,
+            "stride: expected one or two whole .* got 1.5",
+        ),
+        (lambda: xnor_conv(X, W, 70, (1, 1, 1)), ValueError, "stride: expected one or two"),
         (
             lambda: xnor_conv(X, W, 70, 1, -1),
             ValueError,
-            "padding: expected .* least 0, got -1",
+            "padding: expected .* from 0, got -1",
         ),
         (
             lambda: xnor_conv(X, W, 70, 1, (0, -1)),
             ValueError,
-            "padding: expected .* least 0",
+            "padding: expected .* from 0",
         ),
         (
             lambda: xnor_conv(X, W, 70, 1, "1"),
             TypeError,
-            "padding: expected a whole .* got '1'",
+            "padding: expected one or two .* got '1'",
         ),
         (lambda: xnor_conv(X, W, 70, 1, 1, 2), ValueError, "pad_value: expected 0 or 1, got 2"),
         (lambda: xnor_conv(X, W, 70, 1, 1, -1), ValueError, "pad_value: expected 0 or 1, got -1"),
         (
             lambda: xnor_conv(X[:, :2], W, 70),
             ValueError,
-            "kernel: expected at most 2 pixels, the image of 2 with padding 0 .* got 3",
+            "kernel: 3 x 2 does not fit in an image of 2 x 5",
         ),
         (
             lambda: xnor_conv(X[:, :, :1], np.zeros((1, 3, 4, 2), np.uint64), 70, 1, 1),
             ValueError,
-            "kernel: expected at most 3 pixels, the image of 1 with padding 1 .* got 4",
+            "kernel: 3 x 4 does not fit in an image of 6 x 3",
         ),
         (
             lambda: xnor_conv(X, W, 70, out=np.empty((2, 2, 4, 4), np.int32)),
@@ -569,7 +561,7 @@ LOCKED.flags.writeable = False
         (
             lambda: planes_conv(PLANES, W, 70, *GRID, 0),
             ValueError,
-            "stride: expected .* least 1",
+            "stride: expected .* from 1",
         ),
         (lambda: planes_conv(PLANES, W, 70, *GRID, 1, 1, 3), ValueError, "pad_value: expected 0"),
         (lambda: planes_conv(PLANES, DIRTY, 70, *GRID), ValueError, "w: a padding bit"),
@@ -582,37 +574,22 @@ LOCKED.flags.writeable = False
         (
             lambda: pixels_conv(IMAGES, W, 1, -1),
             ValueError,
-            "padding: expected .* least 0",
+            "padding: expected .* from 0",
         ),
         (
             lambda: pixels_conv(IMAGES, W, out=np.empty((2, 2, 4), np.int32)),
             ValueError,
             r"out: expected shape \(2, 2, 4, 3\), got \(2, 2, 4\)",
         ),
-        (lambda: outside_sums(W, 70, (2, 2)), ValueError, "kernel: expected at most 2 pixels"),
-        (lambda: outside_sums(W, 70, (4, 5, 6)), ValueError, "image: expected one integer or two"),
+        (lambda: outside_sums(W, 70, (2, 2)), ValueError, "kernel: .* an image of 2 x 2"),
+        (lambda: outside_sums(W, 70, (4, 5, 6)), ValueError, "image: expected one or two"),
         (
             lambda: outside_sums(W, 70, (-1, 5)),
             ValueError,
-            "image: expected .* least 0, got -1",
+            "image: expected .* from 0, got ",
         ),
         (lambda: outside_sums(W, 71 + 64, (4, 5)), ValueError, "w: .* for 135 channels"),
         (lambda: pack_kernel(np.ones((3, 3, 2))), ValueError, r"codes: .* \(kh, kw, C, N\), got"),
-        (
-            lambda: output_size(-1, 1, 1, 1),
-            ValueError,
-            "size: expected .* least 0, got -1",
-        ),
-        (
-            lambda: output_size(3, 0, 1, 1),
-            ValueError,
-            "kernel: expected .* least 1, got 0",
-        ),
-        (
-            lambda: output_size(3, 1, 1, 0.5),
-            TypeError,
-            "padding: expected a whole .* got 0.5",
-        ),
     ],
 )
 def test_bad_arguments_are_named(call, error, words):

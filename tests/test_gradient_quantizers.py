@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from qnn_ref import Sequential
 from qnn_ref.checking import check_gradients
+from qnn_ref.geometry import add_windows, pad_images, windows
 from qnn_ref.layers import (
     Auxiliary,
     BatchNorm,
@@ -23,7 +24,6 @@ from qnn_ref.layers import (
     Quantize,
     ShiftBatchNorm,
 )
-from qnn_ref.layers.conv import add_windows, pad_images, windows
 from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import SGD, Adam
 from qnn_ref.products import PlainProducts

@@ -21,6 +21,7 @@ from qnn_ref.bits.conv_gradients import (
     pack_sign_kernel,
 )
 from qnn_ref.bits.gemm import xnor_matmul, xnor_matmul_reference
+from qnn_ref.bits.kernel_words import KernelPanels, outside_sums, pack_kernel, to_kernel_panels
 from qnn_ref.bits.levels import (
     fixed_matmul,
     fixed_matmul_reference,
@@ -45,7 +46,6 @@ from qnn_ref.bits.panels import (
 )
 from qnn_ref.bits.planes import pack_levels, pixel_planes, planes_matmul, to_planes
 from qnn_ref.bits.powers import powers_matmul, powers_matmul_reference, to_powers
-from qnn_ref.bits.windows import KernelPanels, outside_sums, pack_kernel, to_kernel_panels
 from qnn_ref.bits.words import pack, pack_bits, pack_thresholds, unpack, words_for
 
 __all__ = [

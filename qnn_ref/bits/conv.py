@@ -24,24 +24,22 @@ from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.gemm import run_panels
+from qnn_ref.bits.kernel_words import (
+    KernelPanels,
+    as_kernel,
+    check_kernel,
+    check_packed,
+    outside_sums,
+)
 from qnn_ref.bits.ladder import ROWS
 from qnn_ref.bits.lookup import pixels_matmul
 from qnn_ref.bits.operands import INT32_END, read_only, room_for
 from qnn_ref.bits.planes import pixel_planes, plane_count
 from qnn_ref.bits.popcount import popcount
-from qnn_ref.bits.windows import (
-    Geometry,
-    KernelPanels,
-    Size,
-    as_kernel,
-    check_kernel,
-    check_packed,
-    geometry_of,
-    outside_sums,
-)
 from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel
+from qnn_ref.geometry import Geometry, Size, geometry_of
 
 ROWS_BYTES = 2**20
 """Windows are written out for this much memory at a time: they are still in the cache when read."""

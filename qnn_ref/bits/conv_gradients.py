@@ -23,13 +23,14 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
+from qnn_ref.bits.kernel_words import KernelPanels, pack_kernel, to_kernel_panels
 from qnn_ref.bits.lookup import run_signs, signs_matmul
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
-from qnn_ref.bits.windows import KernelPanels, as_pair, pack_kernel, to_kernel_panels
 from qnn_ref.bits.words import pack, words_for
 from qnn_ref.checks import FLOATS, check_array
 from qnn_ref.compiled import parallel_kernel
+from qnn_ref.geometry import pair
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -335,7 +336,7 @@ def _check_gradient(
     size: tuple[int, ...], dy: Array, image: Pair, padding: Pair, batch: int | str = "B"
 ) -> tuple[Pair, Pair]:
     """Refuse a gradient that is not that of the sums; return image and padding as integers."""
-    (H, W), (ph, pw) = as_pair("image", image, 0), as_pair("padding", padding, 0)
+    (H, W), (ph, pw) = pair("image", image, 0), pair("padding", padding, 0)
     kh, kw, _, N = size
     high, wide = H + 2 * ph - kh + 1, W + 2 * pw - kw + 1
     if min(high, wide) < 1:
@@ -360,7 +361,7 @@ def _check_weight_gradient(
         raise ValueError("x: contains NaN, which has no sign; expected numbers")
     if pad_value not in (0, 1):
         raise ValueError(f"pad_value: expected 0 or 1, got {pad_value!r}")
-    size = as_pair("kernel", kernel, 1)
+    size = pair("kernel", kernel, 1)
     N = dy.shape[-1] if isinstance(dy, np.ndarray) and dy.ndim else 0
     _, border = _check_gradient((*size, x.shape[3], N), dy, x.shape[1:3], padding, len(x))
     return size, border

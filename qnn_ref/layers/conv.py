@@ -1,10 +1,6 @@
 """Convolution with quantized weights: every window of the image as a row of a matrix product.
 
-A window is what the kernel covers at one place of the output. All windows together, each written
-out as a row of kh * kw * channels numbers (`windows`), turn the convolution into the product of a
-dense layer, forward and backward. On the way back each row's gradient is added to the pixels that
-the window covered (`add_windows`): a pixel that several windows share gets the sum, and one that
-no window covers gets 0.
+Where the windows lie, and how they are written out, stands in `qnn_ref.geometry`.
 """
 
 from __future__ import annotations
@@ -23,195 +19,17 @@ from qnn_ref.bits import (
     pack,
     xnor_conv,
 )
-from qnn_ref.checks import flag, whole
+from qnn_ref.checks import flag
+from qnn_ref.geometry import Pair, add_windows, output_size, pad_images, pair, windows
 from qnn_ref.layers.base import Shape
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.parameter import Parameter
 from qnn_ref.quantizers import Quantizer, Sign
 
 Array = NDArray[Any]
-Pair = tuple[int, int]
-
-LARGEST = 2**31 - 1
-"""No window is larger or moves farther."""
 
 WINDOW_BYTES = 2**25
 """Windows are written out for some images at a time: about 32 MiB of them."""
-
-
-def pair(name: str, value: int | Pair, least: int) -> Pair:
-    """Height and width of something that is given as one number or two.
-
-    Parameters
-    ----------
-    name : str
-        What the error message calls it.
-    value : int or pair of int
-        A list or an array of two as well.
-    least : int
-        The smallest allowed number.
-
-    Returns
-    -------
-    tuple of int
-        (height, width).
-
-    Raises
-    ------
-    ValueError
-        If it is neither, or too small.
-
-    Source
-    ------
-    Not in the paper.
-    """
-    both = value if isinstance(value, tuple | list | np.ndarray) and np.ndim(value) else [value] * 2
-    try:
-        high, wide = (whole(name, n, least, LARGEST) for n in both)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: expected one or two whole numbers from {least}, got {value!r}"
-        ) from error
-    return high, wide
-
-
-def output_size(image: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
-    r"""Number of places of the window: :math:`\lfloor (n + 2p - k) / s \rfloor + 1`.
-
-    Parameters
-    ----------
-    image, kernel, stride, padding : pair of int
-        Height and width of each; padding stands on both sides.
-
-    Returns
-    -------
-    tuple of int
-        (height, width) of the output.
-
-    Raises
-    ------
-    ValueError
-        If the kernel does not fit in the padded image.
-
-    Source
-    ------
-    Section 4.2 (3x3, stride 1, padding 1 keep the size).
-    """
-    padded = image[0] + 2 * padding[0], image[1] + 2 * padding[1]
-    if padded[0] < kernel[0] or padded[1] < kernel[1]:
-        raise ValueError(
-            f"kernel: {kernel[0]} x {kernel[1]} does not fit in an image of "
-            f"{padded[0]} x {padded[1]} (padding included)"
-        )
-    return (
-        (padded[0] - kernel[0]) // stride[0] + 1,
-        (padded[1] - kernel[1]) // stride[1] + 1,
-    )
-
-
-def pad_images(x: Array, padding: Pair, value: float) -> Array:
-    """Put a border of `value` around each image.
-
-    Parameters
-    ----------
-    x : array (batch, height, width, channels)
-    padding : pair of int
-        Rows above and below, columns left and right.
-    value : float
-
-    Returns
-    -------
-    array (batch, height + 2 rows, width + 2 columns, channels)
-        `x` itself if there is nothing to put.
-
-    Source
-    ------
-    Section 4.2's recipes (zeros); one-padding is ours.
-    """
-    if padding == (0, 0):
-        return x
-    rows, columns = padding
-    return np.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)), constant_values=value)
-
-
-def windows(x: Array, kernel: Pair, stride: Pair) -> Array:
-    r"""All windows of padded images, as a view: nothing is copied.
-
-    :math:`\mathrm{windows}[b, i, j, u, v, c] = x[b, s_h i + u, s_w j + v, c]`
-
-    Parameters
-    ----------
-    x : array (batch, height, width, channels)
-        With its border.
-    kernel, stride : pair of int
-
-    Returns
-    -------
-    array (batch, out_height, out_width, kh, kw, channels), read-only
-
-    Source
-    ------
-    Section 4.2; the geometry of any convolution.
-    """
-    every = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(1, 2))
-    return every[:, :: stride[0], :: stride[1]].transpose(0, 1, 2, 4, 5, 3)
-
-
-def taps(x: Array, kernel: Pair, stride: Pair) -> list[Array]:
-    r"""The same place of every window, for each place in the order of reading, as views.
-
-    :math:`\mathrm{taps}[u\,k_w + v][b, i, j, c] = x[b, s_h i + u, s_w j + v, c]`
-
-    Parameters
-    ----------
-    x : array (batch, height, width, channels)
-        With its border.
-    kernel, stride : pair of int
-
-    Returns
-    -------
-    list of kh kw arrays (batch, out_height, out_width, channels)
-
-    Source
-    ------
-    Section 4.2; the geometry of any convolution or pool.
-    """
-    high, wide = output_size(x.shape[1:3], kernel, stride, (0, 0))  # type: ignore[arg-type]
-    down, right = stride
-    return [
-        x[:, u : u + down * (high - 1) + 1 : down, v : v + right * (wide - 1) + 1 : right]
-        for u in range(kernel[0])
-        for v in range(kernel[1])
-    ]
-
-
-def add_windows(dw: Array, padded: Shape, stride: Pair) -> Array:
-    r"""Backward of `windows`: each pixel's gradient is the sum over the windows that hold it.
-
-    :math:`\delta_x[b, y, x, c] = \sum_{s_h i + u = y,\ s_w j + v = x} \delta_w[b, i, j, u, v, c]`
-
-    Parameters
-    ----------
-    dw : array (batch, out_height, out_width, kh, kw, channels)
-        Gradient of the windows.
-    padded : tuple of int
-        Shape (batch, height, width, channels) of the padded images.
-    stride : pair of int
-
-    Returns
-    -------
-    array, shape `padded`
-        0 where no window reached.
-
-    Source
-    ------
-    Section 4.2, backward: by the chain rule contributions add.
-    """
-    kh, kw = dw.shape[3:5]
-    dx = np.zeros(padded, dw.dtype)
-    for place, tap in enumerate(taps(dx, (kh, kw), stride)):
-        tap += dw[:, :, :, place // kw, place % kw]
-    return dx
 
 
 class Conv2D(Weighted):

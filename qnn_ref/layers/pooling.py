@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import FLOATS, check_array, whole
 from qnn_ref.compiled import parallel_kernel
+from qnn_ref.geometry import Pair, output_size, pad_images, pair, taps
 from qnn_ref.layers.base import Layer, Shape
-from qnn_ref.layers.conv import Pair, output_size, pad_images, pair, taps
 from qnn_ref.quantizers import Encoding
 
 Array = NDArray[Any]

@@ -32,7 +32,7 @@ from qnn_ref.bits import (
 )
 from qnn_ref.bits.planes import plane_count
 from qnn_ref.checks import whole
-from qnn_ref.layers.conv import output_size
+from qnn_ref.geometry import output_size
 from qnn_ref.packed.stages import (
     PIXELS,
     SIGNS,

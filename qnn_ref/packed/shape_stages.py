@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.bits import pack_bits, unpack
 from qnn_ref.checks import whole
-from qnn_ref.layers.conv import output_size, pad_images, taps
+from qnn_ref.geometry import output_size, pad_images, taps
 from qnn_ref.packed.stages import (
     SIGNS,
     Flow,

@@ -1,4 +1,4 @@
-"""Where the windows of a convolution lie, and its weights prepared: what `bits.conv` stands on.
+"""Weights of a convolution as words, prepared for many calls: what `bits.conv` stands on.
 
 A window that leaves the image sees a border. What the border adds depends on the place of the
 window and on the weights only, so it is a table that is made once (`outside_sums`).
@@ -6,7 +6,7 @@ window and on the weights only, so it is a table that is made once (`outside_sum
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,145 +16,10 @@ from qnn_ref.bits.panels import Panels, arrange_panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack, unpack, words_for
 from qnn_ref.checks import check_array, whole
-
-Pair = tuple[int, int]
-Size = int | Pair
-
-FAR = 2**31 - 1
-"""The largest size of an image, stride or border, and number of windows: beyond is a mistake."""
+from qnn_ref.geometry import Geometry, Pair, Size, geometry_of, pair
 
 TABLES = 8
 """Border tables that a kernel keeps: images of ever new sizes must not fill the memory."""
-
-
-def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Give the number of places of a window along one axis.
-
-    floor((size + 2 padding - kernel) / stride) + 1
-
-    Parameters
-    ----------
-    size : int
-        Pixels of the image along the axis.
-    kernel : int
-        Pixels that the window covers.
-    stride : int
-        Step from one place to the next, >= 1.
-    padding : int
-        Pixels added at both ends, >= 0.
-
-    Returns
-    -------
-    int
-        Number of places, >= 1.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not an integer.
-    ValueError
-        If one is too small, or the window is larger than the padded image.
-
-    Source
-    ------
-    Section 4.2 (3x3, padding 1: the size is kept). The formula is not in the paper.
-    """
-    size, kernel = whole("size", size, 0), whole("kernel", kernel, 1)
-    stride, padding = _near("stride", stride, 1), _near("padding", padding, 0)
-    room = size + 2 * padding - kernel
-    if room < 0:
-        raise ValueError(
-            f"kernel: expected at most {size + 2 * padding} pixels, the image of {size} with "
-            f"padding {padding} on both sides, got {kernel}"
-        )
-    return room // stride + 1
-
-
-def _near(name: str, value: Any, least: int) -> int:
-    if (size := whole(name, value, least)) > FAR:
-        raise ValueError(f"{name}: expected less than 2^31, got {size}")
-    return size
-
-
-def as_pair(name: str, value: Any, least: int) -> Pair:
-    """Take one number for both axes, or (rows, columns).
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the message.
-    value : int or pair of int
-    least : int
-        The smallest number that is allowed.
-
-    Returns
-    -------
-    pair of int
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is something else, or too small, or too large to be a place in an image.
-    """
-    both = value if isinstance(value, tuple | list) else (value, value)
-    if len(both) != 2:
-        raise ValueError(f"{name}: expected one integer or two, got {value!r}")
-    return _near(name, both[0], least), _near(name, both[1], least)
-
-
-class Geometry(NamedTuple):
-    """Where the windows lie: (rows, columns) each."""
-
-    image: Pair
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    output: Pair
-
-    def inside(self, axis: int) -> NDArray[np.bool_]:
-        """Whether tap u of the window at place i lies in the image, (output, kernel)."""
-        pixels = self.pixels(axis)
-        return (pixels >= 0) & (pixels < self.image[axis])
-
-    def pixels(self, axis: int) -> NDArray[np.int64]:
-        """Pixel under tap u of the window at place i, (output, kernel): i stride + u - padding."""
-        places, taps = np.arange(self.output[axis]), np.arange(self.kernel[axis])
-        return places[:, None] * self.stride[axis] + taps - self.padding[axis]
-
-    def border(self) -> NDArray[np.bool_]:
-        """Whether the window at each place leaves the image, (output rows x columns,)."""
-        rows, columns = self.inside(0).all(axis=1), self.inside(1).all(axis=1)
-        return ~np.logical_and.outer(rows, columns).reshape(-1)
-
-
-def geometry_of(
-    image: tuple[int, ...], kernel: tuple[int, ...], stride: Any, padding: Any
-) -> Geometry:
-    """Check sizes and work out where the windows lie.
-
-    Parameters
-    ----------
-    image, kernel : pair of int
-        Height and width.
-    stride, padding : int or pair of int
-
-    Returns
-    -------
-    Geometry
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `output_size`.
-    """
-    steps, borders = as_pair("stride", stride, 1), as_pair("padding", padding, 0)
-    rows, columns = (
-        output_size(image[axis], kernel[axis], steps[axis], borders[axis]) for axis in (0, 1)
-    )
-    if rows * columns > FAR:
-        raise ValueError(f"padding: expected less than 2^31 windows, got {rows} x {columns}")
-    (H, W), (kh, kw) = image, kernel
-    return Geometry((H, W), (kh, kw), steps, borders, (rows, columns))
 
 
 def pack_kernel(codes: ArrayLike) -> NDArray[np.uint64]:
@@ -222,7 +87,7 @@ def outside_sums(
     Not in the paper: zero padding, which Algorithm 5 leaves open, in exact form.
     """
     C = check_kernel(w, C)
-    geometry = geometry_of(as_pair("image", image, 0), w.shape[1:3], stride, padding)
+    geometry = geometry_of(pair("image", image, 0), w.shape[1:3], stride, padding)
     taps = 2 * popcount(w).sum(axis=-1).astype(np.int64) - C
     # A tap is inside if its row and its column are: two small sums instead of one over all taps.
     rows, columns = geometry.inside(0).astype(np.int64), geometry.inside(1).astype(np.int64)
