@@ -148,7 +148,9 @@ def npz_names(file: IO[bytes]) -> list[str]:
         return list(_members(archive))
 
 
-def read_npz(file: IO[bytes], names: Iterable[str] | None = None) -> dict[str, Array]:
+def read_npz(
+    file: IO[bytes], names: Iterable[str] | None = None, most: int | None = None
+) -> dict[str, Array]:
     """Read arrays of an .npz archive, stored or compressed.
 
     Parameters
@@ -157,6 +159,8 @@ def read_npz(file: IO[bytes], names: Iterable[str] | None = None) -> dict[str, A
         That can seek.
     names : iterable of str, optional
         The arrays to read; all of them without it.
+    most : int, optional
+        Bytes that they may have together; `unpacked_limit` without it.
 
     Returns
     -------
@@ -167,7 +171,7 @@ def read_npz(file: IO[bytes], names: Iterable[str] | None = None) -> dict[str, A
     ------
     ValueError
         If the archive is cut or damaged, lacks an array, stores Python objects, or would grow
-        beyond `unpacked_limit`.
+        beyond `most`.
     """
     with _faults_in_words(), zipfile.ZipFile(file) as archive:
         size = file.seek(0, os.SEEK_END)
@@ -177,10 +181,10 @@ def read_npz(file: IO[bytes], names: Iterable[str] | None = None) -> dict[str, A
             raise ValueError(f"lacks {', '.join(missing)}; it holds {listed(members)}")
         wanted = {name: members[name] for name in names}
         stated = sum(info.file_size for info in wanted.values())
-        if stated > unpacked_limit(size):
+        most = unpacked_limit(size) if most is None else most
+        if stated > most:
             raise ValueError(
-                f"would grow from {size:,} to {stated:,} bytes; "
-                f"at most {unpacked_limit(size):,} are unpacked"
+                f"would grow from {size:,} to {stated:,} bytes; at most {most:,} are unpacked"
             )
         arrays = {}
         for name, info in wanted.items():

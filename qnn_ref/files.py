@@ -24,6 +24,9 @@ Array = NDArray[Any]
 
 HEADER = "header"
 HEADER_BYTES = 4 << 20  # JSON in memory takes up to 27 times its bytes
+LEAST_LIMIT = 8 << 20
+GROWTH = 2
+"""Our arrays are stored as they are; one that somebody compressed may grow to twice the file."""
 PART = ".part"
 GZIP_MAGIC = b"\x1f\x8b"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -373,7 +376,8 @@ def load_arrays(
             names = npz_names(file)
             if HEADER not in names:
                 raise ValueError(_without_header(names))
-            arrays = read_npz(file)
+            size = os.fstat(file.fileno()).st_size
+            arrays = read_npz(file, most=max(LEAST_LIMIT, GROWTH * size))
             header = _parse(arrays.pop(HEADER))
         except (ValueError, OSError) as error:
             raise FileError(

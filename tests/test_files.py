@@ -349,6 +349,19 @@ def test_damaged_compressed_data_is_refused(tmp_path):
             load_arrays(path, "test", 1)
 
 
+def test_our_files_hardly_grow(tmp_path):
+    """What is read is rearranged for the kernels, which takes its size several times."""
+    path = tmp_path / "compressed.npz"
+    for megabytes, fits in ((7, True), (9, False)):
+        zeros = np.zeros(megabytes << 20, np.uint8)
+        np.savez_compressed(path, header=as_header(HEADER | {"arrays": ["w"]}), w=zeros)
+        if fits:
+            np.testing.assert_array_equal(load_arrays(path, "test", 1)[0]["w"], zeros)
+        else:
+            with pytest.raises(FileError, match=r"would grow from .* at most 8,388,608"):
+                load_arrays(path, "test", 1)
+
+
 def save_raw(path, **arrays):
     with open(path, "wb") as file:
         np.savez(file, **arrays)

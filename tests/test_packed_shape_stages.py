@@ -299,3 +299,22 @@ def test_convolutions_take_images_of_their_channels_and_nothing_else(shape):
         assert stage.output(dataclasses.replace(flow, shape=(5, 5, 3))).shape == (4, 4, 4)
         with pytest.raises(ValueError, match=r"expected (images of )?3 channels, got"):
             stage.output(flow)
+
+
+@pytest.mark.parametrize("padding", [(2, 0), (0, 3), (9, 9)])
+@pytest.mark.parametrize("kind", [MaxPool, SumPool])
+def test_a_window_that_sees_no_number_is_refused(kind, padding):
+    more = [4] if kind is SumPool else []
+    with pytest.raises(ValueError, match=r"padding: expected less than \(2, 3\)"):
+        kind((2, 3), (1, 1), padding, *more)
+
+
+def test_joined_integers_are_those_of_all_paths():
+    """The ends of the range may come from different paths, and the step is common to both."""
+    one, nine = SumPool((1, 1), (1, 1), (0, 0), 1), SumPool((3, 3), (1, 1), (1, 1), 1)
+    for grid, joined in (((2, 8, 6), (0, 72, 2)), ((-8, -2, 6), (-72, 0, 2))):
+        flow = Flow("integers", (2, 2, 1), grid)
+        for paths in ([[one], [nine]], [[nine], [one]]):
+            assert Join(paths, [1, 1]).output(flow) == Flow("integers", (2, 2, 2), joined)
+    flow = Flow("integers", (2, 2, 1), (1, 7, 6))
+    assert Join([[], []], [1, 1]).output(flow).grid == (1, 7, 6)

@@ -1,0 +1,133 @@
+"""Products of packed networks say what flows out, and refuse what does not fit them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qnn_ref.bits import pack, pack_kernel, to_planes
+from qnn_ref.packed.product_stages import GridConv, GridDense, PixelsConv, PixelsDense, XnorConv
+from qnn_ref.packed.product_stages import XnorDense as Xnor
+from qnn_ref.packed.stages import PIXELS, SIGNS, Flow, Stage, flow_through, stage_of
+
+CODES = (-3, 3, 2)
+PLACE = (1, 1), (0, 0), False
+
+DENSE = pack(np.ones((4, 6)))
+CONV = pack_kernel(np.ones((3, 2, 5, 4)))
+STEPS = {
+    "xnor": Xnor(DENSE, 6),
+    "pixels": PixelsDense(DENSE, 6),
+    "xnor conv": XnorConv(CONV, 5, *PLACE),
+    "pixels conv": PixelsConv(CONV, 5, *PLACE),
+    "grid": GridDense(to_planes(np.ones((4, 6)), *CODES), 6, CODES, CODES),
+    "grid conv": GridConv(to_planes(np.ones((4, 3, 2, 5)), *CODES), 5, CODES, CODES, *PLACE),
+}
+TAKES = {"xnor": "bits", "pixels": "pixels", "grid": "integers"}
+GRIDS = {"bits": SIGNS, "pixels": PIXELS, "integers": CODES}
+
+
+def flow(kind, *shape):
+    return Flow(kind, shape, GRIDS[kind])
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_flows_out_are_all_sums_that_can_be(name):
+    kind, step = TAKES[name.split()[0]], STEPS[name]
+    shape = (4, 4, 5) if "conv" in name else (6,)
+    out = step.output(flow(kind, *shape))
+    K = 3 * 2 * 5 if "conv" in name else 6
+    largest = {"bits": 1, "pixels": 255, "integers": 9}[kind] * K
+    expected = (2, 3, 4) if "conv" in name else (4,)
+    assert out == Flow("integers", expected, (-largest, largest, 1))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_other_kinds_and_sizes_are_refused(name):
+    kind, step = TAKES[name.split()[0]], STEPS[name]
+    right = (4, 4, 5) if "conv" in name else (6,)
+    for other in GRIDS:
+        if other != kind and (kind != "integers" or other == "pixels"):
+            with pytest.raises(ValueError, match=f"expected {kind}|expected codes"):
+                step.output(flow(other, *right))
+    if "conv" in name:
+        wrong = {
+            (5,): "expected images of 5 channels",
+            (4, 5): "expected images of 5 channels",
+            (4, 4, 5, 5): "expected images of 5 channels",
+            (4, 4, 6): "expected 5 channels",
+            (5, 4, 4): "expected 5 channels",
+            (2, 4, 5): "does not fit in an image",
+            (4, 1, 5): "does not fit in an image",
+        }
+    else:
+        wrong = {(5,): "expected 6 inputs", (7,): "expected 6 inputs"}
+        if kind != "pixels":  # which the first product flattens
+            wrong[2, 3] = wrong[6, 1] = "expected 6 inputs"
+    for shape, words in wrong.items():
+        with pytest.raises(ValueError, match=words):
+            step.output(flow(kind, *shape))
+
+
+def test_bits_and_pixels_are_codes_too():
+    """Of a grid that holds them."""
+    wide = GridDense(to_planes(np.ones((4, 6)), *CODES), 6, (-255, 255, 2), CODES)
+    for kind in GRIDS:
+        assert wide.output(flow(kind, 6)).shape == (4,)
+    with pytest.raises(ValueError, match=r"expected codes \(-255, 255, 2\), got \(-3, 3, 1\)"):
+        wide.output(Flow("integers", (6,), (-3, 3, 1)))
+    with pytest.raises(ValueError, match=r"expected codes \(-255, 255, 2\), got \(-4, 4, 2\)"):
+        wide.output(Flow("integers", (6,), (-4, 4, 2)))
+
+
+def test_sums_fit_31_bits():
+    largest = 2**20 - 1
+    far = GridDense(pack(np.ones((1, 2**12)))[None], 2**12, (-largest, largest, 2), SIGNS)
+    with pytest.raises(ValueError, match="do not fit 31 bits"):
+        far.output(Flow("integers", (2**12,), SIGNS))
+    near = GridDense(pack(np.ones((1, 2**11)))[None], 2**11, (-largest, largest, 2), SIGNS)
+    assert near.output(Flow("integers", (2**11,), SIGNS)).grid[1] == 2**31 - 2**11
+
+
+ARRAYS = {
+    "words": lambda words: [
+        None,
+        words[..., 0],
+        words[:0],
+        words[None],
+        words.astype(np.int64),
+        words | np.uint64(1 << 63),
+        np.concatenate([words, words], axis=-1),
+        words[..., :0],
+    ]
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_each_array_and_each_setting_is_checked_when_the_step_is_made(name):
+    """All of them, with values that are none; a step that is new stands here too."""
+    step = STEPS[name]
+    assert list(step.arrays()) == ["words"]
+    for wrong in ARRAYS["words"](step.words):
+        arrays = {} if wrong is None else {"7/words": wrong}
+        with pytest.raises(ValueError, match=rf"step 7 \({type(step).__name__}\): .*words"):
+            stage_of(step.describe(), arrays, "7")
+    for setting in step.settings():
+        for wrong in (None, "1", -1, 1.5, 2**31, [], [1], [1, 1, 1, 1], {}, [[1]]):
+            description = step.describe() | {setting: wrong}
+            with pytest.raises(ValueError, match=rf"step 7 \(\w+\): .*({setting}|words)"):
+                stage_of(description, {"7/words": step.words}, "7")
+        description = step.describe()
+        del description[setting]
+        with pytest.raises(ValueError, match=f"lacks the setting {setting}"):
+            stage_of(description, {"7/words": step.words}, "7")
+
+
+def test_all_products_stand_here():
+    ours = {n for n, k in Stage.kinds.items() if k.__module__.endswith(".product_stages")}
+    assert {type(step).__name__ for step in STEPS.values()} == ours - {"GridProduct"}
+
+
+def test_the_first_step_that_does_not_fit_is_named():
+    with pytest.raises(ValueError, match=r"step 1 \(PixelsDense\): expected pixels, got integers"):
+        flow_through([STEPS["xnor"], STEPS["pixels"]], flow("bits", 6))
