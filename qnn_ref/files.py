@@ -386,8 +386,8 @@ def load_arrays(
     if header.get("kind") != kind:
         raise FileError(f"{path}: expected a qnn_ref {kind} file, got another kind of file")
     if not is_version(header.get("version"), version):
-        found = json.dumps(header.get("version"))
-        raise FileError(f"{path}: {kind} version {found}; this package reads up to {version}")
+        found = header.get("version")
+        raise FileError(f"{path}: {kind} version {found!r}; this package reads up to {version}")
     if header.pop("arrays", None) != list(arrays):
         raise FileError(f"{path}: damaged {kind} file: not the arrays that its header names")
     return arrays, header

@@ -74,6 +74,17 @@ def no_fastmath(name: str, text: str) -> list[str]:
     ]
 
 
+def json_is_json(name: str, text: str) -> list[str]:
+    """JSON has no NaN and no infinity, but Python writes them unless it is told not to."""
+    return [
+        f"{name}:{node.lineno}: {ast.unparse(node.func)} without allow_nan=False"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and re.fullmatch(r"(\w+\.)?(dumps?|JSONEncoder)", ast.unparse(node.func))
+        and not any(ast.unparse(k) == "allow_nan=False" for k in node.keywords)
+    ]
+
+
 def no_bare_except(name: str, text: str) -> list[str]:
     """Errors are caught by name; nothing is swallowed unseen."""
     return [
@@ -270,6 +281,7 @@ PACKAGE_RULES = [
     no_fastmath,
     no_bare_except,
     no_writing_elsewhere,
+    json_is_json,
     only_one_file_compiles,
     cached_kernels_stand_alone,
 ]
@@ -338,6 +350,11 @@ def read(file, name):
 def total(x):
     """The sum."""
     return x.sum()
+
+
+def write(header):
+    """One line."""
+    return json.dumps(header, allow_nan=False)
 '''
 
 
@@ -358,6 +375,9 @@ def test_sound_code_has_no_finding(rule):
         (no_fastmath, "fastmath=False", "fastmath={'nnan'}", "fastmath"),
         (no_bare_except, " (OSError, ValueError) as error", "", "except without a name"),
         (no_bare_except, "@serial", "try: f()\nexcept Exception: pass\n@serial", "swallows"),
+        (json_is_json, ", allow_nan=False", "", "a.py:21: json.dumps without"),
+        (json_is_json, "allow_nan=False", "allow_nan=True", "json.dumps without"),
+        (json_is_json, "json.dumps(header, allow_nan=False)", "dump(header, f)", "dump without"),
         (only_one_file_compiles, '"""A file."""', "from numba import njit", "a.py:2: njit instead"),
         (only_one_file_compiles, '"""A file."""', "from numba import jit as fast", "jit instead"),
         (

@@ -183,7 +183,7 @@ def test_files_without_a_change_are_read(tmp_path):
     ("change", "words"),
     [
         (lambda h, a: h.update(version=3), "version 3; this package reads up to 2"),
-        (lambda h, a: h.update(version="2"), 'version "2"; this package reads up to 2'),
+        (lambda h, a: h.update(version="2"), "version '2'; this package reads up to 2"),
         (lambda h, a: h.update(kind="checkpoint"), "another kind"),
         (lambda h, a: h.update(input_shape=[5, 3, 2]), "damaged"),
         (lambda h, a: h.update(input_shape=[-5, -3, 1]), "damaged"),
