@@ -92,6 +92,10 @@ def test_there_are_commands_and_all_kinds_of_arguments():
     assert len(COMMANDS) >= 11
     for name in ("whole", "path", "one_of"):
         assert len(chosen(lambda action, name=name: kind(action) == name)) >= 3
+    assert not chosen(
+        lambda action: action.type and kind(action) not in ("whole", "path", "one_of")
+    )
+    assert not chosen(lambda action: action.metavar == "N" and kind(action) != "whole")
     assert BENCHES == NAMES
 
 
@@ -203,8 +207,9 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
     wrong.append(tmp_path / ("file" if action.metavar == "DIR" else "folder"))
     if action.metavar == "FILE":
         wrong += [tmp_path / "none" / "x"]
+    no_data = ["--data=nowhere"] if any(a.dest == "data" for a in actions(command)) else []
     for path in wrong:
-        arguments = [command, *plausible(command, action, path)]
+        arguments = [command, *plausible(command, action, path), *no_data]
         code, out, err = outcome(capsys, arguments)
         assert (code, out) == (2, "")
         assert str(path) in err  # nothing else was looked at before: no run, no data

@@ -81,5 +81,5 @@ def as_json(
         yield "]"
     if len(files) > 1:
         rows = [{"file": file, "images": n} for file, n in zip(files, counts, strict=True)]
-        yield f', "files": {json.dumps(rows)}'
+        yield f', "files": {json.dumps(rows, allow_nan=False)}'
     yield "}\n"
