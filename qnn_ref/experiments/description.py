@@ -55,7 +55,7 @@ def describe(recipe: Recipe, dataset: Dataset) -> Description:
 
 def settings_of(recipe: Recipe) -> Description:
     """The settings of a recipe by name, as JSON holds them: tuples are lists."""
-    settings: Description = json.loads(json.dumps(asdict(recipe)))
+    settings: Description = json.loads(json.dumps(asdict(recipe), allow_nan=False))
     return settings
 
 
@@ -84,7 +84,8 @@ def identity(description: Mapping[str, Any]) -> str:
 
 def write_description(path: Path, description: Mapping[str, Any]) -> None:
     """Write a description with its digest, atomically."""
-    whole_text = json.dumps({**description, "sha256": digest(description)}, indent=2)
+    content = {**description, "sha256": digest(description)}
+    whole_text = json.dumps(content, indent=2, allow_nan=False)
     with atomic_write(path) as file:
         file.write(whole_text.encode())
 
@@ -119,8 +120,8 @@ def read_description(path: Path, kind: str = "run") -> Description:
     if not isinstance(found, dict) or found.get("kind") != kind:
         raise FileError(f"{path}: not the description of a {kind}")
     if not is_version(found.get("version"), VERSION):
-        version = json.dumps(found.get("version"))
-        raise FileError(f"{path}: version {version}; this package reads 1 to {VERSION}")
+        version = found.get("version")
+        raise FileError(f"{path}: version {version!r}; this package reads 1 to {VERSION}")
     expected = found.pop("sha256", None)
     if (found["version"] > 1 or expected is not None) and expected != digest(found):
         raise FileError(f"{path}: damaged {kind} description: its digest does not fit it")
@@ -179,7 +180,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         Like "seed (0 there, 5 here)". Names that only one of them has are not compared.
     """
     return [
-        f"{name} ({json.dumps(there[name])} there, {json.dumps(value)} here)"
+        f"{name} ({there[name]!r} there, {value!r} here)"
         for name, value in here.items()
         if name in there
         and (isinstance(there[name], bool) != isinstance(value, bool) or there[name] != value)
