@@ -148,8 +148,9 @@ class Recipe:
         3x3 convolutions with padding 1 in front of the dense layers; where pool is not 1, a max
         pool of that size follows, before the batch norm.
     norm : str
-        Batch norm of the hidden layers: "batch" (vanilla), or "shift-S", "shift-R", "shift-T" for
-        the shift-based one with that backward form. The last layer's is always vanilla.
+        Batch norm of the hidden layers: "batch" (vanilla), or the shift-based one with the backward
+        form slope ("shift-S"), ratio ("shift-R") or torch ("shift-T"). The last layer's is always
+        vanilla.
     rule : str
         "adam", or "adam-theano" with epsilon where the authors' library has it; "adamax",
         "shift-adamax" (paper), "shift-adamax-torch", or "shift-adamax-torch-ap2", which rounds the
