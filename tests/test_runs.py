@@ -127,7 +127,7 @@ def test_every_setting_that_differs_is_named_with_both_values(folder, digits, na
         assert contents(folder) == before
         return
     other = replace(TINY, **{name: OTHER[name]})
-    there, here = (json.dumps(getattr(recipe, name)) for recipe in (TINY, other))
+    there, here = (repr(json.loads(json.dumps(getattr(r, name)))) for r in (TINY, other))
     with pytest.raises(FileError) as caught:
         train_recipe(other, digits, folder, resume=True)
     assert f"these differ: {name} ({there} there, {here} here)" in str(caught.value)
