@@ -174,11 +174,11 @@ class Sequential:
         if images.ndim == 0 or len(images) == 0:
             raise ValueError(f"images: expected at least one, got shape {np.shape(images)}")
         batch_size = checks.whole("batch_size", batch_size, 1)
+        checks.all_finite("images", images)
         starts = range(0, len(images), batch_size)
         return np.concatenate([self._finite_scores(images[i : i + batch_size]) for i in starts])
 
     def _finite_scores(self, images: Array) -> Array:
-        checks.all_finite("images", images)
         scores = self.forward(images)
         if not np.isfinite(scores).all():
             place = first_not_finite(self, images)

@@ -6,7 +6,8 @@ Each call is drawn: a valid set-up, then one use of it that is right, unusual or
 dtypes, memory orders, values, order of calls, arguments). A wrong use must end in an exception of
 ours that names the argument; every answer must be that of a plain NumPy computation. Prints how
 often each happened, and each surprise with the seed that repeats it; ends with 1 if there was one.
-It stands outside the test run, which has no minute for it.
+It stands outside the test run, which has no minute for it, and in one file, which can be run by
+itself.
 """
 
 import argparse

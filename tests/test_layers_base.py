@@ -195,6 +195,28 @@ def test_astype_reaches_layers_inside_layers_and_forgets_the_last_forward():
         holder.inner.backward(np.ones((2, 2)))
 
 
+def test_a_layer_makes_its_arrays_when_its_input_is_known():
+    """`make` needs no arguments, and what does not fit is refused after it."""
+
+    class Scale(Layer):
+        def make(self):
+            self.gain = Parameter(np.full(self.input_shape[-1], 2, self.dtype))
+            self.seen = self.rng, self.encoding
+
+        def output_shape(self, input_shape):
+            if len(input_shape) != 1:
+                raise ValueError(f"input: expected rows, got {input_shape}")
+            return input_shape
+
+    rng = np.random.default_rng(0)
+    layer = Scale().build((3,), rng, Sign().encoding, np.float64)
+    assert layer.gain.dtype == np.float64
+    assert layer.gain.shape == (3,)
+    assert layer.seen == (rng, Sign().encoding)
+    with pytest.raises(ValueError, match="input: expected rows"):
+        Scale().build((3, 2), rng)
+
+
 def test_building_again_forgets_the_last_forward():
     rng = np.random.default_rng(0)
     layer = Dense(2).build((3,), rng)

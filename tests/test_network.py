@@ -449,8 +449,10 @@ def test_images_that_are_not_finite_have_no_scores(value):
     network = Sequential([HardTanh(), Dense(2)], (2,), np.random.default_rng(0))
     x = np.zeros((3, 2), np.float32)
     x[1, 1] = value
-    with pytest.raises(ValueError, match=rf"^images: expected finite numbers, got {value} at"):
-        network.predict(x)
+    words = rf"^images: expected finite numbers, got {value} at \[1, 1\]"
+    for batch_size in (1, 3):
+        with pytest.raises(ValueError, match=words):
+            network.predict(x, batch_size)
 
 
 # Summary
