@@ -223,7 +223,7 @@ def test_a_convolutional_run_resumes_and_packs(tmp_path, digits):
 def test_alexnet_has_the_layers_of_the_authors_code(name, weights):
     network = NETWORKS[name].network(np.random.default_rng(0))
     products = {n: p for n, p in network.parameters().items() if p.quantizer}
-    assert sum(p.size for p in products.values()) == weights
+    assert sum(p.size for p in products.values()) == NETWORKS[name].size == weights
     sizes = [layer.output_shape(layer.input_shape) for layer in network.layers]
     pools = [s for layer, s in zip(network.layers, sizes, strict=True) if "Pool" in str(layer)]
     assert pools == [(27, 27, 64), (13, 13, 192), (6, 6, 256)]
@@ -434,3 +434,9 @@ def test_imagenet_recipes_have_the_papers_bits(name, weights, activations, gradi
     )
     expected = {"a": (512, 20), "g": (64, 10)}[name[0]]
     assert (recipe.batch_size, recipe.drop_every) == expected
+
+
+def test_googlenet_has_the_size_that_is_listed():
+    network = NETWORKS["googlenet-bnn"].network(np.random.default_rng(0))
+    weights = sum(p.size for p in network.parameters().values() if p.quantizer)
+    assert NETWORKS["googlenet-bnn"].size == weights

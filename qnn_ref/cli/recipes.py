@@ -10,7 +10,6 @@ import numpy as np
 
 from qnn_ref.cli.common import answer
 from qnn_ref.experiments import IMAGE_SHAPES, NETWORKS, RECIPES, SWEEPS, Recipe
-from qnn_ref.experiments.imagenet import NetworkRecipe
 from qnn_ref.experiments.runs import start_run
 from qnn_ref.losses import squared_hinge
 from qnn_ref.training import train_step
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         lines.append(
             f"{sweep.name:<20}{len(sweep.cases) * len(sweep.seeds):>4} runs  {sweep.about}"
         )
-    networks = [describe_network(network) for network in NETWORKS.values()]
+    networks = [{"name": n.name, "about": n.about, "weights": n.size} for n in NETWORKS.values()]
     for row in networks:
         lines.append(f"{row['name']:<20}{row['weights']:>12,}  network only: {row['about']}")
     lines.append("operations: multiplications and additions of all training steps' products.")
@@ -65,13 +64,6 @@ def describe(recipe: Recipe, measure: bool) -> dict[str, Any]:
         "operations": 6 * products * recipe.batch_size * steps,
         "hours": None if seconds is None else seconds * steps / 3600,
     }
-
-
-def describe_network(recipe: NetworkRecipe) -> dict[str, Any]:
-    """Size of a network that is not trained here; it is built to be counted."""
-    network = recipe.network(np.random.default_rng(0))
-    weights = sum(p.size for p in network.parameters().values() if p.quantizer)
-    return {"name": recipe.name, "about": recipe.about, "weights": weights}
 
 
 def step_seconds(recipe: Recipe, shape: tuple[int, ...]) -> float:

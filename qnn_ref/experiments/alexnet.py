@@ -68,6 +68,7 @@ ALEXNET_BNN = NetworkRecipe(
     input_shape=(224, 224, 3),
     batch_size=512,
     drop_every=20,
+    size=61_090_496,
 )
 
 ALEXNET_QNN_1_2 = replace(

@@ -133,6 +133,7 @@ GOOGLENET_BNN = NetworkRecipe(
     input_shape=(224, 224, 3),
     batch_size=64,
     drop_every=10,
+    size=17_563_840,
 )
 
 GOOGLENET_QNN_4_4 = replace(

@@ -35,6 +35,8 @@ class NetworkRecipe:
     batch_size : int
     drop_every : int
         The learning rate is multiplied by 0.1 after so many epochs.
+    size : int
+        Number of weights with 1,000 classes: to list them, nothing is built.
     weights, activations : Quantizer
         One bit by default.
     gradients : Quantizer, optional
@@ -47,6 +49,7 @@ class NetworkRecipe:
     input_shape: tuple[int, int, int]
     batch_size: int
     drop_every: int
+    size: int
     weights: Quantizer = Sign()
     activations: Quantizer = Sign()
     gradients: Quantizer | None = None
