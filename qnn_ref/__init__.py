@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         network,
         optimizers,
         packed,
+        parameter,
         plots,
         products,
         quantizers,
@@ -42,8 +43,8 @@ _HOMES = {
 }
 _ROOMS = (
     *("bench", "bits", "checking", "checkpoints", "cost", "datasets", "experiments", "layers"),
-    *("losses", "network", "optimizers", "packed", "plots", "products", "quantizers", "shifts"),
-    "training",
+    *("losses", "network", "optimizers", "packed", "parameter", "plots", "products"),
+    *("quantizers", "shifts", "training"),
 )
 """Public modules: `import qnn_ref` is enough for `qnn_ref.layers.Dense`."""
 

@@ -11,7 +11,17 @@ import pytest
 import qnn_ref
 
 PACKAGE = Path(qnn_ref.__file__).parent
-NOT_PUBLIC = {"archives", "checks", "cli", "compiled", "data", "equations", "files", "progress"}
+NOT_PUBLIC = {
+    "archives",
+    "checks",
+    "cli",
+    "compiled",
+    "data",
+    "equations",
+    "files",
+    "geometry",
+    "progress",
+}
 """For the package itself, and for the command line. Whoever adds a room decides."""
 
 
