@@ -275,7 +275,7 @@ def plain(layer: Any, x: Array, training: bool) -> Array | None:
         bias = 0 if layer.bias is None else layer.bias.latent
         if isinstance(layer, Dense):
             return wide @ w + bias
-        (rows, columns), value = layer.padding, layer.padding_code
+        (rows, columns), value = layer.padding, layer.border
         border = (0, 0), (rows, rows), (columns, columns), (0, 0)
         view = windows(np.pad(wide, border, constant_values=value), layer.kernel, layer.stride)
         return np.einsum("bijuvc,uvcn->bijn", view, w) + bias

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qnn_ref.checking import check_gradients
 from qnn_ref.geometry import pad_images
 from qnn_ref.layers import Conv2D, Dense, Pixels
-from qnn_ref.layers import conv as conv_module
+from qnn_ref.products import plain
 from qnn_ref.quantizers import LinearQuant
 from tests.test_geometry import geometries
 
@@ -179,7 +179,7 @@ def test_windows_written_out_for_some_images_at_a_time_change_nothing(monkeypatc
     x, dy = rng.integers(-3, 4, (7, 5, 4, 2)).astype(float), rng.integers(-3, 4, (7, 5, 4, 3))
     results = []
     for size in (2**25, 1, 3 * 5 * 4 * 18 * 8):
-        monkeypatch.setattr(conv_module, "WINDOW_BYTES", size)
+        monkeypatch.setattr(plain, "WINDOW_BYTES", size)
         y = layer.forward(x, training=True)
         results.append((y, layer.backward(dy.astype(float)), layer.weight.grad.copy()))
     for other in results[1:]:
@@ -193,7 +193,7 @@ def test_only_some_windows_are_written_out_at_a_time(monkeypatch):
     image = 24 * 24 * 25 * 8 * 4  # bytes of the windows of one image; x has a 25th
     peaks = {}
     for parts in (1, 20):
-        monkeypatch.setattr(conv_module, "WINDOW_BYTES", 20 * image // parts)
+        monkeypatch.setattr(plain, "WINDOW_BYTES", 20 * image // parts)
         tracemalloc.start()
         y = layer.forward(x, training=True)
         layer.backward(y)

@@ -107,7 +107,7 @@ def test_a_layer_on_bits_is_the_layer_on_floats(padding, one_padding, bias):
         y = layer.forward(x, training=True)
         dy = np.random.default_rng(3).normal(size=y.shape).astype(np.float32)
         found[kind] = y, layer.backward(dy), layer.weight.grad
-        assert layer._by_bits == (kind is products.BITS)
+        assert (pack_sign_kernel in layer.weight._made) == (kind is products.BITS)
         if kind is products.PLAIN:
             layer.weight.assign(layer.weight.latent)  # forget the codes
     assert layer.weight._encoded is None
@@ -132,7 +132,7 @@ def test_what_does_not_fit_goes_window_by_window():
     ):
         layer.build((6, 7, channels), rng, encoding)
         layer.forward(signs(rng, 2, 6, 7, channels, dtype=np.float32), training=True)
-        assert not layer._by_bits
+        assert pack_sign_kernel not in layer.weight._made
 
 
 DY = np.zeros((2, 4, 4, 3))

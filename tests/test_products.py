@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import SignMatrix, pack, unpack
+from qnn_ref.bits import SignMatrix, pack, pack_sign_kernel, unpack
 from qnn_ref.parameter import Parameter
 from qnn_ref.products import BITS, PLAIN, BitProducts, PlainProducts
 from qnn_ref.quantizers import LinearQuant, LogQuant, Sign, StochasticSign
@@ -304,17 +304,17 @@ def test_signs_follow_the_latent_value(change):
 def test_the_kernel_of_a_convolution_follows_the_latent_value(change):
     value = np.random.default_rng(11).uniform(-1, 1, (3, 2, 5, 4)).astype(np.float32)
     parameter = Parameter(value, Sign())
-    old = eager().kernel(parameter)
-    assert eager().kernel(parameter) is old
+    old = parameter.cached(pack_sign_kernel)
+    assert parameter.cached(pack_sign_kernel) is old
     assert parameter._encoded is None
     change(parameter, -value)
-    new, expected = eager().kernel(parameter), eager().kernel(Parameter(-value, Sign()))
+    new, expected = parameter.cached(pack_sign_kernel), pack_sign_kernel(-value)
     assert new.size == (3, 2, 5, 4)
     np.testing.assert_array_equal(new.backward.words, expected.backward.words)
     np.testing.assert_array_equal(new.forward.words, expected.forward.words)
     assert np.any(new.backward.words != old.backward.words)
     parameter.astype(np.float64)
-    assert eager().kernel(parameter) is None
+    assert parameter.cached(pack_sign_kernel) is not new
 
 
 def bits_of(parameter):

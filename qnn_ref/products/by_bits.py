@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import lt
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,18 @@ from numpy.typing import NDArray
 from qnn_ref.bits import (
     SignKernel,
     SignMatrix,
+    conv_input_gradient,
+    conv_weight_gradient,
     pack,
     pack_panels,
     pack_sign_kernel,
     signs_matmul,
     unpack,
+    xnor_conv,
     xnor_matmul,
 )
 from qnn_ref.bits.transpose import transposed
+from qnn_ref.geometry import Geometry
 from qnn_ref.parameter import Parameter
 from qnn_ref.products.plain import EXACT_IN_FLOAT32, PlainProducts
 from qnn_ref.quantizers import Sign
@@ -96,12 +101,6 @@ class BitProducts(PlainProducts):
             return super().weights(parameter)
         return parameter.cached(sign_matrix)
 
-    def kernel(self, parameter: Parameter) -> SignKernel | None:
-        """Weights of a convolution as bits where they are signs of many channels, else None."""
-        if not are_signs(parameter) or min(parameter.shape[2:]) < self.least_outputs:
-            return None
-        return parameter.cached(pack_sign_kernel)
-
     def forward(self, x: Array, w: Any, largest: float = 0.0, signs: bool = False) -> Array:
         """Line 2 by XNOR and popcount of signs, eq. (8), or by lookup of real numbers."""
         if not isinstance(w, SignMatrix):
@@ -126,6 +125,50 @@ class BitProducts(PlainProducts):
         if not signs or few or x.dtype != np.float32:
             return super().weight_gradient(x, dy, signs)
         return signs_matmul(pack_panels(x).columns, dy)
+
+    def conv(
+        self,
+        x: Array,
+        parameter: Parameter,
+        geometry: Geometry,
+        border: float = 0.0,
+        largest: float = 0.0,
+        signs: bool = False,
+    ) -> Array:
+        """Line 2 of a convolution by XNOR and popcount of signs."""
+        kernel = self._kernel(parameter, geometry, signs)
+        if kernel is None:
+            return super().conv(x, parameter, geometry, border, largest, signs)
+        place = x.shape[-1], geometry.stride, geometry.padding, int(border)
+        return xnor_conv(pack(x), kernel.forward, *place).astype(x.dtype)
+
+    def conv_input_gradient(
+        self, dy: Array, parameter: Parameter, geometry: Geometry, signs: bool = False
+    ) -> Array:
+        """Line 8 of a convolution by lookup."""
+        kernel = self._kernel(parameter, geometry, signs)
+        if kernel is None:
+            return super().conv_input_gradient(dy, parameter, geometry, signs)
+        return conv_input_gradient(kernel, dy, geometry.image, geometry.padding)
+
+    def conv_weight_gradient(
+        self, x: Array, dy: Array, geometry: Geometry, border: float = 0.0, signs: bool = False
+    ) -> Array:
+        """Line 9 of a convolution by lookup."""
+        if not self._fits(x.shape[-1], dy.shape[-1], geometry, signs and x.dtype == np.float32):
+            return super().conv_weight_gradient(x, dy, geometry, border, signs)
+        return conv_weight_gradient(x, dy, geometry.kernel, geometry.padding, int(border))
+
+    def _fits(self, channels: int, units: int, geometry: Geometry, signs: bool) -> bool:
+        """Whether a convolution has products on bits: of signs, many, with each window a shift."""
+        shifts = geometry.stride == (1, 1) and all(map(lt, geometry.padding, geometry.kernel))
+        return signs and shifts and min(channels, units) >= self.least_outputs
+
+    def _kernel(self, parameter: Parameter, geometry: Geometry, signs: bool) -> SignKernel | None:
+        """Weights of a convolution as bits, where it has products on them."""
+        channels, units = parameter.shape[2:]
+        fits = self._fits(channels, units, geometry, signs and are_signs(parameter))
+        return parameter.cached(pack_sign_kernel) if fits else None
 
 
 BITS = BitProducts()

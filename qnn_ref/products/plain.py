@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.geometry import Geometry, add_windows, pad_images, windows
 from qnn_ref.parameter import Parameter
 
 Array = NDArray[Any]
 
 EXACT_IN_FLOAT32 = 2.0**24
+
+WINDOW_BYTES = 2**25
+"""Windows are written out for some images at a time: about 32 MiB of them."""
 
 
 class PlainProducts:
@@ -41,25 +46,6 @@ class PlainProducts:
         """
         codes: Array = parameter.codes
         return codes.reshape(-1, codes.shape[-1])
-
-    def kernel(self, parameter: Parameter) -> Any:
-        """Weights of a convolution, in a form with products of its own.
-
-        Parameters
-        ----------
-        parameter : Parameter
-            Weights of shape (kh, kw, channels, units).
-
-        Returns
-        -------
-        None
-            There is none: every window becomes a row of `forward`.
-
-        Source
-        ------
-        Algorithm 1, line 1.
-        """
-        return None
 
     def forward(self, x: Array, w: Any, largest: float = 0.0, signs: bool = False) -> Array:
         r"""Line 2: :math:`s = x\,w`, exact where both hold whole numbers.
@@ -131,6 +117,159 @@ class PlainProducts:
         Algorithm 1, line 9.
         """
         return x.T @ dy
+
+    def conv(
+        self,
+        x: Array,
+        parameter: Parameter,
+        geometry: Geometry,
+        border: float = 0.0,
+        largest: float = 0.0,
+        signs: bool = False,
+    ) -> Array:
+        r"""Line 2 of a convolution: every window is a row of `forward`.
+
+        :math:`s[b, i, j, n] = \sum_{u, v, c} x[b, s_h i + u - p_h, s_w j + v - p_w, c]\,w[u,v,c,n]`
+
+        Parameters
+        ----------
+        x : array (batch, height, width, channels)
+            Codes or real numbers.
+        parameter : Parameter
+            Weights of shape (kh, kw, channels, units).
+        geometry : Geometry
+            Where the windows lie.
+        border : float
+            What stands outside the images, in units of the codes.
+        largest, signs : float, bool
+            As in `forward`.
+
+        Returns
+        -------
+        array (batch, out_height, out_width, units), the dtype of `x`
+
+        Source
+        ------
+        Algorithm 1, line 2; section 4.2.
+        """
+        w = PlainProducts.weights(self, parameter)
+        s = np.empty((len(x), *geometry.output, w.shape[1]), x.dtype)
+        for part, rows in rows_of_windows(x, geometry, border):
+            s[part] = self.forward(rows, w, largest).reshape(s[part].shape)
+        return s
+
+    def conv_input_gradient(
+        self, dy: Array, parameter: Parameter, geometry: Geometry, signs: bool = False
+    ) -> Array:
+        """Line 8 of a convolution: the gradient of each window goes to the pixels that it covered.
+
+        Parameters
+        ----------
+        dy : array (batch, out_height, out_width, units)
+            Gradient of the sums.
+        parameter : Parameter
+            The weights that the forward product used.
+        geometry : Geometry
+        signs : bool
+            As in `forward`.
+
+        Returns
+        -------
+        array (batch, height, width, channels)
+            0 where no window reached.
+
+        Source
+        ------
+        Algorithm 1, line 8; section 4.2.
+        """
+        w = PlainProducts.weights(self, parameter)
+        (high, wide), (rows, columns) = geometry.image, geometry.padding
+        channels = parameter.shape[2]
+        padded = np.empty((len(dy), high + 2 * rows, wide + 2 * columns, channels), dy.dtype)
+        for part in parts_of(len(dy), geometry, w.shape[0] * dy.itemsize):
+            drows = self.input_gradient(dy[part].reshape(-1, dy.shape[-1]), w)
+            dw = drows.reshape(-1, *geometry.output, *geometry.kernel, channels)
+            padded[part] = add_windows(dw, padded[part].shape, geometry.stride)
+        return padded[:, rows : rows + high, columns : columns + wide]
+
+    def conv_weight_gradient(
+        self, x: Array, dy: Array, geometry: Geometry, border: float = 0.0, signs: bool = False
+    ) -> Array:
+        """Line 9 of a convolution: the sum over all windows.
+
+        Parameters
+        ----------
+        x : array (batch, height, width, channels)
+            The input that the forward product used.
+        dy : array (batch, out_height, out_width, units)
+            Gradient of the sums.
+        geometry : Geometry
+        border, signs : float, bool
+            As in `conv`.
+
+        Returns
+        -------
+        array (kh, kw, channels, units)
+
+        Source
+        ------
+        Algorithm 1, line 9; section 4.2.
+        """
+        units = dy.shape[-1]
+        dw = np.zeros((*geometry.kernel, x.shape[-1], units), x.dtype)
+        for part, rows in rows_of_windows(x, geometry, border):
+            dw += self.weight_gradient(rows, dy[part].reshape(-1, units)).reshape(dw.shape)
+        return dw
+
+
+def parts_of(batch: int, geometry: Geometry, row_bytes: int) -> Iterator[slice]:
+    """Images whose windows are written out together.
+
+    Parameters
+    ----------
+    batch : int
+    geometry : Geometry
+    row_bytes : int
+        Size of one window.
+
+    Returns
+    -------
+    iterator of slice
+        Of the batch.
+
+    Source
+    ------
+    Not in the paper: memory.
+    """
+    places = geometry.output[0] * geometry.output[1]
+    step = max(1, WINDOW_BYTES // max(1, places * row_bytes))
+    return (slice(i, min(i + step, batch)) for i in range(0, batch, step))
+
+
+def rows_of_windows(x: Array, geometry: Geometry, border: float) -> Iterator[tuple[slice, Array]]:
+    """All windows of images as rows, some images at a time.
+
+    Parameters
+    ----------
+    x : array (batch, height, width, channels)
+    geometry : Geometry
+    border : float
+        What stands outside the images.
+
+    Returns
+    -------
+    iterator of pairs
+        A slice of the batch, and its windows (places, kh * kw * channels).
+
+    Source
+    ------
+    Section 4.2; the geometry of any convolution.
+    """
+    _, kernel, stride, padding, _ = geometry
+    padded = pad_images(x, padding, border)
+    fan_in = kernel[0] * kernel[1] * x.shape[-1]
+    for part in parts_of(len(x), geometry, fan_in * x.itemsize):
+        yield part, windows(padded[part], kernel, stride).reshape(-1, fan_in)
 
 
 PLAIN = PlainProducts()
