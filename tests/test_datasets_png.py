@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnn_ref.datasets import DataError, read_images
+from qnn_ref.datasets import DataError, png, read_images
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
@@ -71,6 +71,12 @@ def test_every_flipped_bit_is_an_error_or_changes_nothing(file):
             continue
         np.testing.assert_array_equal(images[0], PIXELS)
     assert refused == 4656
+
+
+@pytest.mark.parametrize("size", [1, 33, 66, 100, 395, 396, 397])
+def test_a_picture_of_several_strips(file, monkeypatch, size):
+    monkeypatch.setattr(png, "_STRIP", size)
+    np.testing.assert_array_equal(read(file, whole()), PIXELS[np.newaxis], strict=True)
 
 
 @pytest.mark.parametrize("colour, channels", [(0, 1), (2, 3)])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KIND_BYTES = 512  # as many as `kind_of` looks at
 _PIECE = 65_536
+_PACKED_PIECE = 8192  # which may unpack to a thousand times as much
 
 
 class DataError(FileError):
@@ -335,8 +336,8 @@ def inflate(
     result, at = np.empty(size, np.uint8), 0
     unpacker = zlib.decompressobj()
     with _faults(path):
-        for start in range(0, len(stream), _PIECE):
-            piece = unpacker.decompress(stream[start : start + _PIECE], size - at + 1)
+        for start in range(0, len(stream), _PACKED_PIECE):
+            piece = unpacker.decompress(stream[start : start + _PACKED_PIECE], size - at + 1)
             if at + len(piece) > size:
                 raise DataError(path, f"compressed stream holds more than {size} bytes")
             result[at : at + len(piece)] = np.frombuffer(piece, np.uint8)

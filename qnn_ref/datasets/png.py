@@ -34,6 +34,7 @@ _CHANNELS = {0: 1, 2: 3}  # of the two colour types that are read
 _CONVERT = "; only 8-bit grey and RGB are read: convert it first"
 _REFUSED = {b"tRNS": "has a transparent colour" + _CONVERT, b"acTL": "is animated, not one picture"}
 _ORIENTATION = 0x0112
+_STRIP = 2**22  # bytes
 # First column and row, and the steps, of each picture inside an interlaced one (Adam7).
 _WHOLE = ((0, 0, 1, 1),)
 _INTERLACED = (
@@ -85,7 +86,7 @@ def decode_png(path: str | Path, content: bytes) -> NDArray[np.uint8]:
             _check_upright(path, data)
     stream = b"".join(data for kind, data in chunks if kind == b"IDAT")
     _check_rows(path, header, stream, unpacked_limit(len(content)))
-    return _unpack(path, chunks[0][1], stream).reshape(1, header.height, header.width, -1)
+    return _unpack(path, header, chunks[0][1], stream)
 
 
 def _chunks(path: str | Path, content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -160,19 +161,26 @@ def _check_rows(path: str | Path, header: _Header, stream: bytes, most: int) -> 
         at += rows * length
 
 
-def _unpack(path: str | Path, header: bytes, stream: bytes) -> NDArray[Any]:
+def _unpack(path: str | Path, header: _Header, head: bytes, stream: bytes) -> NDArray[np.uint8]:
     """Let Pillow undo the filters, of a file that holds nothing else than pixels."""
     Image = _pillow()
-    pieces = ((b"IHDR", header), (b"IDAT", stream), (b"IEND", b""))
+    pieces = ((b"IHDR", head), (b"IDAT", stream), (b"IEND", b""))
     checked = PNG_MAGIC + b"".join(
         len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
         for kind, data in pieces
     )
+    width, height = header.width, header.height
+    pixels = np.empty((1, height, width, _CHANNELS[header.colour]), np.uint8)
+    rows = max(1, _STRIP // pixels[0, 0].size)
     try:
         with Image.open(io.BytesIO(checked), formats=("PNG",)) as image:
-            return np.array(image)
+            # In strips: Pillow gives its pixels through two copies of what is asked for.
+            for top in range(0, height, rows):
+                strip = image.crop((0, top, width, min(top + rows, height)))
+                pixels[0, top : top + rows] = np.asarray(strip).reshape(-1, *pixels.shape[2:])
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(path, f"PNG is damaged ({error})") from error
+    return pixels
 
 
 def _pillow() -> Any:
