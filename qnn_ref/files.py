@@ -346,7 +346,7 @@ def save_arrays(
 
 
 def load_arrays(
-    path: str | os.PathLike[str], kind: str, version: int
+    path: str | os.PathLike[str], kind: str, version: int, made_by: str = ""
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Read what `save_arrays` wrote, or say what is wrong with the file.
 
@@ -357,6 +357,8 @@ def load_arrays(
         What the header must name.
     version : int
         The newest version that the caller understands.
+    made_by : str
+        What writes such files, for the error.
 
     Returns
     -------
@@ -368,10 +370,11 @@ def load_arrays(
     FileError
         If the file is missing, cut, damaged, holds Python objects, or is of another kind.
     """
+    wanted = f"qnn_ref {kind} file" + f", as {made_by} writes it" * bool(made_by)
     with open_regular(path) as file:
         start = file.read(512)
         if not start.startswith(ZIP_MAGIC):
-            raise FileError(f"{path}: not a qnn_ref {kind} file: {kind_of(start)}")
+            raise FileError(f"{path}: not a {wanted}: {kind_of(start)}")
         try:
             names = npz_names(file)
             if HEADER not in names:
@@ -380,14 +383,13 @@ def load_arrays(
             arrays = read_npz(file, most=max(LEAST_LIMIT, GROWTH * size))
             header = _parse(arrays.pop(HEADER))
         except (ValueError, OSError) as error:
-            raise FileError(
-                f"{path}: not a qnn_ref {kind} file, or a damaged one ({error})"
-            ) from error
-    if header.get("kind") != kind:
-        raise FileError(f"{path}: expected a qnn_ref {kind} file, got another kind of file")
+            raise FileError(f"{path}: not a {wanted}, or a damaged one ({error})") from error
+    if (found := header.get("kind")) != kind:
+        other = f"the kind {found[:60]!r}" if isinstance(found, str) else "no kind"
+        raise FileError(f"{path}: not a {wanted}: its header names {other}")
     if not is_version(header.get("version"), version):
         found = header.get("version")
-        raise FileError(f"{path}: {kind} version {found!r}; this package reads up to {version}")
+        raise FileError(f"{path}: {kind} version {found!r:.60}; this package reads up to {version}")
     if header.pop("arrays", None) != list(arrays):
         raise FileError(f"{path}: damaged {kind} file: not the arrays that its header names")
     return arrays, header

@@ -392,9 +392,12 @@ FOREIGN = [
     (lambda p: save_raw(p, header=np.zeros((2, 2))), "its header is no text"),
     (lambda p: save_raw(p, header=np.frombuffer(b'{"kind": NaN}', np.uint8)), "NaN is no number"),
     (lambda p: save_raw(p, header=np.frombuffer(b'{"a": 1, "a": 2}', np.uint8)), "a key stands"),
-    (lambda p: save_raw(p, header=as_header([1, 2])), "another kind"),
-    (lambda p: save_raw(p, header=as_header({"version": 1})), "another kind"),
-    (lambda p: save_raw(p, header=as_header(HEADER | {"kind": "other"})), "another kind"),
+    (lambda p: save_raw(p, header=as_header([1, 2])), "its header names no kind"),
+    (lambda p: save_raw(p, header=as_header({"version": 1})), "its header names no kind"),
+    (
+        lambda p: save_raw(p, header=as_header(HEADER | {"kind": "other"})),
+        "its header names the kind 'other'",
+    ),
     (lambda p: save_raw(p, header=as_header(HEADER)), "that its header names"),
     (lambda p: save_raw(p, header=as_header(HEADER | {"arrays": ["w"]})), "that its header names"),
     (

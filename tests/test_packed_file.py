@@ -184,7 +184,7 @@ def test_files_without_a_change_are_read(tmp_path):
     [
         (lambda h, a: h.update(version=3), "version 3; this package reads up to 2"),
         (lambda h, a: h.update(version="2"), "version '2'; this package reads up to 2"),
-        (lambda h, a: h.update(kind="checkpoint"), "another kind"),
+        (lambda h, a: h.update(kind="checkpoint"), "its header names the kind 'checkpoint'"),
         (lambda h, a: h.update(input_shape=[5, 3, 2]), "damaged"),
         (lambda h, a: h.update(input_shape=[-5, -3, 1]), "damaged"),
         (lambda h, a: h.update(input_shape=15.5), "damaged"),
@@ -562,3 +562,26 @@ def test_loading_compiles_nothing(tmp_path, monkeypatch):
     for kind in Stage.kinds.values():
         monkeypatch.setattr(kind, "run", lambda self, x: pytest.fail("a step runs"))
     PackedNetwork.load(tmp_path / "a.qnn")
+
+
+def test_other_files_are_called_what_they_are(tmp_path):
+    """And the error says what writes a packed network, not how to open pickles."""
+    pixels, run = np.zeros((2, 5, 3, 1), np.uint8), OLD_FILES.parent / "run_of_version_1"
+    np.save(tmp_path / "images.npy", pixels)
+    np.savez(tmp_path / "mine.npz", train_images=pixels)
+    (tmp_path / "notes.txt").write_text("hello")
+    for path, words in (
+        (tmp_path / "images.npy", "this is a NumPy .npy file"),
+        (tmp_path / "mine.npz", "no header in it; an archive of train_images"),
+        (tmp_path / "notes.txt", "this is plain text"),
+        (run / "checkpoint.npz", "its header names the kind 'checkpoint'"),
+        (run / "run.json", "this is JSON text"),
+        (run, "it is a folder, not a file"),
+    ):
+        with pytest.raises(FileError) as caught:
+            PackedNetwork.load(path)
+        message = str(caught.value)
+        assert message.startswith(str(path))
+        assert words in message
+        assert "as `qnn-ref pack` writes it" in message or path == run
+        assert "allow_pickle" not in message

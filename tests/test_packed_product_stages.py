@@ -70,10 +70,19 @@ def test_other_kinds_and_sizes_are_refused(name):
 
 
 def test_bits_and_pixels_are_codes_too():
-    """Of a grid that holds them."""
-    wide = GridDense(to_planes(np.ones((4, 6)), *CODES), 6, (-255, 255, 2), CODES)
-    for kind in GRIDS:
-        assert wide.output(flow(kind, 6)).shape == (4,)
+    """Of their own grid and no wider one: they are bit planes already."""
+    planes = to_planes(np.ones((4, 6)), *CODES)
+    images = {"bits": pack(np.ones((1, 6))), "pixels": np.ones((1, 6), np.uint8)}
+    for kind, image in images.items():
+        step = GridDense(planes, 6, GRIDS[kind], CODES)
+        assert step.output(flow(kind, 6)).shape == (4,)
+        expected = 6 if kind == "bits" else 6 * (2 - 255)
+        np.testing.assert_array_equal(step.run(image), np.full((1, 4), expected, np.int32))
+        for grid in ((-255, 255, 1), (-3, 3, 2), (-1, 1, 1), (-257, 255, 2)):
+            with pytest.raises(ValueError, match=r"expected codes \(.*, got"):
+                GridDense(planes, 6, grid, CODES).output(flow(kind, 6))
+    wide = GridDense(planes, 6, (-255, 255, 2), CODES)
+    assert wide.output(flow("integers", 6)).shape == (4,)
     with pytest.raises(ValueError, match=r"expected codes \(-255, 255, 2\), got \(-3, 3, 1\)"):
         wide.output(Flow("integers", (6,), (-3, 3, 1)))
     with pytest.raises(ValueError, match=r"expected codes \(-255, 255, 2\), got \(-4, 4, 2\)"):

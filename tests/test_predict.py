@@ -113,12 +113,20 @@ def test_nothing_is_printed_if_the_last_file_is_wrong(capsys, tmp_path, packed):
 
 def test_scores_that_are_no_numbers_are_no_answer(capsys, tmp_path, packed, monkeypatch):
     np.save(tmp_path / "a.npy", IMAGES)
-    nothing = np.full((7, 3), np.nan)
-    monkeypatch.setattr(PackedNetwork, "load", classmethod(lambda cls, path: cls.__new__(cls)))
-    monkeypatch.setattr(PackedNetwork, "scores", lambda self, images: nothing)
+    monkeypatch.setattr(PackedNetwork, "_run", lambda self, images: np.full((7, 3), np.nan))
     code, out, err = call(capsys, packed, tmp_path / "a.npy")
     assert (code, out) == (2, "")
-    assert "small.qnn: damaged packed network: scores: expected finite numbers" in err
+    assert "small.qnn: damaged packed network: network: its scores are not finite" in err
+
+
+def test_arguments_that_were_exchanged_are_told(capsys, tmp_path, packed):
+    np.save(tmp_path / "a.npy", IMAGES)
+    code, out, err = call(capsys, tmp_path / "a.npy", packed)
+    assert (code, out) == (2, "")
+    assert "a.npy: not a qnn_ref packed network file" in err
+    assert f"{packed} is one: it comes first" in err
+    code, out, err = call(capsys, tmp_path / "a.npy", tmp_path / "a.npy")
+    assert "comes first" not in err
 
 
 @pytest.mark.parametrize("most", [None, 1, 20, 59, 60, 61, 10_000])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref import datasets
-from qnn_ref.checks import all_finite
+from qnn_ref.checks import NotFiniteError
 from qnn_ref.files import FileError
 from qnn_ref.packed import PackedNetwork
 
@@ -26,7 +26,7 @@ WRITE = 1000
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each image, once all are classified: its number or file, class, scores."""
-    network = PackedNetwork.load(args.file)
+    network = first_of(args.file, args.images)
     found = [scores_of(network, args.file, file) for file in args.images]
     scores = np.concatenate(found)
     counts = [len(part) for part in found]
@@ -36,20 +36,36 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def first_of(file: str, images: Sequence[str]) -> PackedNetwork:
+    """The network, or an error that sees when it was named behind the images."""
+    try:
+        return PackedNetwork.load(file)
+    except FileError as error:
+        if packed := [other for other in images if is_packed(other)]:
+            raise FileError(f"{error}; {packed[0]} is one: it comes first") from error
+        raise
+
+
+def is_packed(file: str) -> bool:
+    """Whether a file holds a packed network."""
+    try:
+        PackedNetwork.load(file)
+    except FileError:
+        return False
+    return True
+
+
 def scores_of(network: PackedNetwork, name: str, file: str) -> Array:
     """Scores (N, classes) of all images of a file, of which only some are in memory at a time."""
     try:
         scores = [network.scores(images) for images in datasets.image_batches(file, READ)]
     except FileError:
         raise
+    except NotFiniteError as error:
+        raise FileError(f"{name}: damaged packed network: {error}") from error
     except (TypeError, ValueError) as error:
         raise datasets.DataError(file, str(error)) from error
-    found = np.concatenate(scores)
-    try:
-        all_finite("scores", found)
-    except ValueError as error:
-        raise FileError(f"{name}: damaged packed network: {error}") from error
-    return found
+    return np.concatenate(scores)
 
 
 def as_lines(

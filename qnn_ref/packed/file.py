@@ -65,7 +65,7 @@ def read_stages(path: str | os.PathLike[str]) -> tuple[list[Stage], tuple[int, .
     FileError
         If the file is missing, cut, damaged, foreign, or of a newer version.
     """
-    arrays, header = load_arrays(path, KIND, VERSION)
+    arrays, header = load_arrays(path, KIND, VERSION, "`qnn-ref pack`")
     try:
         descriptions, sizes = header.get("stages"), header.get("input_shape")
         if not isinstance(descriptions, list) or not isinstance(sizes, list):

@@ -223,8 +223,9 @@ class GridProduct(Stage):
         self.planes = [*self.words, *([ones] if self.offset else [])]
 
     def expect_input(self, flow: Flow) -> None:
-        """Refuse codes that are not on the grid."""
-        if not flow.within(self.grid):
+        """Refuse codes that are not on the grid; bits and pixels are planes of their own grids."""
+        integers = flow.kind == "integers"
+        if not (flow.within(self.grid) if integers else flow.grid == self.grid):
             raise ValueError(f"expected codes {self.grid}, got {flow.grid} (low, high, step)")
 
     def join(self, multiply: Callable[[int], Array]) -> Array:
