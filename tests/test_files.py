@@ -470,7 +470,7 @@ def test_a_newer_version_is_refused_and_an_older_one_is_read(tmp_path):
 @pytest.mark.parametrize("version", [0, -1, True, False, 99, 1.0, "1", None, [1], {}])
 def test_what_is_no_version_is_refused(tmp_path, version):
     save_arrays(tmp_path / "a.npz", OLD, HEADER | {"version": version})
-    words = re.escape(f"test version {json.dumps(version)}; this package reads up to 2")
+    words = re.escape(f"test version {version!r}; this package reads up to 2")
     with pytest.raises(FileError, match=words):
         load_arrays(tmp_path / "a.npz", "test", 2)
     assert not is_version(version, 2)
