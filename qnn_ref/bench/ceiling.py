@@ -148,9 +148,10 @@ def _read_loop(words, parts):
 
 def read_call(x: Array, threads: int) -> Call:
     """Prepare a read-only sweep over a contiguous array of a multiple of 8 `threads` bytes."""
+    threads = whole("threads", threads, 1)
     if not isinstance(x, np.ndarray) or x.dtype.hasobject:
         raise TypeError(f"x: expected an array of numbers, got {type(x).__name__}")
-    if not x.flags.c_contiguous or x.nbytes % (8 * whole("threads", threads, 1)):
+    if not x.flags.c_contiguous or x.nbytes % (8 * threads):
         raise ValueError(f"x: expected a multiple of {8 * threads} bytes in a row, got {x.nbytes}")
     words, parts = x.reshape(-1).view(np.uint64), np.zeros(threads, np.uint64)
 

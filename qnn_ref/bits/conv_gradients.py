@@ -163,7 +163,7 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     kernel : SignKernel
         Weights w, (kh, kw, C, N).
     dy : array of float32 or float64 (B, H + 2 ph - kh + 1, W + 2 pw - kw + 1, N)
-        Gradient of the sums.
+        Gradient of the sums; finite, as infinities are not taken away again.
     image : pair of int
         Height H and width W of the input.
     padding : pair of int
@@ -276,7 +276,7 @@ def conv_weight_gradient(
     x : array (B, H, W, C)
         Its signs are the input: numbers of a signed type.
     dy : array of float32 or float64 (B, H + 2 ph - kh + 1, W + 2 pw - kw + 1, N)
-        Gradient of the sums.
+        Gradient of the sums; finite, as infinities are not taken away again.
     kernel, padding : pair of int
         (kh, kw) and (ph, pw).
     pad_value : int

@@ -46,7 +46,7 @@ def adamax_update_reference(
     m *= beta1
     m += rest1 * g
     np.maximum(beta2 * u, np.abs(g), out=u)
-    direction = np.divide(m, u, out=np.zeros_like(m), where=u > 0)
+    direction = np.divide(m, u, out=u.copy(), where=u > 0)  # 0 where u is 0; NaN stays
     scaled_clipped_step(w, rate * direction, scale, bound)
 
 
@@ -55,7 +55,8 @@ def _adamax_update(w, g, m, u, constants, bound):
     beta1, rest1, beta2, rate, scale = constants
     for i in prange(w.size):
         m[i] = beta1 * m[i] + rest1 * g[i]
-        u[i] = max(beta2 * u[i], abs(g[i]))
+        norm, size = beta2 * u[i], abs(g[i])
+        u[i] = size if norm < size or size != size else norm  # NaN stays, as in np.maximum
         direction = m[i] / u[i] if u[i] > 0 else u[i]
         new = w[i] - scale * (rate * direction)
         if new > bound:
