@@ -77,7 +77,16 @@ class Sequential:
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Algorithm 1, lines 1-4, for all layers: scores (batch, classes) for `x` (batch, ...)."""
-        return forward_row(self.layers, x, training)
+        try:
+            return forward_row(self.layers, x, training)
+        except Exception:
+            if training:
+                self._forget_forward()  # half a pass is none: backward must not meet an older half
+            raise
+
+    def _forget_forward(self) -> None:
+        for _, layer in self.walk():
+            layer._saved = None
 
     def backward(self, dy: Array) -> Array | None:
         """Algorithm 1, lines 6-9, from the gradient of the scores `dy` (batch, classes).
@@ -136,10 +145,13 @@ class Sequential:
 
     def set_arrays(self, arrays: dict[str, Array]) -> None:
         """Put back what `arrays` gave; every name must be there, with its shape."""
+        checks.instance("arrays", arrays, dict)
         parameters, buffers = self.parameters(), self.buffers()
         missing = (parameters.keys() | buffers.keys()) ^ arrays.keys()
         if missing:
-            raise ValueError(f"arrays: names do not fit this network: {sorted(missing)[:4]}")
+            raise ValueError(
+                f"arrays: names do not fit this network: {sorted(missing, key=str)[:4]}"
+            )
         for name, array in arrays.items():
             target = parameters[name].latent if name in parameters else buffers[name]
             checks.plain_array(f"arrays[{name!r}]", array)

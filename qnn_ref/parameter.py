@@ -41,6 +41,7 @@ def glorot_scale(fan_in: int, fan_out: int) -> float:
     Algorithm 1, the gamma_k of line 11; value from the authors' code (the inverse of the
     initialisation coefficient).
     """
+    fan_in, fan_out = checks.whole("fan_in", fan_in, 1), checks.whole("fan_out", fan_out, 0)
     return float(np.sqrt((fan_in + fan_out) / 1.5))
 
 

@@ -27,9 +27,18 @@ from qnn_ref.layers import (
     Pixels,
     Quantize,
     ShiftBatchNorm,
+    glorot_scale,
 )
 from qnn_ref.products import PLAIN, PlainProducts
-from qnn_ref.quantizers import Encoding, LinearQuant, LogQuant, Quantizer, Sign
+from qnn_ref.quantizers import (
+    Encoding,
+    LinearQuant,
+    LogQuant,
+    Quantizer,
+    Sign,
+    hard_tanh,
+    hard_tanh_backward,
+)
 
 NAN, INF = float("nan"), float("inf")
 TEXT = ["x", [], object()]
@@ -152,6 +161,13 @@ WRONG_CALLS = [
     (lambda: network().quantize_gradients(LogQuant), r"quantizer: .*write LogQuant\("),
     (lambda: network().relax_boundaries(NAN), r"saturation: "),
     (lambda: network().copy(np.int8), r"dtype: expected float32 or float64, got int8"),
+    (lambda: network().set_arrays(None), r"arrays: expected an object of dict, got NoneType"),
+    (lambda: network().set_arrays([1]), r"arrays: expected an object of dict, got list"),
+    (lambda: hard_tanh(np.ones(2), -1), r"saturation: "),
+    (lambda: hard_tanh(np.ones(2), NAN), r"saturation: "),
+    (lambda: hard_tanh_backward(np.ones(2), np.ones(2), 0), r"saturation: "),
+    (lambda: glorot_scale(-1, 2), r"fan_in: "),
+    (lambda: glorot_scale(2, 2.0), r"fan_out: "),
     (lambda: Dense(2).build((3,), 0), r"rng: expected an object of Generator"),
     (lambda: Dense(2).build((3,), rng(), "signs"), r"encoding: expected an object of Encoding"),
     (lambda: Dense(2).build((3,), rng(), None, np.int8), r"dtype: "),
@@ -246,7 +262,7 @@ def test_an_error_inside_a_layer_names_path_and_inner_layer(pick, place):
     made.layers[2].receive(np.ones_like(made.layers[2].scores))
     made.backward(scores)
     spoil(pick(made))
-    for call in (lambda: made.forward(x, training=True), lambda: made.backward(scores)):
+    for call in (lambda: made.backward(scores), lambda: made.forward(x, training=True)):
         with pytest.raises(ValueError, match="x: something") as caught:
             call()
         assert str(caught.value) == place + "x: something"

@@ -293,6 +293,7 @@ WRONG_ARRAYS = [
     (lambda a: without(a, "3.BatchNorm.running_mean"), ["arrays:", "3.BatchNorm.running_mean"]),
     (lambda a: a | {"9.Dense.weight": np.zeros(2)}, ["arrays:", "9.Dense.weight"]),
     (lambda a: {}, ["arrays:"]),
+    (lambda a: a | {3: np.zeros(2)}, ["arrays:", "3"]),
     (
         lambda a: a | {"6.BatchNorm.gain": np.zeros(4, np.float32)},
         ["arrays['6.BatchNorm.gain']:", "(3,)", "(4,)"],
@@ -453,6 +454,20 @@ def test_images_that_are_not_finite_have_no_scores(value):
     for batch_size in (1, 3):
         with pytest.raises(ValueError, match=words):
             network.predict(x, batch_size)
+
+
+def test_half_a_training_forward_leaves_nothing_for_a_backward_pass():
+    """An older half of the same batch size would fit, and give gradients of two batches."""
+    network = Sequential([Dense(2, None), Quantize(), Dense(2)], (2,), np.random.default_rng(0))
+    x = np.ones((3, 2), np.float32)
+    scores = network.forward(x, training=True)
+    network.backward(scores)
+    network.forward(x)
+    network.backward(scores)  # inference leaves it as it was
+    with pytest.raises(ValueError, match=r"layer 1 \(Quantize\): x: .* NaN"):
+        network.forward(np.full((3, 2), np.nan, np.float32), training=True)
+    with pytest.raises(RuntimeError, match=r"Dense\.backward: call forward"):
+        network.backward(scores)
 
 
 # Summary
@@ -864,6 +879,14 @@ def test_a_copy_has_layers_of_its_own_that_belong_to_it(take):
     gc.collect()
     with pytest.raises(ValueError, match=WAY_OUT):
         Sequential(twin.layers, (8,), np.random.default_rng(2))
+
+
+def test_a_shallow_copy_takes_no_layer_away():
+    one = Sequential(parts(), (8,), np.random.default_rng(1))
+    copy.copy(one)
+    gc.collect()
+    with pytest.raises(ValueError, match=WAY_OUT):
+        Sequential(one.layers, (8,), np.random.default_rng(2))
 
 
 def test_a_copied_layer_is_free_and_so_are_those_of_a_network_that_is_gone():

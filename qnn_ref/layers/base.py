@@ -91,7 +91,8 @@ class Layer:
 
     def join(self, network: Any) -> None:
         """Belong to a network: from now on no other one can be built from this object."""
-        self._network = weakref.ref(network)
+        if self._network is None or self._network() is None:  # a shallow copy takes nothing away
+            self._network = weakref.ref(network)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes over; it belongs to no network yet."""

@@ -38,6 +38,7 @@ def hard_tanh(x: Array, saturation: float = 1.0) -> Array:
     ------
     Eq. (5).
     """
+    check_saturation(saturation)
     bound = float(saturation)  # a number of NumPy's float64 would widen float32
     return np.clip(x, -bound, bound)
 
@@ -65,6 +66,7 @@ def hard_tanh_backward(dy: Array, x: Array, saturation: float = 1.0) -> Array:
     ------
     Eq. (4).
     """
+    check_saturation(saturation)
     return masked(dy, np.abs(x) <= saturation)
 
 
