@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qnn_ref import layers, losses
-from qnn_ref.checking import Entry, GradientError, Report, check_gradients, sample_checks
+from qnn_ref.checking import Entry, GradientError, Kink, Report, check_gradients, sample_checks
 from qnn_ref.checking.samples import SAMPLES, Sample, around_bounds, sample
 from qnn_ref.layers import HardTanh, Quantize
 
@@ -62,6 +62,7 @@ def test_json_has_the_promised_keys_and_is_json():
     answer = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert answer["passed"] is False
     assert answer["worst_relative_error"] is None
+    assert answer["worst_relative_error_reason"] == "not a number"
     first, second, _ = answer["entries"]
     assert first == {
         "layer": "2.Dense",
@@ -78,7 +79,31 @@ def test_json_has_the_promised_keys_and_is_json():
         "unseen": None,
     }
     assert second["relative_error"] is None
+    assert second["relative_error_reason"] == "infinite"
     assert second["passed"] is False
+
+
+def test_reports_are_joined_and_renamed_with_all_that_they_hold():
+    one = Report((entry(),), (Kink("2.Quantize", (0,), 1.0),), ("2.BatchNorm.gain",))
+    two = one.renamed(lambda layer: f"narrow: {layer}")
+    both = Report.joined(iter([one, two]))
+    assert [e.name for e in both.entries] == ["2.Dense.weight", "narrow: 2.Dense.weight"]
+    assert [kink.layer for kink in both.kinks] == ["2.Quantize", "narrow: 2.Quantize"]
+    assert both.randomized == ("2.BatchNorm.gain", "narrow: 2.BatchNorm.gain")
+    with pytest.raises(GradientError, match="nothing was checked"):
+        Report.joined([])
+
+
+def test_a_report_shows_its_verdict_in_a_line_and_a_table_in_notebooks():
+    assert repr(Report((entry(),))) == "<Report of 1 tensor, worst error 1.0e-09, passed>"
+    bad = Report((entry(note="a < b"), entry(1.0), entry(unseen=3.7e-6)))
+    words = "<Report of 3 tensors, worst error 1.0e+00, FAILED: 2.Dense.weight>"
+    assert repr(bad) == words
+    html = bad._repr_html_()
+    assert html.count("<tr") == 4
+    assert html.count("bold") == html.count("FAILED") == 1
+    assert "a &lt; b" in html
+    assert "random directions" in html
 
 
 @pytest.mark.parametrize("mode", ["probe", "full"])

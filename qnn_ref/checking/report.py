@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 
@@ -89,24 +91,27 @@ class Entry:
         return self.relative_error <= self.tolerance
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers, strings and lists; None for what is not finite."""
+        """Plain numbers, strings and lists; None, and why, for what is not finite."""
+        numbers = _numbers(
+            absolute_error=self.absolute_error,
+            relative_error=self.relative_error,
+            tolerance=self.tolerance,
+            numeric=self.numeric,
+            analytic=self.analytic,
+            unseen=self.unseen,
+        )
         return {
             "layer": self.layer,
             "tensor": self.tensor,
-            "absolute_error": _finite(self.absolute_error),
-            "relative_error": _finite(self.relative_error),
-            "tolerance": self.tolerance,
             "passed": self.passed,
             "index": None if self.index is None else list(self.index),
-            "numeric": _finite(self.numeric),
-            "analytic": _finite(self.analytic),
             "kinks": self.kinks,
             "note": self.note,
-            "unseen": None if self.unseen is None else _finite(self.unseen),
+            **numbers,
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """All entries of a check; true if everything passed.
 
@@ -127,6 +132,34 @@ class Report:
     def __post_init__(self) -> None:
         if not self.entries:
             raise GradientError("nothing was checked: no tensor has a gradient")
+
+    @classmethod
+    def joined(cls, reports: Iterable[Report]) -> Report:
+        """One report of several, in their order."""
+        parts = list(reports)
+        return cls(
+            entries=tuple(entry for part in parts for entry in part.entries),
+            kinks=tuple(kink for part in parts for kink in part.kinks),
+            randomized=tuple(name for part in parts for name in part.randomized),
+        )
+
+    def renamed(self, new_name: Callable[[str], str]) -> Report:
+        """The same report with other names of the layers.
+
+        Parameters
+        ----------
+        new_name : function
+            From the old name to the new one.
+
+        Returns
+        -------
+        Report
+        """
+        return Report(
+            entries=tuple(replace(entry, layer=new_name(entry.layer)) for entry in self.entries),
+            kinks=tuple(replace(kink, layer=new_name(kink.layer)) for kink in self.kinks),
+            randomized=tuple(new_name(name) for name in self.randomized),
+        )
 
     @property
     def passed(self) -> bool:
@@ -155,13 +188,36 @@ class Report:
         """The answer of `qnn-ref check --json`."""
         return {
             "passed": self.passed,
-            "worst_relative_error": _finite(self.worst_relative_error),
+            **_numbers(worst_relative_error=self.worst_relative_error),
             "entries": [entry.to_json() for entry in self.entries],
         }
 
     def __str__(self) -> str:
         """A line a tensor: name, worst error, tolerance, verdict; and what probes do not see."""
         return "\n".join([*_lines(self.entries), *self._blind()])
+
+    def __repr__(self) -> str:
+        """The verdict in a line; `print` shows every tensor."""
+        failed = [entry.name for entry in self.entries if not entry.passed]
+        verdict = f"FAILED: {', '.join(failed)}" if failed else "passed"
+        tensors = f"{len(self.entries)} tensor{'s' if len(self.entries) > 1 else ''}"
+        return f"<Report of {tensors}, worst error {self.worst_relative_error:.1e}, {verdict}>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks, what failed in bold."""
+        rows = [
+            (entry.name, f"{entry.relative_error:.1e}", f"{entry.tolerance:.0e}", _remarks(entry))
+            for entry in self.entries
+        ]
+        cells = [
+            "".join(f"<td>{escape(text)}</td>" for text in (*numbers, ", ".join(remarks)))
+            for *numbers, remarks in rows
+        ]
+        bold = ["" if entry.passed else ' style="font-weight: bold"' for entry in self.entries]
+        body = "".join(f"<tr{b}>{row}</tr>" for b, row in zip(bold, cells, strict=True))
+        head = "".join(f"<th>{name}</th>" for name in ("tensor", "error", "tolerance", "verdict"))
+        below = "".join(f"<p>{escape(line)}</p>" for line in self._blind())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
 
     def _blind(self) -> list[str]:
         shares = [entry.unseen for entry in self.entries if entry.unseen is not None]
@@ -174,8 +230,15 @@ class Report:
         ]
 
 
-def _finite(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None
+def _numbers(**numbers: float | None) -> dict[str, Any]:
+    """Numbers by name as JSON can hold them; beside a None the reason, as `NAME_reason`."""
+    found: dict[str, Any] = {}
+    for name, number in numbers.items():
+        finite = number is not None and math.isfinite(number)
+        found[name] = float(number) if number is not None and finite else None
+        if number is not None and not finite:
+            found[f"{name}_reason"] = "not a number" if math.isnan(number) else "infinite"
+    return found
 
 
 def _lines(entries: tuple[Entry, ...] | list[Entry]) -> list[str]:

@@ -7,7 +7,6 @@ from powers of two, so that a swapped axis shows; inputs lie on both sides of ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,23 +96,14 @@ def sample_checks(
     if unknown:
         raise ValueError(f"names: unknown {', '.join(unknown)}; known are {', '.join(SAMPLES)}")
     rng = np.random.default_rng(0) if rng is None else rng
-    reports = [_titled(item, rng) for name in wanted for item in SAMPLES[name](rng)]
-    return Report(
-        entries=tuple(entry for report in reports for entry in report.entries),
-        kinks=tuple(kink for report in reports for kink in report.kinks),
-        randomized=tuple(name for report in reports for name in report.randomized),
-    )
+    return Report.joined(_titled(item, rng) for name in wanted for item in SAMPLES[name](rng))
 
 
 def _titled(item: Sample, rng: np.random.Generator) -> Report:
     """Check one configuration; its title stands behind the names of its layers."""
     title, subject, x, labels, loss = item
     report = check_gradients(subject, x, labels=labels, loss=loss, mode="full", rng=rng)
-    return Report(
-        tuple(replace(entry, layer=f"{entry.layer} ({title})") for entry in report.entries),
-        tuple(replace(kink, layer=f"{kink.layer} ({title})") for kink in report.kinks),
-        tuple(f"{name} ({title})" for name in report.randomized),
-    )
+    return report.renamed(lambda layer: f"{layer} ({title})")
 
 
 def around_bounds(shape: tuple[int, ...], rng: np.random.Generator, bound: float = 1.0) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 
@@ -25,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     rng = np.random.default_rng(args.seed)
     of_layers = [sample_checks(names or None, rng=rng)] if names or not recipes else []
     of_recipes = [check_recipe(name, args.divide, args.seed) for name in recipes]
-    report = joined([*of_layers, *of_recipes])
+    report = Report.joined([*of_layers, *of_recipes])
     answer(args, report.to_json(), str(report))
     return 0 if report.passed else 1
 
@@ -37,16 +36,4 @@ def check_recipe(name: str, divide: int, seed: int) -> Report:
     network = recipe.network(shape, 10, rng)
     images = rng.integers(0, 256, (IMAGES, *shape), dtype=np.uint8)
     report = check_gradients(network, images, rng=rng)
-    title = f"{name}/{divide}"
-    return replace(
-        report, entries=tuple(replace(e, layer=f"{title}: {e.layer}") for e in report.entries)
-    )
-
-
-def joined(reports: list[Report]) -> Report:
-    """One report of several."""
-    return Report(
-        entries=tuple(entry for report in reports for entry in report.entries),
-        kinks=tuple(kink for report in reports for kink in report.kinks),
-        randomized=tuple(name for report in reports for name in report.randomized),
-    )
+    return report.renamed(lambda layer: f"{name}/{divide}: {layer}")

@@ -105,7 +105,7 @@ def check(network: Sequential, dataset: datasets.Dataset) -> Report:
     rng = np.random.default_rng(0)
     of_network = check_gradients(network, images, rng=rng)
     of_loss = check_gradients(squared_hinge, network.forward(images), labels=labels, rng=rng)
-    return Report(of_network.entries + of_loss.entries, of_network.kinks + of_loss.kinks)
+    return Report.joined([of_network, of_loss])
 
 
 def compare(network: Sequential, dataset: datasets.Dataset) -> Packed:
