@@ -85,6 +85,122 @@ def test_what_is_there_is_neither_overwritten_nor_mixed(tmp_path, digits):
     assert (tmp_path / "tiny.csv").read_bytes() == before
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, digits):
+    """The files of a finished sweep."""
+    folder = tmp_path_factory.mktemp("sweep")
+    run_sweep(SWEEP, digits, folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path, finished):
+    for name, content in finished.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def refuses(folder, digits, words, sweep=SWEEP):
+    """The sweep does not go on, and its files stay."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(FileError, match=words):
+        run_sweep(sweep, digits, folder, resume=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def with_cell(text, row, column, value):
+    lines = [line.split(",") for line in text.splitlines()]
+    lines[row][column] = value
+    return "\n".join(",".join(line) for line in lines) + "\n"
+
+
+DAMAGE = [
+    (lambda t: "", "damaged table"),
+    (lambda t: t.replace(",test_error", ""), "damaged table"),
+    (lambda t: t.replace("test_error", "other"), "expected the columns hidden, kind, seed"),
+    (lambda t: t.replace("kind", "hidden"), "a column stands in it twice"),
+    (lambda t: t[: t.rindex(",")], "damaged table"),
+    (lambda t: with_cell(t, 1, 5, "nan"), "row 1: test_error: no percentage"),
+    (lambda t: with_cell(t, 2, 5, "inf"), "row 2: test_error: no percentage"),
+    (lambda t: with_cell(t, 1, 4, "-1"), "row 1: validation_error: no percentage"),
+    (lambda t: with_cell(t, 1, 4, "100.5"), "row 1: validation_error: no percentage"),
+    (lambda t: with_cell(t, 1, 4, ""), "row 1: validation_error: no percentage"),
+    (lambda t: with_cell(t, 1, 4, "x"), "row 1: validation_error: no percentage"),
+    (lambda t: with_cell(t, 1, 2, "7"), "is no run of tiny"),
+    (lambda t: t + t.splitlines()[1] + "\n", "stands there twice"),
+    (lambda t: t.replace("7", '"7'), "damaged table"),
+    (lambda t: "\ufffd\0" + t, "expected the columns|damaged table"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), DAMAGE)
+def test_a_damaged_table_is_refused_by_name_and_row(folder, digits, change, words):
+    path = folder / "tiny.csv"
+    text = path.read_text()
+    path.write_text(change(text))
+    refuses(folder, digits, rf"tiny\.csv: .*({words})")
+
+
+def test_a_table_that_is_no_text_is_refused(folder, digits):
+    (folder / "tiny.csv").write_bytes(b"\xff\xfe\x00")
+    refuses(folder, digits, r"tiny\.csv: damaged table")
+
+
+def test_rows_of_other_settings_are_not_mixed(folder, digits):
+    """The labels are the same, what they stand for is not."""
+    other = [(labels, replace(r, batch_size=32, initial_rate=0.5)) for labels, r in SWEEP.cases]
+    words = r"tiny\.json: .*these differ: 7, a: batch_size \(64 there, 32 here\); 7, a: initial_ra"
+    refuses(folder, digits, words, replace(SWEEP, cases=other))
+    labels = digits.train_labels.copy()
+    labels[0] = (labels[0] + 1) % 10
+    words = r"these differ: training_labels_crc32 \(\d+ there, \d+ here\)$"
+    refuses(folder, replace(digits, train_labels=labels), words)
+
+
+def test_more_cases_and_seeds_may_come(folder, digits, monkeypatch):
+    trained = []
+    train_recipe = sweep_module.train_recipe
+    monkeypatch.setattr(
+        sweep_module,
+        "train_recipe",
+        lambda recipe, data: trained.append(recipe) or train_recipe(recipe, data),
+    )
+    more = [*SWEEP.cases, ({"hidden": "4", "kind": "a"}, replace(TINY, hidden=(4,)))]
+    rows = run_sweep(replace(SWEEP, cases=more), digits, folder, resume=True)
+    assert len(rows) == 6
+    assert [recipe.hidden for recipe in trained] == [(4,), (4,)]
+    other = [*SWEEP.cases, ({"hidden": "4", "kind": "a"}, replace(TINY, hidden=(5,)))]
+    refuses(folder, digits, "4, a: hidden", replace(SWEEP, cases=other))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t[:-9], lambda t: t.replace("64", "65"), lambda t: ""]
+)
+def test_a_damaged_description_is_refused(folder, digits, change):
+    path = folder / "tiny.json"
+    path.write_text(change(path.read_text()))
+    refuses(folder, digits, r"tiny\.json: damaged sweep description")
+
+
+def test_a_table_of_before_without_a_description_goes_on(folder, digits, finished):
+    (folder / "tiny.json").unlink()
+    run_sweep(SWEEP, digits, folder, resume=True)
+    assert (folder / "tiny.json").read_bytes() == finished["tiny.json"]
+
+
+def test_leftovers_of_killed_writers_go(folder, digits, finished):
+    for name in (".tiny.csv.x.part", ".tiny.json.x.part"):
+        (folder / name).write_bytes(b"half")
+    run_sweep(SWEEP, digits, folder, resume=True)
+    assert {path.name for path in folder.iterdir()} == set(finished)
+
+
+def test_a_folder_in_the_place_of_the_table_is_named_before_the_first_run(tmp_path, digits):
+    (tmp_path / "tiny.csv").mkdir()
+    with pytest.raises(FileError, match=r"tiny\.csv: is a folder"):
+        run_sweep(SWEEP, digits, tmp_path)
+
+
 def test_mean_and_spread_are_over_the_seeds():
     errors = {"a": [1.0, 2.0, 6.0], "b": [4.0]}
     rows = [{"k": k, "test_error": str(e)} for k, values in errors.items() for e in values]

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from qnn_ref.checks import real
 from qnn_ref.datasets import Dataset
+from qnn_ref.experiments.description import (
+    VERSION,
+    checksums,
+    differences,
+    read_description,
+    settings_of,
+    write_description,
+)
 from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.experiments.runs import train_recipe, write_rows
-from qnn_ref.files import FileError, make_folder
+from qnn_ref.files import FileError, make_folder, open_regular, remove_parts, target_of
 from qnn_ref.progress import progress_bar
 from qnn_ref.training import error_rate
 
 Row = dict[str, str]
+Key = tuple[str, ...]
+ERRORS = "validation_error", "test_error"
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,8 @@ def run_sweep(
     sweep : Sweep
     dataset : Dataset
     folder : path
-        Receives `NAME.csv`; with `resume`, rows that stand there are not run again.
+        Receives `NAME.csv`, and `NAME.json` with the settings of all runs; with `resume`, rows
+        that stand there are not run again.
     resume : bool
     progress : bool
         Whether to show a bar on standard error.
@@ -80,22 +94,23 @@ def run_sweep(
     ------
     FileError
         If the folder cannot be written, or holds a table and `resume` is not set, or the table
-        has a row that is no run of this sweep.
+        is damaged, or was made with other settings or data.
     """
     path = make_folder(folder) / f"{sweep.name}.csv"
-    if path.exists() and not resume:
-        raise FileError(f"{path}: is there already; add --resume, or give another folder")
-    done = {_key(row, sweep): row for row in (read_rows(path) if path.exists() else [])}
-    todo = {}
-    for seed in sweep.seeds:
-        for labels, recipe in sweep.cases:
-            row = dict(labels) | {
-                "seed": str(seed),
-                "epochs": str(recipe.epochs + recipe.retrain_epochs),
-            }
-            todo[_key(row, sweep)] = row, replace(recipe, seed=seed)
-    if foreign := done.keys() - todo.keys():
-        raise FileError(f"{path}: row {', '.join(min(foreign))} is no run of {sweep.name}")
+    target_of(path)
+    todo = _todo(sweep)
+    done = {}
+    if path.exists():
+        if not resume:
+            raise FileError(f"{path}: is there already; add --resume, or give another folder")
+        done = _read_done(path, sweep, todo.keys())
+    description = path.with_suffix(".json")
+    here = _describe(sweep, dataset)
+    if done and description.exists():
+        here["cases"] = _compare(description, here) | here["cases"]
+    write_description(description, here)
+    for file in (path, description):
+        remove_parts(file)
     for key, (row, recipe) in progress_bar(
         todo.items(), total=len(todo), unit="run", title=sweep.name, show=progress
     ):
@@ -111,8 +126,64 @@ def run_sweep(
     return [done[k] for k in todo]
 
 
-def _key(row: Mapping[str, str], sweep: Sweep) -> tuple[str, ...]:
-    return tuple(row.get(column, "") for column in [*sweep.labels, "seed", "epochs"])
+def _todo(sweep: Sweep) -> dict[Key, tuple[Row, Recipe]]:
+    """Every run of a sweep, in order, by what tells it apart."""
+    todo = {}
+    for seed in sweep.seeds:
+        for labels, recipe in sweep.cases:
+            row = dict(labels) | {
+                "seed": str(seed),
+                "epochs": str(recipe.epochs + recipe.retrain_epochs),
+            }
+            todo[_key(row, sweep)] = row, replace(recipe, seed=seed)
+    return todo
+
+
+def _key(row: Mapping[str, str], sweep: Sweep) -> Key:
+    return tuple(row[column] for column in [*sweep.labels, "seed", "epochs"])
+
+
+def _read_done(path: Path, sweep: Sweep, known: Collection[Key]) -> dict[Key, Row]:
+    """The finished runs in a table, or FileError if a row is none of this sweep."""
+    columns = [*sweep.labels, "seed", "epochs", *ERRORS]
+    done: dict[Key, Row] = {}
+    for number, row in enumerate(read_rows(path), 1):
+        if list(row) != columns:
+            raise FileError(f"{path}: expected the columns {', '.join(columns)}")
+        key = _key(row, sweep)
+        if key not in known:
+            raise FileError(f"{path}: row {', '.join(key)} is no run of {sweep.name}")
+        if key in done:
+            raise FileError(f"{path}: row {', '.join(key)} stands there twice")
+        for name in ERRORS:
+            try:
+                real(name, float(row[name]), least=0, most=100)
+            except ValueError as error:
+                raise FileError(f"{path}: row {number}: {name}: no percentage: {error}") from error
+        done[key] = row
+    return done
+
+
+def _describe(sweep: Sweep, dataset: Dataset) -> dict[str, Any]:
+    cases = {
+        ", ".join(labels.values()): settings_of(replace(recipe, about=""))
+        for labels, recipe in sweep.cases
+    }
+    return {"kind": "sweep", "version": VERSION, "cases": cases, **checksums(dataset)}
+
+
+def _compare(path: Path, here: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse to mix rows of other settings or data; return the settings that lie there."""
+    there = read_description(path, "sweep")
+    cases = there.get("cases")
+    if not isinstance(cases, dict) or not all(isinstance(c, dict) for c in cases.values()):
+        raise FileError(f"{path}: damaged sweep description: no settings in it")
+    different = differences(there, {k: v for k, v in here.items() if k.startswith("training")})
+    for name, settings in here["cases"].items():
+        different += [f"{name}: {what}" for what in differences(cases.get(name, {}), settings)]
+    if different:
+        raise FileError(f"{path}: of another sweep; these differ: {'; '.join(different[:4])}")
+    return cases
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -125,9 +196,23 @@ def read_rows(path: Path) -> list[Row]:
     Returns
     -------
     list of dict
+
+    Raises
+    ------
+    FileError
+        If it is no table, or a row has more or fewer cells than the first.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        table = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+        head, *lines = table
+        rows = [dict(zip(head, line, strict=True)) for line in lines]
+    except (ValueError, csv.Error) as error:
+        raise FileError(f"{path}: damaged table: {error}") from error
+    if len(set(head)) < len(head):
+        raise FileError(f"{path}: damaged table: a column stands in it twice")
+    return rows
 
 
 def mean_and_spread(rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
