@@ -77,8 +77,8 @@ def digest(description: Mapping[str, Any]) -> str:
 
 
 def identity(description: Mapping[str, Any]) -> str:
-    """Digest of what never changes: all but the number of epochs and the line about the recipe."""
-    recipe = {k: v for k, v in description["recipe"].items() if k not in ("epochs", "about")}
+    """Digest of what never changes: all but the number of epochs."""
+    recipe = {name: value for name, value in description["recipe"].items() if name != "epochs"}
     return digest({**description, "recipe": recipe})
 
 
