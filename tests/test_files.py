@@ -22,7 +22,6 @@ from qnn_ref.files import (
     atomic_write,
     folder_of,
     is_version,
-    kind_of,
     load_arrays,
     make_folder,
     move_file,
@@ -30,6 +29,7 @@ from qnn_ref.files import (
     save_arrays,
     target_of,
 )
+from qnn_ref.kinds import kind_of
 
 # Atomic writing
 

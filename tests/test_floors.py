@@ -21,6 +21,7 @@ FLOORS = {
     "checks": 1,
     "compiled": 1,
     "files": 1,
+    "kinds": 1,
     "geometry": 1,
     "grid": 1,
     "shifts": 1,
@@ -52,7 +53,7 @@ FLOORS = {
 PUBLIC_NAMES_FLOOR = 8
 # They stand beside the network, not on top of it: arrays come in, arrays go out.
 ALONE = {"datasets", "plots"}
-GROUND_ROOMS = {"archives", "checks", "files"}  # which they may use
+GROUND_ROOMS = {"archives", "checks", "files", "kinds"}  # which they may use
 
 REQUIRED = {"numpy", "numba", "llvmlite", "matplotlib", "tqdm"}  # llvmlite comes with numba
 GROUND = {"numpy", "numba", "llvmlite"}  # all that floors 1 and 2 may use

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.archives import listed
-from qnn_ref.files import UNKNOWN, kind_of
+from qnn_ref.kinds import UNKNOWN, kind_of
 
 from .checksums import verify_whole
 from .examples import Check, Dataset, assemble

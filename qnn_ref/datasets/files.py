@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.archives import unpacked_limit
-from qnn_ref.files import GZIP_MAGIC, FileError, open_regular
+from qnn_ref.files import FileError, open_regular
+from qnn_ref.kinds import GZIP_MAGIC
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

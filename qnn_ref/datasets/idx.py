@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.files import kind_of
+from qnn_ref.kinds import kind_of
 
 from .files import KIND_BYTES, DataError, open_content, read_rows
 

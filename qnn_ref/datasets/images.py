@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qnn_ref.archives import NPY_MAGIC
 from qnn_ref.checks import whole
-from qnn_ref.files import GZIP_MAGIC, PNG_MAGIC, kind_of
+from qnn_ref.kinds import GZIP_MAGIC, PNG_MAGIC, kind_of
 
 from .examples import as_images, image_shape_of
 from .files import KIND_BYTES, DataError, open_file, read_bytes, read_rows

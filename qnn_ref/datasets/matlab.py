@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.archives import listed, unpacked_limit
-from qnn_ref.files import kind_of
+from qnn_ref.kinds import kind_of
 
 from .files import DataError, inflate, read_bytes
 

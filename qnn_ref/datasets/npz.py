@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qnn_ref import archives
 from qnn_ref.archives import NPY_MAGIC, ZIP_MAGIC, Layout, listed
-from qnn_ref.files import kind_of
+from qnn_ref.kinds import kind_of
 
 from .checksums import compare
 from .examples import PARTS, Check, Dataset, assemble

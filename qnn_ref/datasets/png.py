@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref.archives import unpacked_limit
-from qnn_ref.files import PNG_MAGIC
+from qnn_ref.kinds import PNG_MAGIC
 
 from .files import DataError, inflate
 
