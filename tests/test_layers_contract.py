@@ -184,6 +184,8 @@ def test_the_gradient_of_a_heads_scores_has_their_shape():
     for wrong in (np.ones((4, 2), np.float32), np.ones((5, 3), np.float32)):
         with pytest.raises(ValueError, match=r"^dscores: expected shape \(5, 2\), .* got"):
             layer.receive(wrong)
+    with pytest.raises(TypeError, match=r"^loss: expected a function, got NoneType"):
+        layer.learn(None, np.zeros(5, int))
 
 
 # The order of calls

@@ -396,6 +396,11 @@ def test_values_behind_a_mask_are_refused(quantizer):
         quantizer.encode(np.ma.masked_array(np.ones(3), [True, False, False]))
 
 
+def test_rows_of_different_lengths_are_refused():
+    with pytest.raises(TypeError, match=r"^x: expected an array of real numbers"):
+        Sign().encode([[1.0], [1.0, 2.0]])
+
+
 @pytest.mark.parametrize("quantizer", [StochasticSign(), LogQuant(3, stochastic=True)], ids=repr)
 @pytest.mark.parametrize(
     ("noise", "words"),

@@ -186,6 +186,8 @@ class Auxiliary(Layer):
 
     def learn(self, loss: Loss, labels: ArrayLike) -> float:
         """Take the loss of the head's scores: returns its weighted cost, keeps its gradient."""
+        if not callable(loss):
+            raise TypeError(f"loss: expected a function, got {type(loss).__name__}")
         cost, gradient = loss(self.scores, labels)
         self.receive(gradient * gradient.dtype.type(self.weight))
         return self.weight * cost

@@ -52,14 +52,10 @@ class Dropout(Layer):
         if not training:
             return x
         self._saved = self.draw_mask(x.shape)
-        return self._through(x, self._saved)
-
-    def _through(self, x: Array, mask: Array) -> Array:
-        """What the mask lets through, scaled; 0 elsewhere, where infinity stands too."""
-        return masked(x * (1 / mask.dtype.type(1 - self.rate)), mask != 0)
+        return masked(x, self._saved)
 
     def pointwise(self, x: Array) -> Array:
         return x
 
     def backward(self, dy: Array) -> Array:
-        return self._through(dy, self.saved(dy))
+        return masked(dy, self.saved(dy))

@@ -83,7 +83,10 @@ def as_real(x: Array, name: str = "x") -> Array:
     """
     if isinstance(x, np.ma.MaskedArray):
         plain_array(name, x)
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise TypeError(f"{name}: expected an array of real numbers: {error}") from error
     if x.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: expected a float32 or float64 array, got {x.dtype}")
     if x.size and np.isnan(x.min()):
@@ -92,15 +95,15 @@ def as_real(x: Array, name: str = "x") -> Array:
     return x
 
 
-def masked(dy: Array, inside: Array) -> Array:
-    r"""Gradient behind a mask: :math:`\delta_y` inside, 0 outside, whatever stands there.
+def masked(dy: Array, mask: Array) -> Array:
+    r"""Gradient behind a mask: :math:`\delta_y` times the mask, and 0 where the mask is 0.
 
-    A product would make NaN of an infinite gradient times 0; this is 0.
+    The product alone would make NaN of an infinite gradient times 0.
 
     Parameters
     ----------
     dy : array, any shape
-    inside : array of bool, the shape of `dy`
+    mask : array of bool, or of factors, the shape of `dy`
 
     Returns
     -------
@@ -113,12 +116,17 @@ def masked(dy: Array, inside: Array) -> Array:
 
     Source
     ------
-    Eq. (4), where the mask is an indicator and not a factor.
+    Eq. (4), where the mask is an indicator.
     """
     dy = np.asarray(dy)
-    if dy.shape != np.shape(inside):
-        raise ValueError(f"dy: expected shape {np.shape(inside)}, as x, got {dy.shape}")
-    return np.where(inside, dy, dy.dtype.type(0))
+    if dy.shape != np.shape(mask):
+        raise ValueError(f"dy: expected shape {np.shape(mask)}, as x, got {dy.shape}")
+    flat = dy.ravel(order="K")
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The product is several times as fast as a choice, and right if all numbers are finite.
+        if np.isfinite(np.dot(flat, flat)):
+            return np.asarray(dy * mask)
+        return np.where(mask, dy * mask, dy.dtype.type(0))
 
 
 def check_noise(noise: Array, x: Array) -> Array:
