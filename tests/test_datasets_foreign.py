@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qnn_ref.datasets import DataError, cifar10, load, read_idx, read_images
+from qnn_ref.datasets import DataError, cifar10, load, read_idx, read_images, verify
 from qnn_ref.datasets.matlab import read_matlab
 from qnn_ref.datasets.npz import read_arrays, read_npy
 
@@ -98,6 +98,23 @@ def test_every_reader_says_what_it_was_given(tmp_path, reader, kind):
         words = "get the binary version"
     assert words in caught.value.fault
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "nothing"])
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("mnist", "train-images-idx3-ubyte.gz"),
+        ("cifar10", cifar10.ARCHIVE),
+        ("svhn", "test_32x32.mat"),
+    ],
+)
+def test_verify_says_so_too(tmp_path, name, file, kind):
+    content, words = KINDS[kind]
+    (tmp_path / file).write_bytes(content)
+    (check,) = [check for check in verify(name, tmp_path) if check.file.endswith(file)]
+    assert check.ok is False
+    assert words in check.message
 
 
 def record(labels: int) -> bytes:

@@ -4,8 +4,13 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from qnn_ref.kinds import UNKNOWN, kind_of
+
 from .examples import Check
 from .files import DataError, open_file, pieces
+
+# What published files are, as `kind_of` says it: idx files are of an unknown kind to it.
+_PUBLISHED = (UNKNOWN, "this is gzip data", "this is a MATLAB file")
 
 
 def compare(file: str | Path, content: Iterable[bytes], sha256: str) -> Check:
@@ -29,13 +34,15 @@ def compare(file: str | Path, content: Iterable[bytes], sha256: str) -> Check:
 
 
 def _verdict(file: str | Path, content: Iterable[bytes], sha256: str, words: str) -> Check:
-    digest, size = hashlib.sha256(), 0
+    digest, size, kind = hashlib.sha256(), 0, UNKNOWN
     for piece in content:
+        kind = kind_of(piece) if not size else kind
         digest.update(piece)
         size += len(piece)
     found = digest.hexdigest()
     if found != sha256:
-        return Check(str(file), False, f"{words}: expected {sha256}, found {found}")
+        what = "" if kind in _PUBLISHED else f"; {kind}"
+        return Check(str(file), False, f"{words}: expected {sha256}, found {found}{what}")
     return Check(str(file), True, f"{size} bytes, sha256 as published")
 
 
