@@ -259,7 +259,7 @@ FLOAT32 = Dense(2).build((3,), np.random.default_rng(0))
 @pytest.mark.parametrize(
     "call, error, words",
     [
-        (lambda: Dense(0), ValueError, ["units:", "at least 1", "0"]),
+        (lambda: Dense(0), ValueError, ["units:", "from 1 to", "0"]),
         (lambda: Dense(-3), ValueError, ["units:", "-3"]),
         (lambda: Dense(2).build((3,)), TypeError, ["rng:", "Dense", "Generator"]),
         (lambda: Dense(2).build((3,), 7), TypeError, ["rng:", "int"]),

@@ -30,6 +30,15 @@ class Encoding:
     The value is `scale * code`, and the codes are whole numbers `low, low + step, ..., high`.
     With `step = 0` they are reals in units of `scale` (dropout in training makes such numbers).
 
+    Parameters
+    ----------
+    scale : float
+        Value of one unit.
+    low, high : float
+        The smallest and the largest code; infinite off the grid.
+    step : float
+        From one code to the next; 0 off the grid.
+
     Source
     ------
     Section 2.6 (integers in and out of every product); the form is ours.
@@ -39,6 +48,18 @@ class Encoding:
     low: float
     high: float
     step: float
+
+    def __post_init__(self) -> None:
+        real("scale", self.scale, above=0)
+        if real("step", self.step, least=0) == 0:
+            return
+        low, high = real("low", self.low), real("high", self.high)
+        if not low < high:
+            raise ValueError(f"low: expected less than high = {self.high}, got {self.low}")
+        if not all(number.is_integer() for number in (low, high, float(self.step))):
+            raise ValueError(f"step: expected codes that are whole numbers, got {self}")
+        if (high - low) % self.step:
+            raise ValueError(f"step: expected a divisor of high - low, got {self}")
 
     @property
     def on_grid(self) -> bool:
