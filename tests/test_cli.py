@@ -19,10 +19,6 @@ from qnn_ref.packed import PackedNetwork
 pytestmark = pytest.mark.slow_without_jit
 
 DIGITS = datasets.load("digits")
-COMMANDS = [
-    *("demo", "recipes", "train", "evaluate", "pack", "predict"),
-    *("check", "equations", "bench", "data", "doctor"),
-]
 
 
 def call(capsys, *arguments):
@@ -195,14 +191,6 @@ def test_wrong_use_exits_with_2_and_says_what_is_wrong(capsys, tmp_path, run_fol
         assert captured.out == ""
     assert not (tmp_path / "new").exists()
     assert not list(Path(tmp_path).glob(".*"))
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_examples(capsys, command):
-    with pytest.raises(SystemExit) as stopped:
-        main([command, "--help"])
-    assert stopped.value.code == 0
-    assert f"examples:\n  qnn-ref {command}" in capsys.readouterr().out
 
 
 def test_a_missing_command_exits_with_2(capsys):
