@@ -38,7 +38,6 @@ from qnn_ref.bench.torch_networks import TorchTraining, torch_inference
 from qnn_ref.bits import pack, pack_kernel, xnor_conv, xnor_matmul
 from qnn_ref.bits.ladder import RUNGS
 from qnn_ref.bits.popcount import popcount
-from qnn_ref.cli import bench as command
 from qnn_ref.cli import main
 from qnn_ref.experiments import CIFAR10_SMALL, CIFAR10_THEANO
 from qnn_ref.layers import HardTanh
@@ -595,7 +594,7 @@ ANSWER = {
 
 @pytest.mark.slow_without_jit
 def test_goals_that_are_not_met_are_shown_and_are_no_failure(capsys, monkeypatch):
-    monkeypatch.setattr(command, "bench", lambda names, settings, unset: ANSWER)
+    monkeypatch.setattr(package, "bench", lambda names, settings, unset: ANSWER)
     code, out, _ = call(capsys)
     assert code == 0
     for words in (

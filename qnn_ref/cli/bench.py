@@ -6,10 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-import numba
-
-from qnn_ref.bench import NAMES, Settings, bench, cores
 from qnn_ref.cli.common import answer, check_output, save_picture, table
+from qnn_ref.cli.options import BENCHES
 
 REPEATS, QUICK_REPEATS = 9, 5
 BUDGET, QUICK_BUDGET = 4.0, 0.7
@@ -19,8 +17,12 @@ BUDGET, QUICK_BUDGET = 4.0, 0.7
 def run(args: argparse.Namespace) -> int:
     """Measure; goals that are not met are shown, and are no failure."""
     if args.list:
-        answer(args, {"names": list(NAMES)}, "\n".join(NAMES))
+        answer(args, {"names": list(BENCHES)}, "\n".join(BENCHES))
         return 0
+    import numba  # slow: the list is there without it
+
+    from qnn_ref.bench import Settings, bench, cores
+
     check(args)
     settings = Settings(
         repeats=args.repeats or (QUICK_REPEATS if args.quick else REPEATS),
@@ -40,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot be measured, before anything is."""
+    import numba
+
     if numba.config.DISABLE_JIT:
         raise ValueError("NUMBA_DISABLE_JIT is set: kernels that are not compiled have no speed")
     limit = numba.config.NUMBA_NUM_THREADS
