@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref.checks import NotFiniteError, all_finite
+from qnn_ref.checks import NotFiniteError, all_finite, plain_array
 
 Array = NDArray[Any]
 
@@ -57,6 +57,8 @@ def _as_array(labels: ArrayLike, name: str) -> Array:
     """An array of labels; a list with truth values is none, though NumPy would count them."""
     if isinstance(labels, list | tuple) and any(isinstance(v, bool | np.bool_) for v in labels):
         raise TypeError(f"{name}: expected integers, got bool among them")
+    if isinstance(labels, np.ndarray):
+        plain_array(name, labels)
     try:
         return np.asarray(labels)
     except ValueError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref.checks import NotFiniteError, all_finite, instance, real, whole
+from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real, whole
 from qnn_ref.layers import Parameter, Quantize
 from qnn_ref.losses import check_labels
 from qnn_ref.network import Sequential, first_not_finite
@@ -221,9 +221,7 @@ def check_examples(
     TypeError, ValueError
         Naming the argument.
     """
-    if not isinstance(images, np.ndarray):
-        kind = f"{type(images).__module__}.{type(images).__name__}".removeprefix("builtins.")
-        raise TypeError(f"{name}: expected a NumPy array, got {kind}")
+    plain_array(name, images)
     if images.ndim == 0 or len(images) == 0:
         raise ValueError(f"{name}: expected at least one image, got shape {images.shape}")
     whole("batch_size", batch_size, 1, len(images))

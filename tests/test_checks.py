@@ -6,7 +6,18 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from qnn_ref.checks import all_finite, choice, flag, instance, plain_array, real, shape, whole
+from qnn_ref.checks import (
+    MANY,
+    NotFiniteError,
+    all_finite,
+    choice,
+    flag,
+    instance,
+    plain_array,
+    real,
+    shape,
+    whole,
+)
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
@@ -59,6 +70,17 @@ def test_ends_are_excluded_or_included_as_named(limits, inside, outside):
     assert real("x", inside, **limits) == inside
     with pytest.raises(ValueError, match="x: expected"):
         real("x", outside, **limits)
+
+
+@pytest.mark.parametrize("size", [0, 1, MANY, MANY + 1, 3 * MANY])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, complex])
+def test_one_value_that_is_not_finite_is_seen_among_any_number(size, dtype):
+    a = np.full((size, 1), np.finfo(dtype).max, dtype)  # whose squares overflow
+    all_finite("w", a)
+    if size:
+        a[-1] = np.nan
+        with pytest.raises(NotFiniteError, match=rf"^w: .*nan.* at \[{size - 1}, 0\]"):
+            all_finite("w", a)
 
 
 def test_the_first_place_that_is_not_finite_is_named():

@@ -179,6 +179,11 @@ COMMON = [
     (lambda f: f(SCORES, [-1, 2]), ValueError, ["{labels}:", "0 to 2", "-1"]),
     (lambda f: f(SCORES, np.zeros((2, 3, 1), int)), ValueError, ["{labels}:", "(2, 3, 1)"]),
     (lambda f: f(SCORES, [0, True]), TypeError, ["{labels}:", "integers", "bool"]),
+    (
+        lambda f: f(SCORES, np.ma.array([0, 1], mask=[0, 1])),
+        TypeError,
+        ["MaskedArray"],
+    ),
     (lambda f: f(SCORES, [0, None]), TypeError, ["{labels}:", "integers", "object"]),
     (lambda f: f(SCORES, ["0", "1"]), TypeError, ["{labels}:", "integers"]),
     (lambda f: f(SCORES, [[0, 1], [0]]), ValueError, ["{labels}:", "rows of any length"]),

@@ -12,6 +12,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.operands import read_only
+from qnn_ref.checks import choice
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update
 from qnn_ref.parameter import Parameter
@@ -137,12 +138,8 @@ class Adam(Optimizer):
         epsilon_at: str = "after correction",
     ) -> None:
         super().__init__(learning_rate)
-        if epsilon_at not in EPSILON_AT:
-            raise ValueError(
-                f"epsilon_at: expected {' or '.join(map(repr, EPSILON_AT))}, got {epsilon_at!r}"
-            )
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.epsilon_at = epsilon_at
+        self.epsilon_at = choice("epsilon_at", epsilon_at, EPSILON_AT)
 
     def constants(self, parameter: Parameter, t: int) -> list[float]:
         rate = self.learning_rate * parameter.learning_rate_scale

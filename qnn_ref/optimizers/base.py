@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import (
     FLOATS,
+    NotFiniteError,
     all_finite,
     check_array,
     check_written,
@@ -169,10 +170,14 @@ class Optimizer:
 
     def _numbers(self, name: str, parameter: Parameter, t: int) -> Array:
         """The constants in the dtype of the parameter (a Python float would be a float64)."""
-        with np.errstate(over="ignore"):
-            numbers = np.array(self.constants(parameter, t), parameter.dtype)
-        all_finite(f"{name}: constants of {type(self).__name__} in {parameter.dtype}", numbers)
-        return numbers
+        numbers = self.constants(parameter, t)
+        largest = float(np.finfo(parameter.dtype).max)
+        if not all(abs(number) <= largest for number in numbers):
+            raise NotFiniteError(
+                f"{name}: expected constants of {type(self).__name__} that are finite in "
+                f"{parameter.dtype}, got {numbers}"
+            )
+        return np.array(numbers, parameter.dtype)
 
 
 _KEEP_APART = "optimizer; a new network needs a new optimizer"

@@ -11,6 +11,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.operands import read_only
+from qnn_ref.checks import choice, flag
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update
 from qnn_ref.parameter import Parameter
@@ -182,13 +183,9 @@ class ShiftAdaMax(Optimizer):
         round_scale: bool = False,
     ) -> None:
         super().__init__(learning_rate)
-        if variant not in ("paper", "torch"):
-            raise ValueError(f"variant: expected 'paper' or 'torch', got {variant!r}")
-        if not isinstance(round_scale, bool):
-            raise TypeError(f"round_scale: expected True or False, got {round_scale!r}")
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.variant = variant
-        self.round_scale = round_scale
+        self.variant = choice("variant", variant, ("paper", "torch"))
+        self.round_scale = flag("round_scale", round_scale)
 
     def step_size(self, steps: int) -> float:
         r""":math:`\mathrm{AP2}(\eta / (1-\beta_1^t))` at step t = `steps`, counted from 1."""
