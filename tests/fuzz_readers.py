@@ -23,6 +23,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
@@ -228,6 +229,18 @@ def forge_gzip(content: bytes, rng: Rng) -> bytes:
     return gzip.compress(data + bytes(100 << 20 if grown else 0), 1 if grown else 6, mtime=0)
 
 
+def forge_tar(content: bytes, rng: Rng) -> bytes:
+    """A header of the archive changed, with the sum that makes it believed; or other bytes."""
+    whole = gzip.decompress(content)
+    if rng.random() < 0.3:
+        return forge_gzip(content, rng)
+    at = int(rng.integers(6)) * 4096  # a header and 3,073 bytes, in blocks of 512
+    header = bytearray(damage(whole[at : at + 512], rng).ljust(512, b"\0")[:512])
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return gzip.compress(whole[:at] + bytes(header) + whole[at + 512 :], mtime=0)
+
+
 def forge_png(content: bytes, rng: Rng) -> bytes:
     """Chunks changed, lost or exchanged, each with the right checksum."""
     chunks, place = [], 8
@@ -394,6 +407,16 @@ def cifar() -> dict[str, bytes]:
     return dict(zip(names, records, strict=True))
 
 
+def tar(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return gzip.compress(stream.getvalue(), mtime=0)
+
+
 def svhn_reader(content: bytes) -> Reader:
     def read(folder: Path) -> Answer:
         images, labels = svhn.read_mat(folder / "train_32x32.mat")
@@ -414,6 +437,9 @@ def readers() -> dict[str, Reader]:
         "run.json": Reader(write_run, read_run, ("run.json",), forge_json, True),
         "data set npz": whole_set("mine", {"mine.npz": npz_set()}, forge_zip, True),
         "data set CIFAR-10": whole_set("cifar10", cifar(), None, False),
+        "CIFAR-10 archive": whole_set(
+            "cifar10", {"cifar-10-binary.tar.gz": tar(cifar())}, forge_tar, True
+        ),
         "SVHN mat": svhn_reader(mat(4)),
         "npy": pictures(npy(digits), forge_npy, False),
         "idx": pictures(idx(digits), None, False),
