@@ -25,9 +25,9 @@ Array = NDArray[Any]
 
 HEADER = "header"
 HEADER_BYTES = 4 << 20  # JSON in memory takes up to 27 times its bytes
-LEAST_LIMIT = 8 << 20
-GROWTH = 2
-"""Our arrays are stored as they are; one that somebody compressed may grow to twice the file."""
+LEAST_LIMIT = 3 << 20
+GROWTH = 1.5
+"""Our arrays are stored as they are; what somebody compressed may grow by half, or to 3 MiB."""
 PART = ".part"
 
 
@@ -316,7 +316,7 @@ def load_arrays(
             if HEADER not in names:
                 raise ValueError(_without_header(names))
             size = os.fstat(file.fileno()).st_size
-            arrays = read_npz(file, most=max(LEAST_LIMIT, GROWTH * size))
+            arrays = read_npz(file, most=max(LEAST_LIMIT, int(GROWTH * size)))
             header = _parse(arrays.pop(HEADER))
         except (ValueError, OSError) as error:
             raise FileError(f"{path}: not a {wanted}, or a damaged one ({error})") from error

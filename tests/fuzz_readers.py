@@ -570,7 +570,7 @@ def main() -> int:
         work(args.seed, range(*args.work))
         return 0
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    surprises, slowest = 0, 0.0
+    surprises, slowest = 0, (0.0, 0, "")
     first, end = (0, args.files) if args.only is None else (args.only, args.only + 1)
     while first < end:
         last = min(first + BATCH, end)
@@ -581,7 +581,7 @@ def main() -> int:
         lines = done.stdout.splitlines()
         for number, line in zip(lines[::2], lines[1::2], strict=False):
             name, result, seconds = json.loads(line)
-            slowest = max(slowest, seconds)
+            slowest = max(slowest, (seconds, int(number), name))
             if result.startswith("SURPRISE"):
                 surprises += 1
                 print(f"{number}: {name}: {result}")
@@ -598,7 +598,9 @@ def main() -> int:
     for name, row in counts.items():
         print(f"{name:22}" + "".join(f"{row[column]:17,}" for column in columns))
     total = sum(row.total() for row in counts.values())
-    print(f"{total:,} files, {surprises} surprises, the slowest took {slowest:.1f} s")
+    print(
+        f"{total:,} files, {surprises} surprises; the slowest took {slowest[0]:.1f} s ({slowest[1:]})"
+    )
     return 1 if surprises else 0
 
 

@@ -140,3 +140,20 @@ def test_all_products_stand_here():
 def test_the_first_step_that_does_not_fit_is_named():
     with pytest.raises(ValueError, match=r"step 1 \(PixelsDense\): expected pixels, got integers"):
         flow_through([STEPS["xnor"], STEPS["pixels"]], flow("bits", 6))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda K: Xnor(np.zeros((1, K // 64), np.uint64), K),
+        lambda K: XnorConv(np.zeros((1, 8, 8, K // 64**2), np.uint64), K // 64, *PLACE),
+        lambda K: GridDense(np.zeros((1, 1, K // 64), np.uint64), K, CODES, (0, 1, 1)),
+        lambda K: GridConv(
+            np.zeros((1, 1, 8, 8, K // 64**2), np.uint64), K // 64, CODES, (0, 1, 1), *PLACE
+        ),
+    ],
+)
+def test_a_unit_has_no_more_inputs_than_an_image(make):
+    """A unit alone fills a panel of sixteen: its words are looked at before they are arranged."""
+    with pytest.raises(ValueError, match=r"words: expected at most 2\^24 inputs of a unit"):
+        make(2**25)

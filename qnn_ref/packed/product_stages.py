@@ -214,13 +214,14 @@ class GridProduct(Stage):
     def __post_init__(self) -> None:
         self.size = whole("size", self.size, 1, 2**31 - 1)
         self.grid, self.weights = grid_of("grid", self.grid), grid_of("weights", self.weights)
-        expect_words(self.words, self.axes, self.size)
+        expect_words(self.words, self.axes, self.size, before=1)
         if len(self.words) != plane_count(*self.weights):
             raise ValueError(f"words: {len(self.words)} planes do not fit weights {self.weights}")
         self.offset = grid_offset(*self.weights)
-        # Ones multiply the input to its row sums, which an offset of the weights needs.
-        ones = pack_bits(np.ones((1, *self.words.shape[2:-1], self.size), np.bool_))
-        self.planes = [*self.words, *([ones] if self.offset else [])]
+        self.planes = [*self.words]
+        if self.offset:  # needs the input's row sums: products with ones
+            ones = np.ones((1, *self.words.shape[2:-1], self.size), np.bool_)
+            self.planes.append(pack_bits(ones))
 
     def expect_input(self, flow: Flow) -> None:
         """Refuse codes that are not on the grid; bits and pixels are planes of their own grids."""

@@ -199,11 +199,19 @@ def expect(name: str, array: Any, dtype: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: expected {np.dtype(dtype)} {shape}, got {got}")
 
 
-def expect_words(words: Any, axes: int, bits: int) -> None:
-    """Refuse packed weights that are empty, or no packing of rows of `bits` bits."""
+def expect_words(words: Any, axes: int, bits: int, before: int = 0) -> None:
+    """Refuse packed weights that are empty, or no packing of rows of `bits` bits.
+
+    Of the `axes` before the words, `before` ones and then the units come first. A unit's inputs
+    are part of an image: panels of few units take sixteen times the words, so this is looked at
+    before they are made.
+    """
     check_words("words", words, bits)
     if words.ndim != axes + 1 or words.size == 0:
         raise ValueError(f"words: expected {axes} axes of sizes, then words, got {words.shape}")
+    inputs = math.prod(words.shape[before + 1 : -1]) * bits
+    if inputs > LARGEST_SHAPE:
+        raise ValueError(f"words: expected at most 2^24 inputs of a unit, got {inputs:,}")
 
 
 def pair_of(name: str, value: Any, least: int) -> Pair:
