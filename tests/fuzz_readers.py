@@ -598,9 +598,8 @@ def main() -> int:
     for name, row in counts.items():
         print(f"{name:22}" + "".join(f"{row[column]:17,}" for column in columns))
     total = sum(row.total() for row in counts.values())
-    print(
-        f"{total:,} files, {surprises} surprises; the slowest took {slowest[0]:.1f} s ({slowest[1:]})"
-    )
+    seconds, number, name = slowest
+    print(f"{total:,} files, {surprises} surprises; slowest {seconds:.1f} s: {number}, {name}")
     return 1 if surprises else 0
 
 
