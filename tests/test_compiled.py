@@ -110,24 +110,28 @@ def test_kernels_are_stored_and_found_again(run, tmp_path):
     assert cached(tmp_path) == stored
 
 
+EDITED = {
+    "__init__.py": "from kernels.far import following\nfrom kernels.sizes import STEP\n"
+    "from qnn_ref.compiled import serial_kernel\n\n"
+    "@serial_kernel\ndef near(x):\n    return following(x)\n\n"
+    "@serial_kernel\ndef start(x):\n    return near(x) + STEP\n",
+    "far.py": "from qnn_ref.compiled import serial_kernel\n\n"
+    "@serial_kernel\ndef following(x):\n    return x + 1\n",
+    "sizes.py": "STEP = 1\n",
+}
+
+
 @jit
-@pytest.mark.parametrize("line", ["STEP = 1", "    return x + 1"])
-def test_an_edit_in_another_file_is_seen(tmp_path, line):
+@pytest.mark.parametrize("name", ["far.py", "sizes.py"])
+def test_an_edit_in_another_file_is_seen(tmp_path, name):
     """Numba by itself goes on with what it compiled before."""
     (tmp_path / "kernels").mkdir()
-    far = tmp_path / "kernels" / "far.py"
-    far.write_text(
-        "from qnn_ref.compiled import serial_kernel\nSTEP = 1\n\n"
-        "@serial_kernel\ndef next(x):\n    return x + 1\n"
-    )
-    (tmp_path / "kernels" / "__init__.py").write_text(
-        "from kernels.far import STEP, next\nfrom qnn_ref.compiled import serial_kernel\n\n"
-        "@serial_kernel\ndef near(x):\n    return next(x)\n\n"
-        "@serial_kernel\ndef start(x):\n    return near(x) + STEP\n"
-    )
-    assert run_in(tmp_path, tmp_path / "cache", "print(start(10))").stdout == "12\n"
-    far.write_text(far.read_text().replace(line, line.replace("1", "5")))
-    assert run_in(tmp_path, tmp_path / "cache", "print(start(10))").stdout == "16\n"
+    for edited, x in (None, 12), (name, 16):
+        for file, text in EDITED.items():
+            text = text.replace("1", "5") if file == edited else text
+            (tmp_path / "kernels" / file).write_text(text)
+        process = run_in(tmp_path, tmp_path / "cache", "print(start(10))")
+        assert process.stdout == f"{x}\n", process.stderr
 
 
 @jit
