@@ -171,7 +171,7 @@ def xnor_matmul(
         raise ValueError(f"K: expected less than 2^31 = {INT32_END} (results are int32), got {K}")
     if len(a) < FEW and not isinstance(b, Panels):
         check_words("b", b, K, ndim=2)
-        out = room_for(out, (len(a), len(b)), np.int32, a, b)
+        out = np.empty((len(a), len(b)), np.int32) if out is None else out
         return run_few(a[None], b, np.full(len(b), K, np.int64), 2, out)
     panels = as_panels(b, K)
     return run_panels(a[None], panels, np.full(panels.N, K, np.int64), 2, out)
@@ -213,11 +213,12 @@ def run_panels(
     if not isinstance(panels, Panels):
         raise TypeError(f"panels: expected Panels, got {type(panels).__name__}")
     check_array("planes", planes, WORDS, ("P", "M", panels.words.shape[1]))
+    if panels.rows is not None and planes.shape[1] < FEW:
+        out = np.empty((planes.shape[1], panels.N), np.int32) if out is None else out
+        return run_few(planes, panels.rows, base, step, out)
     check_array("base", base, INT64, (panels.N,))
     step = whole("step", step, -2 * INT32_END, 2 * INT32_END)
     out = room_for(out, (planes.shape[1], panels.N), np.int32, planes)
-    if panels.rows is not None and planes.shape[1] < FEW:
-        return run_few(planes, panels.rows, base, step, out)
     padded = np.zeros(len(panels.words) * PANEL, np.int64)
     padded[: panels.N] = base
     multiply = kernel_for(panels.words.shape[1])
