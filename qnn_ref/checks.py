@@ -6,6 +6,7 @@ import difflib
 import math
 import operator
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,6 +97,15 @@ def real(
     ValueError
         If it is not finite (a NotFiniteError), or lies outside the range.
     """
+    if (
+        type(value) is float
+        and math.isfinite(value)
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    ):
+        return value  # the usual case, without a message
     limits = [
         f"{word} {limit:g}"
         for word, limit in (
@@ -339,6 +349,8 @@ def check_array(
     ValueError
         If its shape does not fit.
     """
+    if type(array) is np.ndarray and array.shape == shape and array.dtype in dtypes:
+        return  # the usual case: the check of a small operand must not take longer than its use
     if not isinstance(array, np.ndarray):
         raise TypeError(
             f"{name}: expected an array of {_listed(dtypes)}, got {type(array).__name__}"
@@ -370,20 +382,31 @@ def check_written(name: str, array: Any, *others: Any) -> None:
     if not array.flags.carray:
         raise ValueError(f"{name}: expected a C-contiguous array that can be written to")
     for other in others:
-        if np.may_share_memory(array, other):
+        apart = array.base is None and other.base is None and array is not other
+        if not apart and np.may_share_memory(array, other):
             raise ValueError(f"{name}: expected memory of its own, it overlaps another argument")
 
 
 def _fits(sizes: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
-    if shape and shape[0] == "...":
-        shape = shape[1:]
-        sizes = sizes[max(0, len(sizes) - len(shape)) :]
-    if len(sizes) != len(shape):
+    axes, more, fixed = _pattern(shape)
+    if len(sizes) < axes or (len(sizes) > axes and not more):
         return False
-    for i, wanted in enumerate(shape):  # each kernel's call waits for this: `all` is slower
-        if wanted != sizes[i] and type(wanted) is not str:
+    for axis, wanted in fixed:
+        if sizes[axis] != wanted:
             return False
     return True
+
+
+@lru_cache(maxsize=1024)
+def _pattern(shape: tuple[int | str, ...]) -> tuple[int, bool, tuple[tuple[int, int], ...]]:
+    """How many axes, whether more may stand in front, and the sizes that are fixed."""
+    more = shape[:1] == ("...",)
+    fixed = [(axis - len(shape), size) for axis, size in enumerate(shape)]
+    return (
+        len(shape) - more,
+        more,
+        tuple((a, size) for a, size in fixed if not isinstance(size, str)),
+    )
 
 
 def _written(shape: tuple[int | str, ...]) -> str:

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from qnn_ref.checks import (
+    FLOATS,
     MANY,
     NotFiniteError,
     all_finite,
+    check_array,
+    check_written,
     choice,
     flag,
     instance,
@@ -192,3 +195,50 @@ def test_the_reason_of_a_range_stands_at_the_end():
 def test_a_whole_number_beyond_all_floats_is_not_finite():
     with pytest.raises(ValueError, match="rate: expected a finite number, got inf"):
         real("rate", 10**400)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [
+        ((2, 3), True),
+        ((2, "K"), True),
+        (("M", 3), True),
+        (("M", np.int64(3)), True),
+        (("...", 3), True),
+        (("...", 2, 3), True),
+        (("...",), True),
+        ((3, 2), False),
+        (("M", np.int64(4)), False),
+        (("M",), False),
+        (("...", "B", 2, 3), False),
+        (("M", "K", "N"), False),
+        ((), False),
+    ],
+)
+def test_shapes_are_sizes_and_letters(shape, fits):
+    x = np.zeros((2, 3), np.float32)
+    if fits:
+        check_array("x", x, FLOATS, shape)
+    else:
+        with pytest.raises(ValueError, match=r"x: expected shape \(.*\), got \(2, 3\)"):
+            check_array("x", x, FLOATS, shape)
+
+
+@pytest.mark.parametrize("x", [[1.0], None, np.zeros(2, ">f4"), np.zeros(2, int), np.float32(1)])
+def test_arrays_of_another_type_are_refused(x):
+    with pytest.raises(TypeError, match="x: expected an array of float32 or float64, got "):
+        check_array("x", x, FLOATS, ("n",))
+
+
+def test_what_is_written_to_has_memory_of_its_own():
+    x, y = np.zeros(8), np.zeros(8)
+    check_written("x", x, y)
+    check_written("x", x[:4], x[4:])
+    for other in (x, x[::-1], x[2:3], x.view(np.int64)):
+        with pytest.raises(ValueError, match="x: expected memory of its own"):
+            check_written("x", x, y, other)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for wrong in (frozen, x[::2]):
+        with pytest.raises(ValueError, match="x: expected a C-contiguous array that can be"):
+            check_written("x", wrong)

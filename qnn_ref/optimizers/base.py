@@ -284,7 +284,8 @@ def check_update(
     check_written(names[0], arrays[0], *arrays[1:])
     for i in range(2, len(arrays)):
         check_written(names[i], arrays[i], arrays[1], *arrays[i + 1 :])
-    if isinstance(bound, bool) or not isinstance(bound, float | int | np.floating):
+    usual = type(bound) is float
+    if not usual and (isinstance(bound, bool) or not isinstance(bound, (int, np.floating))):
         raise TypeError(f"bound: expected a number, got {bound!r}")
     if not bound > 0:
         raise ValueError(f"bound: expected a number above 0 (infinity: no clip), got {bound}")
