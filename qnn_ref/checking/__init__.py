@@ -6,6 +6,7 @@
 from qnn_ref.checking.gradients import check_gradients, remainders
 from qnn_ref.checking.report import Entry, GradientError, Kink, Report
 from qnn_ref.checking.samples import SAMPLES, sample_checks
+from qnn_ref.checking.torch_functions import torch_function
 
 __all__ = [
     "SAMPLES",
@@ -16,4 +17,5 @@ __all__ = [
     "check_gradients",
     "remainders",
     "sample_checks",
+    "torch_function",
 ]

@@ -21,12 +21,13 @@ order in later ones: a recurrent layer uses one quantizer many times.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref.checking.continuation import Continuation, described
 from qnn_ref.checking.report import GradientError, Kink
 from qnn_ref.layers import HardTanh
 from qnn_ref.layers.base import Layer
@@ -35,46 +36,6 @@ from qnn_ref.products import PLAIN
 from qnn_ref.quantizers import Encoding, Quantizer
 
 Array = NDArray[Any]
-
-
-class Continuation:
-    """Change of a surrogate near x0 along the piece that x0 is on.
-
-    Parameters
-    ----------
-    value : function
-        The surrogate, element by element.
-    slope : function
-        Its slope, as the hand-written backward pass has it. Only its *jumps* are used, to find the
-        bounds; the size of the slope comes from `value`.
-    x0 : array, any shape
-    """
-
-    def __init__(
-        self, value: Callable[[Array], Array], slope: Callable[[Array], Array], x0: Array
-    ) -> None:
-        self.value, self.slope, self.x0 = value, slope, x0.copy()
-        self.start = value(x0)
-        under, over = np.nextafter(x0, -np.inf), np.nextafter(x0, np.inf)
-        here, below, above = slope(x0), slope(under), slope(over)
-        self.size = max(float(np.abs(s).max(initial=0)) for s in (here, below, above))
-        # The slope jumps between both neighbours: the bound is x0 or beside it. It is x0 if the
-        # surrogate itself bends there; what backward says *at* the bound is what a check is about.
-        bends = self.start - value(under) != value(over) - self.start
-        self.on_bound = self._jumps(below, above) & bends
-        inside = np.where(np.abs(above) > np.abs(below), above, below)
-        self.inside = np.where(self.on_bound, inside, here)
-
-    def _jumps(self, a: Array, b: Array) -> Array:
-        return np.abs(a - b) > 0.01 * self.size
-
-    def change(self, x: Array) -> tuple[Array, int]:
-        """`value(x) - value(x0)` without kink, any shape, and how many elements met a bound."""
-        d = x - self.x0
-        leaves = self._jumps(self.slope(x), self.inside)
-        change = self.value(np.where(leaves, self.x0 - d, x)) - self.start
-        met = int(np.count_nonzero(leaves | (self.on_bound & (d != 0))))
-        return np.where(leaves, -change, change), met
 
 
 class Frozen:
@@ -112,6 +73,10 @@ class Frozen:
         """Values that sat exactly on a bound in the recorded pass."""
         return iter(())
 
+    def surrogate_words(self) -> str:
+        """What stood in the place of the jump, in words; "" where nothing was replaced."""
+        return ""
+
 
 def _kinks_of(place: str, continuations: Iterable[Continuation]) -> Iterator[Kink]:
     for continuation in continuations:
@@ -140,7 +105,8 @@ class FrozenQuantizer(Frozen, Quantizer):
         return getattr(self.quantizer, name)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> Array | None:
-        return self.quantizer.draw(shape, rng) if self.recording else None
+        draw = getattr(self.quantizer, "draw", None)  # another's quantizer may not have one
+        return draw(shape, rng) if draw is not None and self.recording else None
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
         if self.recording:
@@ -153,13 +119,10 @@ class FrozenQuantizer(Frozen, Quantizer):
     def _record(self, x: Array, noise: Array | None) -> None:
         if not np.isfinite(x).all():
             raise GradientError(f"{self.place}: a quantizer saw a value that is not finite")
-        codes, scale = self.quantizer.encode(x, noise)
+        more = () if noise is None else (noise,)
+        codes, scale = self.quantizer.encode(x, *more)
         try:
-            continuation = Continuation(
-                self.quantizer.surrogate,
-                lambda z: self.quantizer.backward(np.ones_like(z), z),
-                x,
-            )
+            continuation = Continuation(self.quantizer.surrogate, x)
         except (TypeError, AttributeError) as error:
             raise TypeError(f"{self.place}: {error}") from error
         self.calls.append((codes, scale, continuation))
@@ -176,6 +139,9 @@ class FrozenQuantizer(Frozen, Quantizer):
 
     def kinks(self) -> Iterator[Kink]:
         return _kinks_of(self.place, (call[2] for call in self.calls))
+
+    def surrogate_words(self) -> str:
+        return described(self.quantizer.surrogate, f"that of {type(self.quantizer).__name__}")
 
 
 class FrozenWeights(Quantizer):
@@ -234,12 +200,99 @@ class FrozenIdentity(Frozen):
         x0, y0, slope = self.next_call()
         return y0 + slope * (x - x0)
 
+    def surrogate_words(self) -> str:
+        return "the identity"
+
 
 class FrozenRatio(FrozenIdentity):
     """A function that jumps, with its ratio f(x0) / x0 held constant; 1 where x0 is 0."""
 
     def slope(self, x0: Array, y0: Array) -> Array:
         return np.divide(y0, x0, out=np.ones_like(x0), where=x0 != 0)
+
+    def surrogate_words(self) -> str:
+        return "the ratio f(x0) / x0, held constant"
+
+
+class FrozenFunction(Frozen):
+    """A function that jumps, of one or more arrays, with a surrogate: f(x0) + s(x) - s(x0).
+
+    Parameters
+    ----------
+    function : function
+    place : str
+        Place of its layer.
+    surrogate : function
+        Of the same arrays. Of one array and element by element it is continued along the piece
+        that each element is on.
+    """
+
+    def __init__(self, function: Callable[..., Any], place: str, surrogate: Callable[..., Any]):
+        super().__init__(place)
+        self.function, self.surrogate, self.words = function, surrogate, ""
+
+    def __call__(self, *arrays: Array, **named: Array) -> Any:
+        if self.recording:
+            self._record(arrays, named)
+        y0, more, start, continuation = self.next_call()
+        if continuation is None:
+            y = y0 + (self._surrogate(*arrays, **named) - start)
+        else:
+            change, met = continuation.change(np.asarray([*arrays, *named.values()][0]))
+            self.met += met
+            y = y0 + change
+        return (y, *more) if more else y
+
+    def _surrogate(self, *arrays: Array, **named: Array) -> Array:
+        return np.asarray(
+            self.surrogate(*(a.copy() for a in arrays), **{n: a.copy() for n, a in named.items()})
+        )
+
+    def _record(self, arrays: tuple[Array, ...], named: dict[str, Array]) -> None:
+        first = np.array([*arrays, *named.values()][0])
+        start = self._surrogate(*map(np.array, arrays), **named)
+        result = self.function(*arrays, **named)
+        y0, *more = result if isinstance(result, tuple) else (result,)
+        y0 = np.array(y0)
+        if start.shape != y0.shape:
+            raise ValueError(
+                f"surrogate: expected values of shape {y0.shape}, as forward's, got {start.shape}"
+            )
+        key = next(iter(named), None)
+
+        def of_one(x: Array) -> Array:
+            return self._surrogate(x) if key is None else self._surrogate(**{key: x})
+
+        alone = len(arrays) + len(named) == 1 and elementwise(of_one, first)
+        self.words = described(of_one, name_of(self.surrogate)) if alone else ""
+        self.calls.append((y0, more, start, Continuation(of_one, first) if alone else None))
+
+    def kinks(self) -> Iterator[Kink]:
+        found = (call[3] for call in self.calls if call[3] is not None)
+        return _kinks_of(self.place, found)
+
+    def surrogate_words(self) -> str:
+        return self.words or name_of(self.surrogate)
+
+
+def name_of(function: Any, otherwise: str = "the function given") -> str:
+    """Name of a function."""
+    name = getattr(function, "__name__", type(function).__name__)
+    return otherwise if name in ("<lambda>", "partial") else str(name)
+
+
+def elementwise(function: Callable[[Array], Array], x: Array) -> bool:
+    """Whether each value of a function depends on its own element of `x`, any shape, only."""
+    y = function(x)
+    if y.shape != x.shape:
+        return False
+    if x.size < 2:
+        return True
+    some = (np.arange(x.size) % 2 == 0).reshape(x.shape)
+    return all(
+        np.array_equal(function(np.where(moved, x + 0.5, x))[~moved], y[~moved])
+        for moved in (some, ~some)
+    )
 
 
 class FrozenChoice(Frozen):
@@ -268,25 +321,20 @@ class FrozenPiecewise(Frozen):
     Parameters
     ----------
     layer : Layer
-        Its `backward` of ones is its slope.
     place : str
     """
 
     def __init__(self, layer: Layer, place: str) -> None:
         super().__init__(place)
-        self.forward, self.backward = layer.forward, layer.backward
-
-    def _slope(self, x: Array) -> Array:
-        slope = self.backward(np.ones_like(self.forward(x, training=True)))
-        return np.zeros_like(x) if slope is None else slope
+        self.forward, self.pointwise = layer.forward, layer.pointwise
 
     def __call__(self, x: Array, training: bool = False) -> Array:
         if self.recording:
-            self.calls.append(Continuation(self.forward, self._slope, x))
+            self.calls.append(Continuation(self.pointwise, x))
         continuation = self.next_call()
         change, met = continuation.change(x)
         self.met += met
-        self.forward(x, training)  # what backward needs, after the calls for slopes
+        self.forward(x, training)  # what backward needs
         return continuation.start + change
 
     def kinks(self) -> Iterator[Kink]:
@@ -303,7 +351,12 @@ NO_SURROGATE = "no surrogate"
 """Kind of a function that jumps where the backward pass is an estimator, no function's gradient."""
 
 
-def _freeze_attribute(layer: Layer, place: str, attribute: str, kind: str) -> Frozen | None:
+def _freeze_attribute(layer: Layer, place: str, attribute: str, kind: Any) -> Frozen | None:
+    if not hasattr(layer, attribute):
+        raise TypeError(
+            f"{place}.jumps: expected names of attributes, got {attribute!r}, which "
+            f"{place} does not have"
+        )
     original = getattr(layer, attribute)
     if original is None:
         return None
@@ -312,10 +365,35 @@ def _freeze_attribute(layer: Layer, place: str, attribute: str, kind: str) -> Fr
             f"{place}.{attribute}: has no surrogate here, so the backward pass is not the "
             "gradient of any function and cannot be checked"
         )
+    if callable(kind):
+        return FrozenFunction(original, place, kind)
     if kind not in KINDS:
         known = ", ".join([*KINDS, NO_SURROGATE])
-        raise TypeError(f"{place}.jumps: expected one of {known} for {attribute}, got {kind!r}")
+        raise TypeError(
+            f"{place}.jumps: expected one of {known} for {attribute}, or the surrogate itself, a "
+            f"function; got {kind!r}"
+        )
+    if kind == "quantizer":
+        check_methods(f"{place}.{attribute}", original, QUANTIZER)
     return KINDS[kind](original, place)
+
+
+QUANTIZER = {
+    "encode": "encode(x, noise=None) -> (codes, scale)",
+    "surrogate": "surrogate(x) -> array",
+    "backward": "backward(dy, x) -> array",
+}
+"""What a check asks of a quantizer."""
+
+
+def check_methods(name: str, thing: Any, needed: Mapping[str, str]) -> None:
+    """Refuse an object that lacks a method, and say what it should have looked like."""
+    lacking = [words for method, words in needed.items() if not hasattr(thing, method)]
+    if lacking:
+        raise TypeError(
+            f"{name}: {type(thing).__name__} lacks {' and '.join(lacking)}, "
+            "without which it cannot be checked"
+        )
 
 
 def freeze(places: Iterable[tuple[str, Layer]]) -> list[Frozen]:

@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from qnn_ref.checking.differences import STEP, Slope, slope_along
 from qnn_ref.checking.points import Damage, Loss, Model, Point, Tensor, spread
 from qnn_ref.checking.report import Entry, GradientError, Report
+from qnn_ref.checking.subjects import Arrays, Surrogate
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
 
@@ -39,10 +40,12 @@ MOVES = 3
 
 
 def check_gradients(
-    subject: Layer | Sequential | Loss,
-    x: Array,
+    subject: Layer | Sequential | Loss | Callable[..., Any] | Any,
+    x: Arrays,
     *,
     rng: np.random.Generator,
+    backward: Callable[..., Any] | None = None,
+    surrogate: Surrogate | None = None,
     labels: ArrayLike | None = None,
     loss: Loss | None = None,
     mode: str = "probe",
@@ -72,13 +75,26 @@ def check_gradients(
 
     Parameters
     ----------
-    subject : Layer, Sequential or loss function
-        A built layer; a network; or a function `(scores, labels) -> (loss, gradient)`.
-    x : array (batch, ...)
+    subject : function, layer, network, quantizer or loss function
+        - A plain function of one or more arrays, with `backward`. It returns y, or a pair
+          (y, cache) that `backward` gets in place of the arrays.
+        - A built layer, a network, a quantizer; or an object with their methods: `forward(x)` and
+          `backward(dy)`, or `encode(x)`, `surrogate(x)` and `backward(dy, x)`.
+        - A loss function `(scores, labels) -> (loss, gradient)`, with `labels`.
+    x : array (batch, ...), or for a plain function also a tuple or a dict of arrays, any shapes
         The input (the scores of a loss function). Integers have no gradient, so they only feed the
-        network.
+        forward pass.
     rng : numpy.random.Generator
         Draws covector, directions and moves.
+    backward : function, optional
+        Of a plain function: `backward(dy, *arrays)`, with a dict `backward(dy, **arrays)`. It
+        returns one gradient, or one for each array.
+    surrogate : function, word or dict, optional
+        Of a plain function that jumps: the function whose slope `backward` uses instead, of the
+        same arrays; "identity" is one. Where only a part jumps, that part becomes an argument,
+        `def forward(x, w, sign=sign)`, and this says what stands for it: `{"sign": "identity"}`.
+        "ratio" holds f(x) / x constant; "choice" repeats the first answer of what draws or
+        chooses.
     labels : array (batch,) or (batch, classes), optional
         Labels or targets of the loss.
     loss : function, optional
@@ -108,16 +124,29 @@ def check_gradients(
     GradientError
         If an output or a gradient is not finite, or nothing has a gradient.
     TypeError
-        If a quantizer has no surrogate, so that its gradient is not the gradient of anything.
+        If a quantizer has no surrogate, so that its gradient is not the gradient of anything; if
+        the subject lacks something.
     ValueError
         If an argument is wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from qnn_ref.checking import check_gradients
+    >>> check_gradients(
+    ...     lambda x, w: x @ w,
+    ...     (np.ones((2, 3)), np.ones((3, 4))),
+    ...     backward=lambda dy, x, w: (dy @ w.T, x.T @ dy),
+    ...     rng=np.random.default_rng(0),
+    ... ).passed
+    True
     """
     if mode not in ("probe", "full"):
         raise ValueError(f"mode: expected 'probe' or 'full', got {mode!r}")
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng: expected a numpy.random.Generator, got {type(rng).__name__}")
     settings = Settings(tolerance, floor, step, directions)
-    model = Model.copied(subject, x, loss, labels)
+    model = Model.copied(subject, x, loss, labels, backward, surrogate)
     if randomize:
         model.randomize(rng)
     point = Point(model, rng)

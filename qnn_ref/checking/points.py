@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.checking.freeze import freeze
 from qnn_ref.checking.report import GradientError, Kink
+from qnn_ref.checking.subjects import Adapted, Pair, Surrogate, adapted, change_of
 from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
@@ -73,13 +74,29 @@ class Model:
     randomized: list[str] = field(default_factory=list)
 
     @classmethod
-    def copied(cls, subject: Any, x: Array, loss: Loss | None, labels: ArrayLike | None) -> Self:
+    def copied(
+        cls,
+        subject: Any,
+        x: Any,
+        loss: Loss | None,
+        labels: ArrayLike | None,
+        backward: Callable[..., Any] | None = None,
+        surrogate: Surrogate | None = None,
+    ) -> Self:
         """Copy the subject, as float64, and refuse what cannot be checked."""
+        if not isinstance(subject, Sequential | Layer):
+            subject = adapted(subject, x, backward, surrogate, labels) or subject
+        elif backward is not None or surrogate is not None:
+            raise ValueError("backward: a layer has its own; this is for plain functions")
+        if isinstance(subject, Pair):
+            x = np.zeros(1, np.int64)  # its arrays are parameters
         x = np.asarray(x)
         if x.dtype.kind == "f":
             x = x.astype(np.float64)
             if not np.isfinite(x).all():
                 raise ValueError("x: expected finite numbers, got NaN or infinity")
+        elif x.dtype.kind not in "iub":
+            raise TypeError(f"x: expected real numbers, got {x.dtype}")
         if isinstance(subject, Sequential):
             subject = subject.copy(np.float64)
         elif isinstance(subject, Layer):
@@ -89,12 +106,8 @@ class Model:
                 )
             subject = copy.deepcopy(subject)
             subject.astype(np.float64)
-        elif not callable(subject):
-            raise TypeError(
-                "subject: expected a built layer, a Sequential or a loss function, "
-                f"got {type(subject).__name__}"
-            )
         if isinstance(subject, Sequential | Layer):
+            _check_shape(subject, x)
             if (loss is None) != (labels is None):
                 raise ValueError("labels: give loss and labels together, or neither")
         elif loss is not None or labels is None:
@@ -103,9 +116,10 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Type of the layer or network, or name of the loss function."""
+        """Type of the layer or network, or name of the function."""
         if isinstance(self.subject, Sequential | Layer):
-            return type(self.subject).__name__
+            adapted_one = isinstance(self.subject, Adapted)
+            return self.subject.name if adapted_one else type(self.subject).__name__
         return name_of(self.subject)
 
     def layers(self) -> list[tuple[str, Layer]]:
@@ -153,7 +167,10 @@ class Model:
         """Give parameters that are still all 0 or all 1 random values around that.
 
         A gain of 1 hides a backward pass that forgot it, a shift of 0 one that forgot the shift.
+        The arrays of a plain function are what its author gave: they stay.
         """
+        if isinstance(self.subject, Pair):
+            return
         for place, layer in self.layers():
             for name, parameter in layer.parameters().items():
                 start = parameter.latent.flat[0] if parameter.size else None
@@ -218,6 +235,8 @@ class Point:
             self.covector, self.gradients = self._backward(y, rng)
         for item in self.frozen:
             item.recording = False
+        found = self.model.subject.damages if isinstance(self.model.subject, Pair) else []
+        self.damages += [Damage(self.model.name, *damage) for damage in found]
         self.output = self.model.value(y)
 
     def _decoy(self, rng: np.random.Generator) -> None:
@@ -237,7 +256,7 @@ class Point:
             return np.ones(1), {model.input: self._gradient_of(model.subject, model.x)}
         heads = model.auxiliaries()
         if model.loss is None:
-            dys = [rng.normal(size=array.shape) for array in (y, *(h.scores for h in heads))]
+            dys = [np.asarray(rng.normal(size=array.shape)) for array in (y, *(h.scores for h in heads))]
             dy, covector = dys[0], np.concatenate([d.ravel() for d in dys]) if heads else dys[0]
             for head, dscores in zip(heads, dys[1:], strict=True):
                 head.receive(dscores)
@@ -287,10 +306,9 @@ class Point:
         return watched
 
     def _compare(self, place: str, what: str, before: Array, after: Array) -> None:
-        change = np.abs(np.subtract(after, before, dtype=np.float64))
-        if change.any():
-            size = float(np.abs(before.astype(np.float64)).max())
-            self.damages.append(Damage(place, f"{what} (changed in place)", change.max(), size))
+        change = change_of(what, before, after)
+        if change is not None:
+            self.damages.append(Damage(place, *change))
 
     def outputs(self) -> Array:
         """What differences are taken of, with the tensors' present values."""
@@ -328,6 +346,14 @@ class Point:
     def kinks(self) -> tuple[Kink, ...]:
         """Values exactly on a bound at the point."""
         return tuple(kink for item in self.frozen for kink in item.kinks())
+
+
+def _check_shape(subject: Layer | Sequential, x: Array) -> None:
+    """Blame x for its own shape, before some layer blames what it made of it."""
+    expected = tuple(subject.input_shape)
+    if not isinstance(subject, Pair) and x.shape[1:] != expected or x.ndim == 0:
+        shape = ", ".join(map(str, ("batch", *expected)))
+        raise ValueError(f"x: expected shape ({shape}), got {x.shape}")
 
 
 def spread(x: Array) -> float:
