@@ -686,7 +686,11 @@ def test_float32_input_is_widened():
         ({"subject": 3}, TypeError, "subject: expected a built layer, .* got int"),
         ({"labels": [0, 1]}, ValueError, "labels: give loss and labels together"),
         ({"loss": squared_hinge}, ValueError, "labels: give loss and labels together"),
-        ({"subject": squared_hinge}, TypeError, "backward: .* a loss function as subject needs labels"),
+        (
+            {"subject": squared_hinge},
+            TypeError,
+            "backward: .* loss function as subject needs",
+        ),
         (
             {"subject": squared_hinge, "labels": [0, 1], "loss": squared_hinge},
             ValueError,

@@ -93,7 +93,7 @@ def test_there_are_commands_and_all_kinds_of_arguments():
     for name in ("whole", "path", "one_of"):
         assert len(chosen(lambda action, name=name: kind(action) == name)) >= 3
     assert not chosen(
-        lambda action: action.type and kind(action) not in ("whole", "path", "one_of")
+        lambda action: action.type and kind(action) not in ("whole", "path", "one_of", "sizes")
     )
     assert not chosen(lambda action: action.metavar == "N" and kind(action) != "whole")
     assert BENCHES == NAMES
@@ -157,6 +157,14 @@ def test_what_is_no_whole_number_is_refused(capsys, command, action):
         assert_refused(capsys, arguments, f"{action.option_strings[-1]}: {words}")
     assert action.type(str(least)) == least
     assert action.type(str(2**63 - 1)) == 2**63 - 1
+
+
+@pytest.mark.parametrize(("command", "action"), chosen(lambda a: kind(a) == "sizes"))
+def test_what_is_no_shape_is_refused(capsys, command, action):
+    for value in [*NO_WHOLE_NUMBERS, "0", "4,", "4,,5", "4x5"]:
+        words = "expected whole numbers of at least 1, such as 4,5"
+        assert_refused(capsys, [command, *plausible(command, action, value)], words)
+    assert action.type("4,5") == (4, 5)
 
 
 @pytest.mark.parametrize(("command", "action"), chosen(lambda a: kind(a) == "one_of"))

@@ -1,7 +1,7 @@
 r"""A surrogate around a point, along the piece that the point is on, and what it is called.
 
-The bounds of a surrogate are found from its values alone: where the slopes on both sides of a number
-differ. Backward is not asked, it is what a check judges.
+The bounds of a surrogate are found from its values alone: where the slopes on both sides of a
+number differ. Backward is not asked, it is what a check judges.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Continuation:
         return np.abs(a - b) > self.unlike
 
     def change(self, x: Array) -> tuple[Array, int]:
-        """`value(x) - value(x0)` without kink, any shape, and how many moved elements met a bound."""
+        """`value(x) - value(x0)` without kink, any shape, and how many that moved met a bound."""
         d = x - self.x0
         leaves = self._jumps(slope_of(self.value, x), self.inside)
         change = self.value(np.where(leaves, self.x0 - d, x)) - self.start

@@ -277,7 +277,7 @@ class FrozenFunction(Frozen):
 
 def name_of(function: Any, otherwise: str = "the function given") -> str:
     """Name of a function."""
-    name = getattr(function, "__name__", type(function).__name__)
+    name = getattr(function, "__name__", getattr(function, "name", type(function).__name__))
     return otherwise if name in ("<lambda>", "partial") else str(name)
 
 
@@ -351,22 +351,36 @@ NO_SURROGATE = "no surrogate"
 """Kind of a function that jumps where the backward pass is an estimator, no function's gradient."""
 
 
-def _freeze_attribute(layer: Layer, place: str, attribute: str, kind: Any) -> Frozen | None:
+def check_jumps(places: Iterable[tuple[str, Layer]]) -> None:
+    """Refuse what `freeze` could not freeze, before anything runs.
+
+    Parameters
+    ----------
+    places : pairs of str and Layer
+
+    Raises
+    ------
+    TypeError
+        If `jumps` names what is not there, an unknown kind, or what has no surrogate.
+    """
+    for place, layer in places:
+        for attribute, kind in layer.jumps.items():
+            _check_jump(layer, place, attribute, kind)
+
+
+def _check_jump(layer: Layer, place: str, attribute: str, kind: Any) -> None:
     if not hasattr(layer, attribute):
         raise TypeError(
             f"{place}.jumps: expected names of attributes, got {attribute!r}, which "
             f"{place} does not have"
         )
-    original = getattr(layer, attribute)
-    if original is None:
-        return None
+    if getattr(layer, attribute) is None or callable(kind):
+        return
     if kind == NO_SURROGATE:
         raise TypeError(
             f"{place}.{attribute}: has no surrogate here, so the backward pass is not the "
             "gradient of any function and cannot be checked"
         )
-    if callable(kind):
-        return FrozenFunction(original, place, kind)
     if kind not in KINDS:
         known = ", ".join([*KINDS, NO_SURROGATE])
         raise TypeError(
@@ -374,8 +388,11 @@ def _freeze_attribute(layer: Layer, place: str, attribute: str, kind: Any) -> Fr
             f"function; got {kind!r}"
         )
     if kind == "quantizer":
-        check_methods(f"{place}.{attribute}", original, QUANTIZER)
-    return KINDS[kind](original, place)
+        check_methods(f"{place}.{attribute}", getattr(layer, attribute), QUANTIZER)
+
+
+def _frozen(original: Any, place: str, kind: Any) -> Frozen:
+    return FrozenFunction(original, place, kind) if callable(kind) else KINDS[kind](original, place)
 
 
 QUANTIZER = {
@@ -412,13 +429,15 @@ def freeze(places: Iterable[tuple[str, Layer]]) -> list[Frozen]:
     list of Frozen
         They record until `recording` is False; `rewind` them before each forward pass.
     """
+    found = list(places)
+    check_jumps(found)
     frozen: list[Frozen] = []
-    for place, layer in places:
+    for place, layer in found:
         for attribute, kind in layer.jumps.items():
-            item = _freeze_attribute(layer, place, attribute, kind)
-            if item is not None:
-                setattr(layer, attribute, item)
-                frozen.append(item)
+            original = getattr(layer, attribute)
+            if original is not None:
+                frozen.append(_frozen(original, place, kind))
+                setattr(layer, attribute, frozen[-1])
         for parameter in layer.parameters().values():
             if parameter.quantizer is not None:
                 parameter.quantizer = FrozenWeights(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref.checking.freeze import freeze
+from qnn_ref.checking.freeze import check_jumps, freeze
 from qnn_ref.checking.report import GradientError, Kink
 from qnn_ref.checking.subjects import Adapted, Pair, Surrogate, adapted, change_of
 from qnn_ref.layers import Auxiliary
@@ -117,9 +117,10 @@ class Model:
     @property
     def name(self) -> str:
         """Type of the layer or network, or name of the function."""
+        if isinstance(self.subject, Adapted):
+            return self.subject.name
         if isinstance(self.subject, Sequential | Layer):
-            adapted_one = isinstance(self.subject, Adapted)
-            return self.subject.name if adapted_one else type(self.subject).__name__
+            return type(self.subject).__name__
         return name_of(self.subject)
 
     def layers(self) -> list[tuple[str, Layer]]:
@@ -225,6 +226,7 @@ class Point:
         self.damages: list[Damage] = []
         self.inputs: dict[str, Array] = {}  # of each layer, by its place
         self.met = 0
+        check_jumps(self.model.layers())
         self._decoy(rng)
         self.damages.clear()
         self.frozen = freeze(self.model.layers())
@@ -256,7 +258,8 @@ class Point:
             return np.ones(1), {model.input: self._gradient_of(model.subject, model.x)}
         heads = model.auxiliaries()
         if model.loss is None:
-            dys = [np.asarray(rng.normal(size=array.shape)) for array in (y, *(h.scores for h in heads))]
+            outputs = (y, *(head.scores for head in heads))
+            dys = [np.asarray(rng.normal(size=output.shape)) for output in outputs]
             dy, covector = dys[0], np.concatenate([d.ravel() for d in dys]) if heads else dys[0]
             for head, dscores in zip(heads, dys[1:], strict=True):
                 head.receive(dscores)
@@ -351,7 +354,7 @@ class Point:
 def _check_shape(subject: Layer | Sequential, x: Array) -> None:
     """Blame x for its own shape, before some layer blames what it made of it."""
     expected = tuple(subject.input_shape)
-    if not isinstance(subject, Pair) and x.shape[1:] != expected or x.ndim == 0:
+    if not isinstance(subject, Adapted) and (x.ndim == 0 or x.shape[1:] != expected):
         shape = ", ".join(map(str, ("batch", *expected)))
         raise ValueError(f"x: expected shape ({shape}), got {x.shape}")
 

@@ -1,4 +1,4 @@
-"""Whatever can be checked, in the form of a layer: pairs of functions, quantizers, others' layers."""
+"""Whatever can be checked, as a layer: pairs of functions, quantizers, others' layers."""
 
 from __future__ import annotations
 
@@ -186,14 +186,15 @@ def _names(forward: Function, count: int) -> list[str]:
     try:
         parameters = list(inspect.signature(forward).parameters.values())
     except (TypeError, ValueError):  # compiled, or built in
-        parameters = []
+        return ["x"] if count == 1 else [f"x{i}" for i in range(count)]
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = [p.name for p in parameters if p.kind in plain]
-    if any(p.kind == inspect.Parameter.VAR_POSITIONAL for p in parameters) or not names:
+    if any(p.kind == inspect.Parameter.VAR_POSITIONAL for p in parameters):
         return ["x"] if count == 1 else [f"x{i}" for i in range(count)]
     if len(names) < count:
         raise ValueError(
-            f"x: {name_of(forward, 'forward')} takes {', '.join(names)}, got {count} arrays"
+            f"x: {name_of(forward, 'forward')} takes {', '.join(names) or 'nothing'}, "
+            f"got {count} array{'s' if count > 1 else ''}"
         )
     return names[:count]
 
@@ -344,9 +345,7 @@ def adapted(
             f"subject: expected an object, got the class {subject.__name__}; "
             f"write {subject.__name__}(...)"
         )
-    if callable(getattr(subject, "forward", None)) and callable(
-        getattr(subject, "backward", None)
-    ):
+    if callable(getattr(subject, "forward", None)) and callable(getattr(subject, "backward", None)):
         _without("a layer", backward, surrogate)
         return Foreign(copy.deepcopy(subject), np.shape(x))
     if is_quantizer(subject):

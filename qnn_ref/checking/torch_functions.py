@@ -58,7 +58,7 @@ class TorchFunction:
     """
 
     def __init__(self, apply: Callable[..., Any], name: str, torch: Any) -> None:
-        self.apply, self.__name__, self.torch = apply, name, torch
+        self.apply, self.name, self.torch = apply, name, torch
 
     def __deepcopy__(self, memo: Any) -> TorchFunction:
         return self  # it holds no state, and modules cannot be copied
@@ -84,7 +84,7 @@ class TorchFunction:
     def _array(self, tensor: Any) -> Array:
         if not isinstance(tensor, self.torch.Tensor):
             raise TypeError(
-                f"{self.__name__}: expected one tensor, got {type(tensor).__name__}; "
+                f"{self.name}: expected one tensor, got {type(tensor).__name__}; "
                 "wrap it in a function that returns one"
             )
         return np.array(tensor.detach().numpy())
@@ -95,6 +95,6 @@ def _torch() -> Any:
         import torch
     except ImportError as error:
         raise ImportError(
-            "torch_function needs PyTorch: pip install torch (https://pytorch.org/get-started)"
+            'torch_function needs PyTorch: pip install torch (or "qnn-ref[bench]", which has it)'
         ) from error
     return torch

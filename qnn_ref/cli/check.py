@@ -9,6 +9,8 @@ import numpy as np
 from qnn_ref.checking import SAMPLES, Report, check_gradients, sample_checks
 from qnn_ref.checks import choice
 from qnn_ref.cli.common import answer
+from qnn_ref.cli.own import check_own
+from qnn_ref.cli.parser import WrongUse
 from qnn_ref.experiments import IMAGE_SHAPES, RECIPES
 
 IMAGES = 4
@@ -17,14 +19,19 @@ IMAGES = 4
 
 def run(args: argparse.Namespace) -> int:
     """Check; the answer is no if one tensor fails."""
+    own = [name for name in args.names if ":" in name]
     for name in args.names:
-        choice("NAME", name, [*SAMPLES, *RECIPES])
+        if name not in own:
+            choice("NAME", name, [*SAMPLES, *RECIPES])
+    if args.shape and not own:
+        raise WrongUse("--shape: expected a NAME of your own beside it, such as my_layers:Scaled")
     recipes = [name for name in args.names if name in RECIPES]
-    names = [name for name in args.names if name not in RECIPES]
+    names = [name for name in args.names if name in SAMPLES]
     rng = np.random.default_rng(args.seed)
-    of_layers = [sample_checks(names or None, rng=rng)] if names or not recipes else []
+    of_layers = [sample_checks(names or None, rng=rng)] if names or not args.names else []
     of_recipes = [check_recipe(name, args.divide, args.seed) for name in recipes]
-    report = Report.joined([*of_layers, *of_recipes])
+    of_own = [check_own(name, args.shape, args.seed) for name in own]
+    report = Report.joined([*of_layers, *of_recipes, *of_own])
     answer(args, report.to_json(), str(report))
     return 0 if report.passed else 1
 

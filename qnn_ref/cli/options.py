@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qnn_ref.cli.parser import Parser, WrongUse, one_of, path, whole
+from qnn_ref.cli.parser import Parser, WrongUse, one_of, path, sizes, whole
 from qnn_ref.cli.streams import to_json
 
 BENCHES = (
@@ -120,7 +120,17 @@ def check(parser: Parser) -> None:
         nargs="*",
         metavar="NAME",
         help="layers and losses (small shapes, every element), or recipes (the whole network, "
-        "random directions); default all layers and losses",
+        "random directions), or module:Name, a layer, quantizer or function of your own (current "
+        "folder or installed); default all layers and losses",
+    )
+    parser.add_argument(
+        "--shape",
+        type=sizes("--shape"),
+        action="append",
+        default=[],
+        metavar="SIZES",
+        help="shape of x for one of your own, with the batch, such as 4,5; once for each array of "
+        "a function (default: its attribute example_shape)",
     )
     parser.add_argument(
         "--divide",
@@ -267,7 +277,9 @@ COMMANDS = {
     "check": Command(
         "check hand-written gradients against central differences",
         "qnn-ref check\nqnn-ref check Dense BatchNorm\n"
-        "qnn-ref check cifar10-theano --divide 16\nqnn-ref check --json",
+        "qnn-ref check cifar10-theano --divide 16\nqnn-ref check --json\n"
+        "qnn-ref check 'my_layers:ScaledDense(3)' --shape 4,5\n"
+        "qnn-ref check my_functions:matmul --shape 4,3 --shape 3,2",
         check,
     ),
     "equations": Command(

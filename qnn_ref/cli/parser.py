@@ -78,6 +78,19 @@ def whole(name: str, least: int) -> Callable[[str], int]:
     return read
 
 
+def sizes(name: str) -> Callable[[str], tuple[int, ...]]:
+    """Reader of a shape: whole numbers of at least 1 with commas between them."""
+
+    def read(text: str) -> tuple[int, ...]:
+        try:
+            return tuple(whole(name, 1)(part) for part in text.split(","))
+        except WrongUse:
+            expected = f"{name}: expected whole numbers of at least 1, such as 4,5"
+            raise WrongUse(f"{expected}, got {text!r}") from None
+
+    return read
+
+
 def path(name: str) -> Callable[[str], str]:
     """Reader of a path; `~` is the home folder, also where the shell did not see it."""
 
