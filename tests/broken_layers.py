@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from qnn_ref.geometry import add_windows, taps, windows
+from qnn_ref.geometry import add_windows, pad_images, taps, windows
 from qnn_ref.layers import (
     Auxiliary,
     AveragePool2D,
@@ -466,7 +466,7 @@ class ConvInPieces(Conv2D):
         return np.tensordot(rows, ds, axes=((0, 1, 2), (0, 1, 2)))
 
     def backward(self, dy):
-        padded = self.saved(dy)
+        padded = pad_images(self.saved(dy)[0], self.padding, self.border)
         rows, ds = windows(padded, self.kernel, self.stride), dy * self.input_scale
         if self.bias is not None:
             self.bias.grad = dy.sum(axis=(0, 1, 2))
@@ -561,10 +561,7 @@ class BorderLeftOut(ConvInPieces):
     """Ones stand in the border, and zeros in the gradient of the weights."""
 
     def weight_gradient(self, rows, ds):
-        (top, left), shape = self.padding, self._saved.shape
-        x = np.zeros(shape)
-        inside = slice(top, shape[1] - top), slice(left, shape[2] - left)
-        x[:, *inside] = self._saved[:, *inside]
+        x = pad_images(self._saved[0], self.padding, 0)
         return super().weight_gradient(windows(x, self.kernel, self.stride), ds)
 
 
