@@ -227,8 +227,9 @@ def check_examples(
     whole("batch_size", batch_size, 1, len(images))
     all_finite(name, images)
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            network.scores(images[:batch_size])
+        network.scores(images[:batch_size])
+    except NotFiniteError:
+        raise  # the images are finite: it is the network that is not
     except (ValueError, TypeError) as error:
         raise type(error)(f"{name}: {error}") from error
     return check_labels(labels, len(images), network.output_shape[-1], label_name)

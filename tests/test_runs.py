@@ -316,6 +316,16 @@ def test_a_description_without_its_digest_is_damaged(folder, digits):
     both_refuse(folder, digits, "its digest does not fit it")
 
 
+@pytest.mark.parametrize(
+    "number",
+    ["1e999", "-1e999", "NaN", "Infinity", "1" * 5000, "[" * 900 + "]" * 900, "[" * 100_000],
+)
+def test_numbers_that_json_cannot_hold_are_refused(folder, digits, number):
+    path = folder / "run.json"
+    path.write_text(path.read_text().replace('"momentum": 0.1', f'"momentum": {number}'))
+    both_refuse(folder, digits, r"run\.json: damaged run description")
+
+
 def test_a_flipped_bit_anywhere_is_noticed(finished, tmp_path):
     text = (finished / "run.json").read_bytes()
     path, expected = tmp_path / "run.json", read_description(finished / "run.json")

@@ -337,6 +337,13 @@ def test_scores_that_are_no_numbers_are_no_error_rate():
         error_rate(network, IMAGES, LABELS)
 
 
+def test_scores_that_overflow_are_no_error_rate_and_warn_of_nothing():
+    network = make_run().network
+    network.buffers()["5.BatchNorm.running_inverse_deviation"][...] = 3e38
+    with pytest.raises(ValueError, match=r"not finite, first the output of 5\.BatchNorm"):
+        error_rate(network, IMAGES, LABELS)
+
+
 def test_labels_of_another_shape_are_refused_instead_of_broadcast():
     images = np.zeros((4, 1), np.uint8)
     for labels in (np.zeros((4, 1), int), np.zeros(1, int), np.zeros((), int)):
@@ -530,9 +537,7 @@ def test_floating_images_are_looked_at_whole():
 def test_a_network_that_is_not_finite_is_refused_before_the_first_step():
     run = make_run()
     run.network.parameters()["5.BatchNorm.gain"].assign(np.full(3, np.inf, np.float32))
-    with pytest.raises(
-        ValueError, match=r"^images: network: its scores are not finite, .*5\.Batch"
-    ):
+    with pytest.raises(ValueError, match=r"^network: its scores are not finite, .*5\.Batch"):
         fit(run)
     assert run.optimizer.steps == 0
 

@@ -115,7 +115,8 @@ def read_description(path: Path, kind: str = "run") -> Description:
         raise FileError(f"{path}: not the description of a {kind}: over {MOST_BYTES:,} bytes")
     try:
         found = strict_json(text)
-    except ValueError as error:
+        actual = digest(found) if isinstance(found, dict) else ""
+    except (ValueError, RecursionError) as error:  # 1e999 is read as infinity, which is no JSON
         raise FileError(f"{path}: damaged {kind} description: {error}") from error
     if not isinstance(found, dict) or found.get("kind") != kind:
         raise FileError(f"{path}: not the description of a {kind}")
@@ -123,7 +124,7 @@ def read_description(path: Path, kind: str = "run") -> Description:
         version = found.get("version")
         raise FileError(f"{path}: version {version!r}; this package reads 1 to {VERSION}")
     expected = found.pop("sha256", None)
-    if (found["version"] > 1 or expected is not None) and expected != digest(found):
+    if (found["version"] > 1 or expected is not None) and expected != actual:
         raise FileError(f"{path}: damaged {kind} description: its digest does not fit it")
     return found
 
