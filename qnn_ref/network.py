@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from qnn_ref import checks
+from qnn_ref import checks, shown
 from qnn_ref.checks import NotFiniteError
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, Shape, check_rng
@@ -202,9 +202,8 @@ class Sequential:
         """Classes (N,) of images (N, ...): the largest score; the first one of equals."""
         return self.scores(images, batch_size).argmax(axis=1)
 
-    def summary(self) -> str:
-        """A table of the layers: output shape, parameters, bits a weight."""
-        rows = [("layer", "output", "parameters", "bits each")]
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("layer", "output", "parameters", "bits each")]
         shape = self.input_shape
         for index, layer in enumerate(self.layers):
             shape = layer.output_shape(shape)
@@ -216,12 +215,16 @@ class Sequential:
             count = sum(p.size for p in parameters)
             row = (f"{index} {type(layer).__name__}", str(shape), f"{count:,}")
             rows.append((*row, ", ".join(map(str, sorted(bits)))))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip()
-            for a, b, c, d in rows
-        ]
-        return "\n".join(lines)
+        return rows
+
+    def summary(self) -> str:
+        """A table of the layers: output shape, parameters, bits a weight."""
+        return shown.columns(self._rows(), right=(2, 3))
+
+    __repr__ = summary
+
+    def _repr_html_(self) -> str:
+        return shown.html_table(self._rows(), right=(2, 3))
 
 
 def first_not_finite(network: Sequential, x: Array, training: bool = False) -> str | None:

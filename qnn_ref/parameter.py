@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from qnn_ref import checks
+from qnn_ref import checks, shown
 from qnn_ref.quantizers import Quantizer, Sign
 from qnn_ref.quantizers.base import check_quantizer
 
@@ -81,6 +81,25 @@ class Parameter:
         self.quantizer = quantizer if quantizer is None else check_quantizer("quantizer", quantizer)
         self.bound = bound if bound == np.inf else checks.real("bound", bound, above=0)
         self.learning_rate_scale = checks.real("learning_rate_scale", learning_rate_scale, above=0)
+
+    def _facts(self) -> dict[str, str]:
+        """What is worth knowing of it, by name."""
+        grid = self.quantizer
+        return {
+            "latent": shown.array(self.latent),
+            "range": f"{self.latent.min():.3g} to {self.latent.max():.3g}" if self.size else "",
+            "quantizer": "" if grid is None else repr(grid),
+            "bound": "" if self.bound == np.inf else f"{self.bound:g}",
+            "learning_rate_scale": f"{self.learning_rate_scale:.4g}",
+        }
+
+    def __repr__(self) -> str:
+        facts = [f"{name} {fact}" for name, fact in self._facts().items() if fact]
+        return f"<Parameter: {', '.join(facts)}>"
+
+    def _repr_html_(self) -> str:
+        facts = self._facts()
+        return shown.html_table([("parameter", ""), *((n, f or "none") for n, f in facts.items())])
 
     @property
     def quantizer(self) -> Quantizer | None:

@@ -52,6 +52,13 @@ class Run:
         instance("optimizer", self.optimizer, Optimizer)
         instance("rng", self.rng, np.random.Generator)
 
+    def __repr__(self) -> str:
+        done = f"{len(self.history)} epochs of {self.optimizer!r}, {self.optimizer.steps} steps"
+        if self.best_epoch is not None:
+            error = self.history[self.best_epoch]["validation_error"]
+            done += f", best epoch {self.best_epoch}: {error:.2f} % of the validation set wrong"
+        return f"<Run of {len(self.network.layers)} layers: {done}>"
+
     def refuse_not_finite(self) -> None:
         """Raise NotFiniteError for the first weight, statistic or moment that is no number."""
         for name, parameter in self.network.parameters().items():

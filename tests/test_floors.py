@@ -22,6 +22,7 @@ FLOORS = {
     "compiled": 1,
     "files": 1,
     "kinds": 1,
+    "shown": 1,
     "geometry": 1,
     "grid": 1,
     "shifts": 1,

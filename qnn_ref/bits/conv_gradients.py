@@ -70,6 +70,10 @@ class SignKernel:
                 f"{self.backward.K}"
             )
 
+    def __repr__(self) -> str:
+        kh, kw, C, N = self.size
+        return f"<SignKernel: {N} kernels of {kh} x {kw} x {C} signs, in both directions>"
+
 
 def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
     """Pack the signs of convolution weights for both directions.

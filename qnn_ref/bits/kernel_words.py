@@ -128,6 +128,10 @@ class KernelPanels:
                 f"got {panels[0]} of {panels[1]} in {panels[2]}"
             )
 
+    def __repr__(self) -> str:
+        N, kh, kw, _ = self.words.shape
+        return f"<KernelPanels: {N} kernels of {kh} x {kw} x {self.C} bits>"
+
     @cached_property
     def dense(self) -> Panels:
         """The weights of an output as one column without gaps: for pixels."""

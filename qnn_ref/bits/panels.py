@@ -66,6 +66,9 @@ class Panels:
         if self.rows is not None:
             check_array("rows", self.rows, word, (N, W))
 
+    def __repr__(self) -> str:
+        return f"<Panels: {self.N} columns of {self.K} bits, {self.words.nbytes:,} bytes>"
+
     @cached_property
     def plus(self) -> NDArray[np.int64]:
         """Number of +1 in each column, (N,)."""
@@ -228,6 +231,9 @@ class SignMatrix:
                 f"rows: expected {self.columns.K} of {self.columns.N} bits, as the columns have, "
                 f"got {self.rows.N} of {self.rows.K}"
             )
+
+    def __repr__(self) -> str:
+        return f"<SignMatrix: {self.rows.N} x {self.columns.N} signs, in both directions>"
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
+from qnn_ref.shown import html_table
+
 
 class GradientError(Exception):
     """A gradient is wrong, or could not be checked at all."""
@@ -206,18 +208,12 @@ class Report:
     def _repr_html_(self) -> str:
         """A table for notebooks, what failed in bold."""
         rows = [
-            (entry.name, f"{entry.relative_error:.1e}", f"{entry.tolerance:.0e}", _remarks(entry))
-            for entry in self.entries
+            (e.name, f"{e.relative_error:.1e}", f"{e.tolerance:.0e}", ", ".join(_remarks(e)))
+            for e in self.entries
         ]
-        cells = [
-            "".join(f"<td>{escape(text)}</td>" for text in (*numbers, ", ".join(remarks)))
-            for *numbers, remarks in rows
-        ]
-        bold = ["" if entry.passed else ' style="font-weight: bold"' for entry in self.entries]
-        body = "".join(f"<tr{b}>{row}</tr>" for b, row in zip(bold, cells, strict=True))
-        head = "".join(f"<th>{name}</th>" for name in ("tensor", "error", "tolerance", "verdict"))
-        below = "".join(f"<p>{escape(line)}</p>" for line in self._blind())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
+        failed = [index for index, entry in enumerate(self.entries) if not entry.passed]
+        table = html_table([("tensor", "error", "tolerance", "verdict"), *rows], (1, 2), failed)
+        return table + "".join(f"<p>{escape(line)}</p>" for line in self._blind())
 
     def _blind(self) -> list[str]:
         shares = [entry.unseen for entry in self.entries if entry.unseen is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from qnn_ref import checks
+from qnn_ref import checks, shown
 from qnn_ref.parameter import Parameter, float_type
 from qnn_ref.quantizers import Encoding
 
@@ -97,6 +98,15 @@ class Layer:
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes over; it belongs to no network yet."""
         return {name: value for name, value in self.__dict__.items() if name != "_network"}
+
+    def settings(self) -> dict[str, Any]:
+        """What the layer was made with, by name."""
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+
+    def __repr__(self) -> str:
+        """The call that makes the layer, without what is as usual."""
+        return shown.call(self, self.settings())
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of one output for one input of this shape, both without the batch."""

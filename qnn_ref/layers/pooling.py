@@ -298,6 +298,9 @@ class Pooling(Layer):
         if self.padding[0] >= self.size[0] or self.padding[1] >= self.size[1]:
             raise ValueError(f"padding: expected less than the size {self.size}, got {padding}")
 
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"stride": None if self.stride == self.size else self.stride}
+
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 3:
             raise ValueError(f"input: expected (height, width, channels), got {input_shape}")

@@ -103,6 +103,9 @@ class Weighted(Layer):
         self.weight_quantizer = weight_quantizer
         self.has_bias = flag("bias", bias)
 
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"bias": self.has_bias}
+
     def make_weights(self, shape: Shape, fan_in: int, fan_out: int) -> None:
         """Start weights of this shape, (..., units), and the bias; `build` calls it."""
         self.fan_in = fan_in

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref import shown
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import (
     FLOATS,
@@ -86,6 +87,9 @@ class Optimizer:
         """What the rule was made with, by name, but for the rate, which a schedule changes."""
         names = list(inspect.signature(type(self)).parameters)
         return {name: getattr(self, name) for name in names if name != "learning_rate"}
+
+    def __repr__(self) -> str:
+        return shown.call(self, self.settings() | {"learning_rate": self.learning_rate})
 
     def step(self, parameters: Mapping[str, Parameter]) -> None:
         """Move every parameter once, by the gradient that `backward` left in it.

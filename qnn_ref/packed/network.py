@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref import shown
 from qnn_ref.checks import NotFiniteError, plain_array, shape, whole
 from qnn_ref.files import FileError
 from qnn_ref.packed import product_stages, shape_stages  # noqa: F401  the kinds that files name
@@ -43,6 +44,23 @@ class PackedNetwork:
         self.stages = stages
         self.input_shape = sizes
         self.output_shape = out.shape
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("step", "output", "of", "bytes")]
+        flow = Flow("pixels", self.input_shape, PIXELS)
+        for number, stage in enumerate(self.stages):
+            flow = stage.output(flow)
+            count = sum(array.nbytes for array in stage.arrays().values())
+            name = f"{number} {type(stage).__name__}"
+            rows.append((name, str(flow.shape), flow.kind, f"{count:,}"))
+        return rows
+
+    def __repr__(self) -> str:
+        """A table of the steps: what flows out of each, and how much it holds."""
+        return shown.columns(self._rows(), right=(3,))
+
+    def _repr_html_(self) -> str:
+        return shown.html_table(self._rows(), right=(3,))
 
     def scores(self, images: Array, batch_size: int = 1000) -> Array:
         """Scores (N, classes) of images (N, ...) of uint8, in batches; none is dropped."""

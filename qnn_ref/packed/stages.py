@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref import shown
 from qnn_ref.bits.words import check_words
 from qnn_ref.checks import whole
 
@@ -77,6 +78,14 @@ class Stage:
 
     def __init_subclass__(cls) -> None:
         Stage.kinds[cls.__name__] = cls
+        cls.__repr__ = Stage.__repr__  # type: ignore[method-assign]  # not a dataclass's own
+
+    def __repr__(self) -> str:
+        """The arrays by type and shape, not by what they hold."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        shapes = {name: shown.array(array) for name, array in self.arrays().items()}
+        inside = (f"{name}={shapes.get(name, repr(fact))}" for name, fact in facts.items())
+        return f"{type(self).__name__}({', '.join(inside)})"
 
     def run(self, x: Array) -> Array:
         """Output of the step for the batch `x`."""

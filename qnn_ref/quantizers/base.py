@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref import shown
 from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real
 
 Array = NDArray[Any]
@@ -245,6 +246,9 @@ class Quantizer:
     ------
     Sections 2.1 and 2.3; the split into codes and one scale is ours.
     """
+
+    def __repr__(self) -> str:
+        return shown.call(self, vars(self))
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
         """Codes of `x`, any shape, and their scale; with `noise` of `draw`, stochastic ones."""

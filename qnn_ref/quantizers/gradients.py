@@ -19,7 +19,7 @@ from qnn_ref.quantizers.linear import LARGEST_BITS, round_half_up
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LinearGradient(Quantizer):
     r"""Equal steps up to the largest gradient of the tensor, with a zero.
 
@@ -55,7 +55,7 @@ class LinearGradient(Quantizer):
         return round_half_up(np.ldexp(x, -exponent), n, mantissa, 0.5, -n, n), scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DoReFaGradient(Quantizer):
     r"""DoReFa's gradients: a range for each example, and noise before the rounding.
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref import shown
 from qnn_ref.checks import FLOATS, all_finite, check_array, choice, real, whole
 from qnn_ref.compiled import serial_kernel
 from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation, masked
@@ -161,7 +162,7 @@ def clip_backward(dy: Array, x: Array, low: float, high: float) -> Array:
     return masked(dy, (x >= low) & (x <= high))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LinearQuant(Quantizer):
     r"""k bits on a grid of equal steps; three readings of the paper's formula.
 
@@ -271,6 +272,10 @@ class LinearQuant(Quantizer):
                 f"step: {levels} levels from {self.low:g} to {self.high:g} in steps of {step:g} "
                 f"do not fit in {self.bits} bits"
             )
+
+    def __repr__(self) -> str:
+        low = self.low if self.reading == "fixed-point" and self.low != -self.high else None
+        return shown.call(self, vars(self) | {"low": low})
 
     @property
     def encoding(self) -> Encoding:

@@ -112,7 +112,7 @@ def stochastic_log_codes(x: Array, noise: Array, lowest: int, highest: int) -> A
     return np.copysign(np.where(up, above, below), x) + kind(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LogQuant(Quantizer):
     r"""k bits: 0 and the powers of two :math:`\pm 2^{E-R}, \dots, \pm 2^E`, R = 2^(k-1) - 2.
 

@@ -110,7 +110,7 @@ def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
     return masked(dy, np.abs(x) <= 1) / 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sign(Quantizer):
     r"""Deterministic binarization, eq. (1): :math:`x^b = +1` if :math:`x \ge 0`, else :math:`-1`.
 
@@ -172,7 +172,7 @@ class Sign(Quantizer):
         return Encoding(1.0, -1, 1, 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StochasticSign(Sign):
     r"""Stochastic binarization, eq. (2): :math:`x^b = +1` with probability :math:`\sigma(x)`.
 
