@@ -1,7 +1,6 @@
 """How many threads a piece of work is worth."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import numba
 
@@ -12,9 +11,10 @@ Waking a sleeping thread takes some microseconds, and a millisecond where the pr
 """
 
 
-@contextmanager
-def threads_for(nanoseconds: float) -> Iterator[None]:
+class threads_for:  # reads as a word: `with threads_for(...)`
     """Let compiled kernels use one thread inside, if their work is small; else all of them.
+
+    A class, since a generator's context costs as much as a small kernel.
 
     Parameters
     ----------
@@ -25,12 +25,16 @@ def threads_for(nanoseconds: float) -> Iterator[None]:
     ------
     Not in the paper.
     """
-    several = numba.get_num_threads()
-    if several == 1 or nanoseconds >= WORTH_WAKING:
-        yield
-        return
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(several)
+
+    def __init__(self, nanoseconds: float) -> None:
+        self.several = 1 if nanoseconds >= WORTH_WAKING else numba.get_num_threads()
+
+    def __enter__(self) -> None:
+        """Leave the other threads asleep, where there are any."""
+        if self.several > 1:
+            numba.set_num_threads(1)
+
+    def __exit__(self, *error: Any) -> None:
+        """Put back the number of threads."""
+        if self.several > 1:
+            numba.set_num_threads(self.several)

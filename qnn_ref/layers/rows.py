@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,42 +15,33 @@ from qnn_ref.quantizers import Encoding
 Array = NDArray[Any]
 
 
-@contextmanager
-def naming(place: str) -> Iterator[None]:
-    """Put a place in front of the errors that are raised inside.
+class naming:  # reads as a word: `with naming(...)`
+    """Put a place in front of the errors that are raised inside; places follow one another.
+
+    A class, since a generator's context costs as much as a small layer.
 
     Parameters
     ----------
-    place : str
-        Like `layer 3 (Dense)`; places inside places follow one another.
+    place : str or int
+        Like `path 2`; with a layer its number in the row.
+    layer : Layer, optional
 
     Source
     ------
     Not in the paper.
     """
-    try:
-        yield
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise type(error)(f"{place}: {error}") from error
 
+    def __init__(self, place: str | int, layer: Layer | None = None) -> None:
+        self.place, self.layer = place, layer
 
-def naming_layer(index: int, layer: Layer) -> Any:
-    """Put the number and the kind of a layer in front of its errors.
+    def __enter__(self) -> None:
+        """Begin."""
 
-    Parameters
-    ----------
-    index : int
-    layer : Layer
-
-    Returns
-    -------
-    context manager
-
-    Source
-    ------
-    Not in the paper.
-    """
-    return naming(f"layer {index} ({type(layer).__name__})")
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Raise the same kind of error with the place in front, if there was one."""
+        if isinstance(error, ValueError | TypeError | RuntimeError):
+            name = "" if self.layer is None else f"layer {self.place} ({type(self.layer).__name__})"
+            raise type(error)(f"{name or self.place}: {error}") from error
 
 
 def layer_list(name: str, layers: Sequence[Layer]) -> list[Layer]:
@@ -120,7 +110,7 @@ def build_row(
     Algorithm 1: layers in a row.
     """
     for index, layer in enumerate(layers):
-        with naming_layer(index, layer):
+        with naming(index, layer):
             layer.build(shape, rng, encoding, dtype)
             shape, encoding = layer.output_shape(shape), layer.output_encoding(encoding)
     return shape
@@ -151,7 +141,7 @@ def forward_row(layers: Sequence[Layer], x: Array, training: bool) -> Array:
     Algorithm 1, lines 1-4.
     """
     for index, layer in enumerate(layers):
-        with naming_layer(index, layer):
+        with naming(index, layer):
             x = layer.forward(x, training)
     return x
 
@@ -183,7 +173,7 @@ def backward_row(layers: Sequence[Layer], dy: Array, lowest: int = 0) -> Array |
     """
     gradient: Array | None = dy
     for index in range(len(layers) - 1, lowest - 1, -1):
-        with naming_layer(index, layers[index]):
+        with naming(index, layers[index]):
             gradient = layers[index].backward(gradient)  # type: ignore[arg-type]
     return gradient
 
@@ -212,7 +202,7 @@ def shape_row(layers: Sequence[Layer], shape: Shape) -> Shape:
     Algorithm 1: layers in a row.
     """
     for index, layer in enumerate(layers):
-        with naming_layer(index, layer):
+        with naming(index, layer):
             shape = layer.output_shape(shape)
     return shape
 
@@ -244,7 +234,7 @@ def encoding_row(
     Algorithm 1: layers in a row.
     """
     for index, layer in enumerate(layers):
-        with naming_layer(index, layer):
+        with naming(index, layer):
             encoding = layer.output_encoding(encoding, training)
     return encoding
 
