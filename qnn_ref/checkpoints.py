@@ -21,6 +21,9 @@ from qnn_ref.files import FileError, load_arrays, save_arrays
 from qnn_ref.network import Sequential
 from qnn_ref.training import Run
 
+__all__ = ["load_checkpoint", "save_checkpoint"]
+__dir__ = __all__.copy
+
 Array = NDArray[Any]
 
 VERSION = 2

@@ -11,6 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "UniqueFilters",
+    "expected_unique_share",
+    "filter_forms",
+    "form_filters",
+    "unique_filters",
+]
+__dir__ = __all__.copy
+
 Array = NDArray[Any]
 
 

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.checks import NotFiniteError, all_finite, plain_array
 
+__all__ = ["softmax_cross_entropy", "squared_hinge"]
+__dir__ = __all__.copy
+
 Array = NDArray[Any]
 
 

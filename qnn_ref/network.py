@@ -21,6 +21,9 @@ from qnn_ref.products import PlainProducts
 from qnn_ref.quantizers import Quantizer
 from qnn_ref.quantizers.base import check_quantizer
 
+__all__ = ["Sequential"]
+__dir__ = __all__.copy
+
 Array = NDArray[Any]
 
 

@@ -13,6 +13,9 @@ from qnn_ref import checks, shown
 from qnn_ref.quantizers import Quantizer, Sign
 from qnn_ref.quantizers.base import check_quantizer
 
+__all__ = ["Parameter", "glorot_scale"]
+__dir__ = __all__.copy
+
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 Made = TypeVar("Made")

@@ -23,6 +23,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.compiled import serial_kernel
 
+__all__ = [
+    "ap2",
+    "ap2_sign_exponent",
+    "from_fixed",
+    "shift_multiply",
+    "shift_multiply_fixed",
+    "to_fixed",
+]
+__dir__ = __all__.copy
+
 Array = NDArray[Any]
 
 # A float64 on purpose. As a float32 it would lie below the true root, and as a Python float it

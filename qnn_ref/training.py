@@ -18,6 +18,19 @@ from qnn_ref.optimizers import Optimizer
 from qnn_ref.progress import Bar, progress_bar
 from qnn_ref.quantizers import Sign
 
+__all__ = [
+    "Run",
+    "batches",
+    "binary_signs",
+    "clipped_share",
+    "error_rate",
+    "flipped_share",
+    "saturated_share",
+    "train",
+    "train_step",
+]
+__dir__ = __all__.copy
+
 Array = NDArray[Any]
 Loss = Callable[[Array, ArrayLike], tuple[float, Array]]
 

@@ -17,16 +17,14 @@ from qnn_ref.bits import (
     pack_kernel,
     pixel_planes,
     pixels_conv,
-    pixels_conv_reference,
     planes_conv,
-    planes_conv_reference,
     to_kernel_panels,
     to_planes,
     unpack,
     xnor_conv,
-    xnor_conv_reference,
     xnor_matmul,
 )
+from qnn_ref.bits.conv import pixels_conv_reference, planes_conv_reference, xnor_conv_reference
 
 JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
 

@@ -7,15 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qnn_ref import products
-from qnn_ref.bits import (
-    conv_input_gradient,
+from qnn_ref.bits import conv_input_gradient, conv_weight_gradient, pack_sign_kernel, xnor_conv
+from qnn_ref.bits.conv_gradients import (
+    _move_bits,
     conv_input_gradient_reference,
-    conv_weight_gradient,
     conv_weight_gradient_reference,
-    pack_sign_kernel,
-    xnor_conv,
 )
-from qnn_ref.bits.conv_gradients import _move_bits
 from qnn_ref.bits.words import pack
 from qnn_ref.layers import Conv2D
 from qnn_ref.quantizers import Encoding

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import Panels, ladder, pack, to_panels, unpack, xnor_matmul, xnor_matmul_reference
-from qnn_ref.bits.gemm import kernel_for
+from qnn_ref.bits import Panels, ladder, pack, to_panels, unpack, xnor_matmul
+from qnn_ref.bits.gemm import kernel_for, xnor_matmul_reference
 from qnn_ref.bits.panels import PANEL
 
 SIZES = [0, 1, 2, 3, 5, 17, 64, 65, 130]

@@ -6,17 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qnn_ref.bits import (
-    gemm,
-    pack,
-    pack_panels,
-    planes_matmul,
-    to_panels,
-    to_planes,
-    xnor_matmul,
-    xnor_matmul_reference,
-)
-from qnn_ref.bits.gemm import LONG, kernel_for, run_few
+from qnn_ref.bits import gemm, pack, pack_panels, planes_matmul, to_panels, to_planes, xnor_matmul
+from qnn_ref.bits.gemm import LONG, kernel_for, run_few, xnor_matmul_reference
 from qnn_ref.bits.ladder import RUNGS, WIDE, carry_save, column_panels, vector_tiles
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL

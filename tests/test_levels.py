@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from qnn_ref.bits import (
     fixed_matmul,
-    grid_offset,
-    join_planes,
     levels_matmul,
     pack,
     planes_matmul,
@@ -20,7 +18,12 @@ from qnn_ref.bits import (
     unpack,
     xnor_matmul,
 )
-from qnn_ref.bits.levels import fixed_matmul_reference, levels_matmul_reference
+from qnn_ref.bits.levels import (
+    fixed_matmul_reference,
+    grid_offset,
+    join_planes,
+    levels_matmul_reference,
+)
 from qnn_ref.bits.planes import plane_count
 from qnn_ref.quantizers import LinearQuant, LogQuant
 

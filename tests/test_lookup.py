@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import pack, pack_panels, signs_matmul, signs_matmul_reference, to_panels
-from qnn_ref.bits.lookup import OUTPUTS, run_signs
+from qnn_ref.bits import pack, pack_panels, signs_matmul, to_panels
+from qnn_ref.bits.lookup import OUTPUTS, run_signs, signs_matmul_reference
 
 EDGES = [0, 1, 7, 8, 9, 31, 32, 33, 40, 63, 64, 65, 100]
 COLUMNS = st.one_of(st.integers(0, 50), st.sampled_from(EDGES))

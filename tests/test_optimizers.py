@@ -9,20 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qnn_ref.layers import Parameter
-from qnn_ref.optimizers import (
-    SGD,
-    Adam,
-    AdaMax,
-    ExponentialDecay,
-    Optimizer,
-    adam_update,
-    adam_update_reference,
-    adamax_update,
-    adamax_update_reference,
-    scaled_clipped_step,
-    sgd_update,
-    sgd_update_reference,
-)
+from qnn_ref.optimizers import SGD, Adam, AdaMax, ExponentialDecay, Optimizer
+from qnn_ref.optimizers.adam import adam_update, adam_update_reference
+from qnn_ref.optimizers.adamax import adamax_update, adamax_update_reference
+from qnn_ref.optimizers.base import scaled_clipped_step
+from qnn_ref.optimizers.sgd import sgd_update, sgd_update_reference
 from qnn_ref.quantizers import Sign
 
 DTYPES = [np.float32, np.float64]

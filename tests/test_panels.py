@@ -5,8 +5,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import Panels, pack, pack_panels, pack_panels_reference, to_panels, unpack
-from qnn_ref.bits.panels import PANEL, SignMatrix, _transpose, aligned_zeros, arrange_panels
+from qnn_ref.bits import Panels, pack, pack_panels, to_panels, unpack
+from qnn_ref.bits.panels import (
+    PANEL,
+    SignMatrix,
+    _transpose,
+    aligned_zeros,
+    arrange_panels,
+    pack_panels_reference,
+)
 from qnn_ref.bits.words import words_for
 from tests.conftest import JIT_IS_OFF
 

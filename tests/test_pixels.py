@@ -8,14 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import (
-    pack,
-    pack_panels,
-    pixels_matmul,
-    pixels_matmul_reference,
-    to_panels,
-)
-from qnn_ref.bits.lookup import PIXEL_OUTPUTS
+from qnn_ref.bits import pack, pack_panels, pixels_matmul, to_panels
+from qnn_ref.bits.lookup import PIXEL_OUTPUTS, pixels_matmul_reference
 
 SIZES = st.sampled_from([0, 1, 2, 3, 5, 17, 63, 64, 65, 130])
 

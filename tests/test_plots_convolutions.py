@@ -9,9 +9,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from qnn_ref.plots import ORANGE
 from qnn_ref.plots import convolutions as plots_convolutions
 from qnn_ref.plots.convolutions import MARK, OUTSIDE
+from qnn_ref.plots.style import ORANGE
 from tests.pictures import assert_nothing_global_changes, assert_readable, axis_labels, figures_of
 
 RNG = np.random.default_rng(0)

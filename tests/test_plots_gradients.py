@@ -7,8 +7,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from qnn_ref.plots import BLUE, ORANGE
 from qnn_ref.plots import gradients as plots_gradients
+from qnn_ref.plots.style import BLUE, ORANGE
 from tests.pictures import assert_nothing_global_changes, assert_readable, axis_labels, figures_of
 
 REAL = np.array([[1.0, -0.3, 0.01], [-0.004, 0.26, 0.0]])

@@ -9,9 +9,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from qnn_ref.plots import ORANGE
 from qnn_ref.plots import kernels as plots_kernels
 from qnn_ref.plots.convolutions import MARK
+from qnn_ref.plots.style import ORANGE
 from tests.pictures import (
     assert_nothing_global_changes,
     assert_readable,

@@ -9,8 +9,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from qnn_ref.plots import BLUE, ORANGE
 from qnn_ref.plots import levels as plots_levels
+from qnn_ref.plots.style import BLUE, ORANGE
 from tests.pictures import assert_nothing_global_changes, assert_readable, axis_labels, figures_of
 
 X = np.arange(-48, 49) / 32

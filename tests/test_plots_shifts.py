@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from qnn_ref.plots import BLUE, ORANGE
 from qnn_ref.plots import shifts as plots_shifts
+from qnn_ref.plots.style import BLUE, ORANGE
 from tests.pictures import assert_nothing_global_changes, assert_readable, axis_labels, figures_of
 
 X = np.geomspace(0.25, 4, 400)

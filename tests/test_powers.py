@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import pack, powers_matmul, powers_matmul_reference, to_powers
-from qnn_ref.bits.powers import LARGEST_POWER
+from qnn_ref.bits import pack, powers_matmul, to_powers
+from qnn_ref.bits.powers import LARGEST_POWER, powers_matmul_reference
 from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,30 @@ def test_import_is_light_and_the_rest_comes_when_it_is_used():
 def test_a_star_import_brings_the_few_names_and_hides_none():
     code = "before = dir(); from qnn_ref import *; print(sorted(set(dir()) - set(before)))"
     assert fresh(code) == "['PackedNetwork', 'Sequential', '__version__', 'before', 'pack']"
+
+
+# Each room
+
+
+@pytest.mark.parametrize("room", qnn_ref._ROOMS)
+def test_dir_of_a_room_is_what_a_user_calls(room):
+    module = getattr(qnn_ref, room)
+    assert dir(module) == sorted(module.__all__)
+    assert len(module.__all__) == len(set(module.__all__))
+    for name in module.__all__:
+        assert not name.startswith("_")
+        thing = getattr(module, name)
+        home = thing.__name__ if inspect.ismodule(thing) else type(thing).__module__
+        if inspect.isclass(thing) or inspect.isfunction(thing) or hasattr(thing, "__wrapped__"):
+            home = thing.__module__
+        if room not in HOLDS_VALUES:
+            assert home.startswith("qnn_ref"), name  # no alias of a type, no colour, no size
+
+
+HOLDS_VALUES = {"bench", "checking", "experiments"}
+"""Rooms with tables of what they have: subjects, samples, recipes."""
+
+
+@pytest.mark.parametrize("room", qnn_ref._ROOMS)
+def test_a_room_shows_no_twins(room):
+    assert not [name for name in dir(getattr(qnn_ref, room)) if name.endswith("_reference")]

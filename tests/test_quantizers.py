@@ -18,12 +18,12 @@ from qnn_ref.quantizers import (
     Quantizer,
     Sign,
     StochasticSign,
-    as_real,
     hard_sigmoid,
     hard_sigmoid_backward,
     hard_tanh,
     hard_tanh_backward,
 )
+from qnn_ref.quantizers.base import as_real
 from tests.numeric import central_differences, special_values, worst_error
 
 DTYPES = [np.float32, np.float64]

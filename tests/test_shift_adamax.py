@@ -8,13 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_ref.layers import Parameter
-from qnn_ref.optimizers import (
-    AdaMax,
-    Halving,
-    ShiftAdaMax,
-    shift_adamax_update,
-    shift_adamax_update_reference,
-)
+from qnn_ref.optimizers import AdaMax, Halving, ShiftAdaMax
+from qnn_ref.optimizers.shift_adamax import shift_adamax_update, shift_adamax_update_reference
 from qnn_ref.shifts import ap2
 from tests.oracles import shift as oracle
 

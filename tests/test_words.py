@@ -6,9 +6,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from qnn_ref.bits import pack, pack_bits, pack_thresholds, unpack, words_for
+from qnn_ref.bits import pack, pack_thresholds, unpack, words_for
 from qnn_ref.bits.words import (
     check_words,
+    pack_bits,
     pack_bits_reference,
     pack_reference,
     pack_thresholds_reference,

@@ -38,6 +38,7 @@ SUBJECTS: dict[str, Callable[[Settings], list[Row]]] = {
 NAMES = ("ladder", *SUBJECTS)
 
 __all__ = ["GOALS", "NAMES", "SUBJECTS", "Row", "Settings", "bench", "cores"]
+__dir__ = __all__.copy
 
 
 def bench(

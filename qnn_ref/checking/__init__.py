@@ -19,3 +19,4 @@ __all__ = [
     "sample_checks",
     "torch_function",
 ]
+__dir__ = __all__.copy

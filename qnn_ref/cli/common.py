@@ -50,7 +50,7 @@ def check_folder(path: str, *files: str) -> None:
 def save_picture(path: str | Path, figure: Figure) -> None:
     """Write a figure as PNG, whole or not at all."""
     from qnn_ref.files import atomic_write
-    from qnn_ref.plots import DPI
+    from qnn_ref.plots.style import DPI
 
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=DPI)

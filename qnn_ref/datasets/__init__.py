@@ -34,3 +34,4 @@ __all__ = [
     "read_images",
     "verify",
 ]
+__dir__ = __all__.copy

@@ -111,3 +111,4 @@ __all__ = [
     "Sweep",
     "find_recipe",
 ]
+__dir__ = __all__.copy

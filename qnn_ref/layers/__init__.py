@@ -29,3 +29,4 @@ __all__ = [
     "ShiftBatchNorm",
     "glorot_scale",
 ]
+__dir__ = __all__.copy

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from qnn_ref.bits import (
     KernelPanels,
     Panels,
-    grid_offset,
-    join_planes,
-    pack_bits,
     pixel_planes,
     pixels_conv,
     pixels_matmul,
@@ -30,7 +27,9 @@ from qnn_ref.bits import (
     xnor_conv,
     xnor_matmul,
 )
+from qnn_ref.bits.levels import grid_offset, join_planes
 from qnn_ref.bits.planes import plane_count
+from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import whole
 from qnn_ref.geometry import output_size
 from qnn_ref.packed.stages import (

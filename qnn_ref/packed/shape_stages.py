@@ -16,7 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref.bits import pack_bits, unpack
+from qnn_ref.bits import unpack
+from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import whole
 from qnn_ref.geometry import output_size, pad_images, taps
 from qnn_ref.packed.stages import (

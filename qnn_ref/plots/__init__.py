@@ -72,27 +72,7 @@ from qnn_ref.plots.shifts import (
     step_sizes_figure,
     variances_figure,
 )
-from qnn_ref.plots.style import (
-    BLUE,
-    COLOURS,
-    DPI,
-    GREEN,
-    GREY,
-    INK,
-    LABEL,
-    LARGEST_WITH_DIGITS,
-    LINES,
-    MARKERS,
-    ORANGE,
-    SIGNED,
-    TEXT,
-    TITLE,
-    Array,
-    History,
-    legend,
-    new_figure,
-    style,
-)
+from qnn_ref.plots.style import new_figure
 from qnn_ref.plots.training import (
     cases_figure,
     draw_training,
@@ -102,22 +82,6 @@ from qnn_ref.plots.training import (
 )
 
 __all__ = [
-    "BLUE",
-    "COLOURS",
-    "DPI",
-    "GREEN",
-    "GREY",
-    "INK",
-    "LABEL",
-    "LARGEST_WITH_DIGITS",
-    "LINES",
-    "MARKERS",
-    "ORANGE",
-    "SIGNED",
-    "TEXT",
-    "TITLE",
-    "Array",
-    "History",
     "across_figure",
     "ap2_figure",
     "arrays_figure",
@@ -153,7 +117,6 @@ __all__ = [
     "latent_figure",
     "latent_histogram_figure",
     "layouts_figure",
-    "legend",
     "lines_figure",
     "log_levels_figure",
     "lookup_figure",
@@ -178,7 +141,6 @@ __all__ = [
     "step_sizes_figure",
     "stochastic_figure",
     "straight_through_figure",
-    "style",
     "surrogates_figure",
     "threshold_figure",
     "tile_figure",
@@ -187,3 +149,4 @@ __all__ = [
     "windows_figure",
     "word_figure",
 ]
+__dir__ = __all__.copy

@@ -9,3 +9,4 @@ from qnn_ref.products.by_shifts import ShiftProducts
 from qnn_ref.products.plain import PLAIN, PlainProducts
 
 __all__ = ["BITS", "PLAIN", "BitProducts", "PlainProducts", "ShiftProducts"]
+__dir__ = __all__.copy

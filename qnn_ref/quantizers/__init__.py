@@ -1,6 +1,6 @@
 """Real values to few bits, each with its straight-through gradient (sections 2.1-2.3 and 3)."""
 
-from qnn_ref.quantizers.base import Encoding, Quantizer, as_real
+from qnn_ref.quantizers.base import Encoding, Quantizer
 from qnn_ref.quantizers.gradients import DoReFaGradient, LinearGradient
 from qnn_ref.quantizers.linear import LinearQuant
 from qnn_ref.quantizers.logarithmic import LogQuant
@@ -22,9 +22,9 @@ __all__ = [
     "Quantizer",
     "Sign",
     "StochasticSign",
-    "as_real",
     "hard_sigmoid",
     "hard_sigmoid_backward",
     "hard_tanh",
     "hard_tanh_backward",
 ]
+__dir__ = __all__.copy
