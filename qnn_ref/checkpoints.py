@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checks import real, whole
 from qnn_ref.files import FileError, load_arrays, save_arrays
 from qnn_ref.network import Sequential
@@ -24,7 +24,6 @@ from qnn_ref.training import Run
 __all__ = ["load_checkpoint", "save_checkpoint"]
 __dir__ = __all__.copy
 
-Array = NDArray[Any]
 
 VERSION = 2
 """Version 1 had no digest of the description, and neither settings nor rate of the optimizer."""

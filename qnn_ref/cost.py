@@ -6,10 +6,11 @@ negative give the same sums up to the sign.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from qnn_ref._typing import Array
 
 __all__ = [
     "UniqueFilters",
@@ -19,8 +20,6 @@ __all__ = [
     "unique_filters",
 ]
 __dir__ = __all__.copy
-
-Array = NDArray[Any]
 
 
 class UniqueFilters(NamedTuple):

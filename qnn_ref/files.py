@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.archives import ZIP_MAGIC, npz_names, read_npz
 from qnn_ref.kinds import kind_of
-
-Array = NDArray[Any]
 
 HEADER = "header"
 HEADER_BYTES = 4 << 20  # JSON in memory takes up to 27 times its bytes

@@ -14,12 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref._typing import Array, Pair, Shape
 from qnn_ref.checks import whole
 
-Array = NDArray[Any]
-Pair = tuple[int, int]
 Size = int | Pair
-Shape = tuple[int, ...]
 
 FAR = 2**31 - 1
 """The largest size of an image, stride or border, and number of windows: beyond is a mistake."""

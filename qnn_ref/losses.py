@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Array
 from qnn_ref.checks import NotFiniteError, all_finite, plain_array
 
 __all__ = ["softmax_cross_entropy", "squared_hinge"]
 __dir__ = __all__.copy
-
-Array = NDArray[Any]
 
 
 def check_labels(labels: ArrayLike, examples: int, classes: int, name: str = "labels") -> Array:

@@ -8,12 +8,13 @@ from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from qnn_ref import checks, shown
+from qnn_ref._typing import Array, Shape
 from qnn_ref.checks import NotFiniteError
 from qnn_ref.layers import Auxiliary, Quantize
-from qnn_ref.layers.base import Layer, Shape, check_rng
+from qnn_ref.layers.base import Layer, check_rng
 from qnn_ref.layers.rows import backward_row, build_row, forward_row, layer_list, tell_row
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.parameter import Parameter, float_type
@@ -23,8 +24,6 @@ from qnn_ref.quantizers.base import check_quantizer
 
 __all__ = ["Sequential"]
 __dir__ = __all__.copy
-
-Array = NDArray[Any]
 
 
 class Sequential:

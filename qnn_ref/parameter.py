@@ -7,17 +7,16 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from qnn_ref import checks, shown
+from qnn_ref._typing import Array, Shape
 from qnn_ref.quantizers import Quantizer, Sign
 from qnn_ref.quantizers.base import check_quantizer
 
 __all__ = ["Parameter", "glorot_scale"]
 __dir__ = __all__.copy
 
-Array = NDArray[Any]
-Shape = tuple[int, ...]
 Made = TypeVar("Made")
 
 

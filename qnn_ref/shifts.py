@@ -19,8 +19,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Array
 from qnn_ref.compiled import serial_kernel
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
 ]
 __dir__ = __all__.copy
 
-Array = NDArray[Any]
 
 # A float64 on purpose. As a float32 it would lie below the true root, and as a Python float it
 # would be rounded to float32 when compared with float32 values: the float32 number next below

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Array, Loss
 from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real, whole
 from qnn_ref.layers import Parameter, Quantize
 from qnn_ref.losses import check_labels
@@ -30,9 +31,6 @@ __all__ = [
     "train_step",
 ]
 __dir__ = __all__.copy
-
-Array = NDArray[Any]
-Loss = Callable[[Array, ArrayLike], tuple[float, Array]]
 
 
 @dataclass

@@ -222,6 +222,17 @@ def cached_kernels_stand_alone(name: str, text: str) -> list[str]:
     return findings
 
 
+def types_have_one_home(name: str, text: str) -> list[str]:
+    """What an array or a shape is called stands in `_typing.py`, not in every file again."""
+    if name == "qnn_ref/_typing.py":
+        return []
+    return [
+        f"{name}:{number}: take Array, Shape and Pair from qnn_ref._typing"
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.search(r"NDArray\[Any\]|^\w+ = tuple\[int, (int|\.\.\.)\]$", line)
+    ]
+
+
 def no_machine_paths(name: str, text: str) -> list[str]:
     """No file names a folder of the machine where it was written."""
     folder = re.compile(r"(?<![\w.~/])/(home|Users|root|tmp|work|mnt)/\w|\b[A-Z]:\\\\?Users\b")
@@ -284,6 +295,7 @@ PACKAGE_RULES = [
     json_is_json,
     only_one_file_compiles,
     cached_kernels_stand_alone,
+    types_have_one_home,
 ]
 TEXT_RULES = [no_machine_paths, no_unfinished_work]
 TEXT_FILES = {".py", ".md", ".toml", ".cff", ".yaml", ".ipynb", ".csv", ".txt", ""}
@@ -412,6 +424,9 @@ def test_sound_code_has_no_finding(rule):
                 "tempfile.mkstemp()",
             )
         ),
+        (types_have_one_home, '"""A file."""', "Array = NDArray[Any]", "a.py:2: take Array"),
+        (types_have_one_home, '"""A file."""', "Where = tuple[int, int]", "a.py:2: take Array"),
+        (types_have_one_home, "name):", "name) -> NDArray[Any]:", "a.py:5: take Array"),
         (no_machine_paths, "The sum", "See /" + "home/ada/notes", "path of one machine"),
         (no_machine_paths, "The sum", "See C:\\" + "Users\\ada", "path of one machine"),
         (no_unfinished_work, "The sum", "TO" + "DO: the sum", "a.py:15"),

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bench.measure import Call
 from qnn_ref.bits.gemm import COUNTS_VECTORS
 from qnn_ref.bits.operands import read_only
@@ -22,8 +22,6 @@ from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.vectors import LANES, load, spread, store
 from qnn_ref.checks import check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
-
-Array = NDArray[Any]
 
 WORDS = 2048
 """16 KB: half of the smallest L1 cache."""

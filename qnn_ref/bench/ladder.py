@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from qnn_ref._typing import Array
 from qnn_ref.bench.ceiling import ceiling_calls, read_call, tops
 from qnn_ref.bench.machine import threads as use_threads
 from qnn_ref.bench.measure import Call, Timing, interleave, reason
-from qnn_ref.bench.peers import PRODUCTS, Array, Operands
+from qnn_ref.bench.peers import PRODUCTS, Operands
 from qnn_ref.bench.product import operands_of
 from qnn_ref.bench.rows import SWEEP, Settings
 from qnn_ref.bits.ladder import RUNGS, Rung

@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 
+from qnn_ref._typing import Array
 from qnn_ref.bench.machine import threads as use_threads
 from qnn_ref.bench.measure import Call
-from qnn_ref.bench.peers import Array, check_blas, library
+from qnn_ref.bench.peers import check_blas, library
 from qnn_ref.bench.rows import NUMPY, TORCH, Row, Settings, compare
 from qnn_ref.bits import pack, pack_panels, signs_matmul, to_panels
 from qnn_ref.products import BITS

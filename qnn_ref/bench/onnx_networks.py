@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bench.measure import Call
 from qnn_ref.bench.peers import library
 from qnn_ref.layers import BatchNorm, Dense, Flatten, Pixels, Quantize
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
-
-Array = NDArray[Any]
 
 OPSET, IR_VERSION = 17, 8
 

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bench.measure import Call, LeftOutError
 from qnn_ref.bench.rows import FAISS, NUMKONG, NUMPY, TORCH, TORCH_INT8
-
-Array = NDArray[Any]
 
 
 class MissingPeerError(LeftOutError):

@@ -10,15 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bench.measure import Call
 from qnn_ref.bench.peers import library
 from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
 
-Array = NDArray[Any]
 Step = Callable[[Any], Any]
 
 BETAS = (0.9, 0.999)

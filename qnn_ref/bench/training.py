@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from qnn_ref._typing import Array
 from qnn_ref.bench.machine import threads as use_threads
 from qnn_ref.bench.measure import Call
-from qnn_ref.bench.peers import Array
 from qnn_ref.bench.rows import ADAM, TORCH, TORCH_COMPILED, Row, Settings, compare
 from qnn_ref.bench.torch_networks import TorchTraining
 from qnn_ref.experiments.cifar10 import CIFAR10_THEANO

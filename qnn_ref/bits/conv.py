@@ -23,6 +23,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.gemm import run_panels
 from qnn_ref.bits.kernel_words import (
     KernelPanels,
@@ -323,12 +324,12 @@ def _subtract_outside(sums, first, table, border, excess):
 
 
 def _convolve(
-    planes: NDArray[Any],
-    pad: NDArray[Any],
+    planes: Array,
+    pad: Array,
     geometry: Geometry,
     kernel: KernelPanels,
     excess: int,
-    multiply: Callable[[NDArray[Any], NDArray[np.int32]], Any],
+    multiply: Callable[[Array, NDArray[np.int32]], Any],
     out: NDArray[np.int32] | None,
 ) -> NDArray[np.int32]:
     """Write windows out as rows, some at a time; multiply them; take away what the border added."""

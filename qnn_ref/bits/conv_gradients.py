@@ -17,12 +17,12 @@ given back. It does not depend on the channel.
 # mypy: allow-untyped-defs
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Array, Pair
 from qnn_ref.bits.kernel_words import KernelPanels, pack_kernel, to_kernel_panels
 from qnn_ref.bits.lookup import run_signs, signs_matmul
 from qnn_ref.bits.operands import read_only
@@ -31,9 +31,6 @@ from qnn_ref.bits.words import pack, words_for
 from qnn_ref.checks import FLOATS, check_array
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.geometry import pair
-
-Array = NDArray[Any]
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qnn_ref._typing import Pair
 from qnn_ref.bits.operands import INT32_END, WORDS, read_only
 from qnn_ref.bits.panels import Panels, arrange_panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack, unpack, words_for
 from qnn_ref.checks import check_array, whole
-from qnn_ref.geometry import Geometry, Pair, Size, geometry_of, pair
+from qnn_ref.geometry import Geometry, Size, geometry_of, pair
 
 TABLES = 8
 """Border tables that a kernel keeps: images of ever new sizes must not fill the memory."""

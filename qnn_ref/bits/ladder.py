@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, to_panels
 from qnn_ref.bits.popcount import popcount
@@ -50,7 +50,6 @@ ROWS = 16
 TASKS = 16
 """Tasks that a product is cut into at least, for the sake of several threads."""
 
-Array = NDArray[Any]
 FLOAT32, INT32, INT64, WORDS = (
     (np.dtype(kind),) for kind in (np.float32, np.int32, np.int64, np.uint64)
 )

@@ -22,6 +22,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.gemm import FEW, run_panels
 from qnn_ref.bits.operands import INT32_END, INT64, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
@@ -31,8 +32,6 @@ from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, sto
 from qnn_ref.bits.words import check_words, unpack, words_for
 from qnn_ref.checks import FLOATS, check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
-
-Array = NDArray[Any]
 
 TABLES = 8
 """Tables that are in use together: those of 32 rows, half a word of each output."""

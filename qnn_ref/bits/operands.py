@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from qnn_ref._typing import Array
 from qnn_ref.checks import check_array, check_written
 
 INT32_END = 2**31
@@ -13,7 +14,7 @@ INT32_END = 2**31
 WORDS, INT64 = (np.dtype(np.uint64),), (np.dtype(np.int64),)
 
 
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
+def read_only(array: Array) -> Array:
     """View an array as contiguous and read-only: one type, so a kernel is compiled once.
 
     Parameters
@@ -32,8 +33,8 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def room_for(
-    out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: NDArray[Any]
-) -> NDArray[Any]:
+    out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: Array
+) -> Array:
     """Return the array for a result: what the caller gave, checked, or a new one.
 
     Parameters
@@ -64,7 +65,7 @@ def room_for(
 
 
 def check_out(
-    out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: NDArray[Any]
+    out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: Array
 ) -> None:
     """Refuse an array that cannot receive a result.
 

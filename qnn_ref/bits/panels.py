@@ -9,12 +9,12 @@ With 4,096 weights a column it is 8 KB: it stays in the L1 cache while it is use
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import WORD_BITS, check_words, pack, pack_reference, words_for
@@ -241,7 +241,7 @@ class SignMatrix:
         return self.rows.N, self.columns.N
 
 
-def pack_panels_reference(x: NDArray[Any]) -> SignMatrix:
+def pack_panels_reference(x: Array) -> SignMatrix:
     """Pack a matrix along its columns and along its rows with NumPy: the twin of `pack_panels`.
 
     Parameters
@@ -263,7 +263,7 @@ def pack_panels_reference(x: NDArray[Any]) -> SignMatrix:
     return SignMatrix(to_panels(pack_reference(x.T), R), to_panels(pack_reference(x), C))
 
 
-def pack_panels(x: NDArray[Any]) -> SignMatrix:
+def pack_panels(x: Array) -> SignMatrix:
     """Pack the signs of a matrix along its columns and along its rows.
 
     The forward product wants the columns of a weight matrix, the backward product its rows. The

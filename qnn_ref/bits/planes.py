@@ -23,6 +23,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.gemm import run_panels, xnor_matmul_reference
 from qnn_ref.bits.operands import INT32_END
 from qnn_ref.bits.panels import Panels, as_panels
@@ -92,7 +93,7 @@ def _check_levels(levels: Any, P: int) -> int:
     return P
 
 
-def pack_levels_reference(levels: NDArray[Any], P: int) -> NDArray[np.uint64]:
+def pack_levels_reference(levels: Array, P: int) -> NDArray[np.uint64]:
     """Split levels into bit planes with NumPy: the twin of `pack_levels`.
 
     Parameters
@@ -132,7 +133,7 @@ def _split_rows(levels, planes):
                 planes[a, m, w] = word
 
 
-def pack_levels(levels: NDArray[Any], P: int) -> NDArray[np.uint64]:
+def pack_levels(levels: Array, P: int) -> NDArray[np.uint64]:
     """Split levels into bit planes.
 
     levels[..., k] = sum_a 2^a B_a[..., k]; plane a packs the bits B_a

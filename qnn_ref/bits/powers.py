@@ -13,12 +13,11 @@ The backward products of a binary layer with 6-bit gradients need nothing else.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits
@@ -29,7 +28,7 @@ LARGEST_POWER = 40
 """Exponents 0..40: sums of 2^22 such numbers fit in 63 bits."""
 
 
-def to_powers(codes: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def to_powers(codes: Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Split zeros and signed powers of two into a sign plane and a plane for each power.
 
     Parameters

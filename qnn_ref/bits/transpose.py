@@ -2,13 +2,11 @@
 
 # mypy: allow-untyped-defs
 
-from typing import Any
-
 import numba
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import FLOATS, check_array
@@ -38,7 +36,7 @@ def _transpose(x, result):
                     row[np.uint64(top + r)] = tile[np.uint64(SQUARE * r + c)]
 
 
-def transposed(x: NDArray[Any]) -> NDArray[Any]:
+def transposed(x: Array) -> Array:
     """Transpose a matrix into new, contiguous memory.
 
     Parameters

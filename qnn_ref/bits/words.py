@@ -21,6 +21,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, load, nan_bits, sign_bits
 from qnn_ref.checks import check_array, whole
@@ -105,7 +106,7 @@ def _as_bools(name: str, bits: ArrayLike) -> NDArray[np.bool_]:
     return array
 
 
-def _as_numbers(name: str, x: ArrayLike) -> NDArray[Any]:
+def _as_numbers(name: str, x: ArrayLike) -> Array:
     array = np.asarray(x)
     if array.dtype == np.bool_:
         raise TypeError(f"{name}: a bool has no sign (False is not -1); use pack_bits")
@@ -359,7 +360,7 @@ def pack(x: ArrayLike) -> NDArray[np.uint64]:
     return words
 
 
-def _pack(array: NDArray[Any], least: int) -> tuple[NDArray[np.uint64], int]:
+def _pack(array: Array, least: int) -> tuple[NDArray[np.uint64], int]:
     """Call the kernel on an array with any number of axes."""
     K = array.shape[-1]
     words = np.empty((*array.shape[:-1], words_for(K)), np.uint64)
@@ -373,7 +374,7 @@ def _pack(array: NDArray[Any], least: int) -> tuple[NDArray[np.uint64], int]:
     return words, _pack_rows(flat, array.dtype.type(least), by_row)
 
 
-def unpack(words: NDArray[np.uint64], K: int, dtype: DTypeLike = np.int8) -> NDArray[Any]:
+def unpack(words: NDArray[np.uint64], K: int, dtype: DTypeLike = np.int8) -> Array:
     """Turn words back into +1 and -1.
 
     x[..., k] = 2 bit_k - 1

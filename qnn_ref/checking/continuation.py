@@ -7,12 +7,11 @@ number differ. Backward is not asked, it is what a check judges.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from qnn_ref._typing import Array
+
 Function = Callable[[Array], Array]
 
 NEAR = 2.0**-20

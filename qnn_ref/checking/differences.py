@@ -16,12 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from qnn_ref._typing import Array
 
 STEP = 2.0**-16
 """Balances truncation (h^2) and rounding (epsilon / h) at about 1e-10 in float64. A power of two

@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checking.continuation import Continuation, described
 from qnn_ref.checking.report import GradientError, Kink
 from qnn_ref.layers import HardTanh
@@ -34,8 +34,6 @@ from qnn_ref.layers.base import Layer
 from qnn_ref.parameter import Parameter
 from qnn_ref.products import PLAIN
 from qnn_ref.quantizers import Encoding, Quantizer
-
-Array = NDArray[Any]
 
 
 class Frozen:

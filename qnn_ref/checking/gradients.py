@@ -24,16 +24,15 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Array, Loss
 from qnn_ref.checking.differences import STEP, Slope, slope_along
-from qnn_ref.checking.points import Damage, Loss, Model, Point, Tensor, spread
+from qnn_ref.checking.points import Damage, Model, Point, Tensor, spread
 from qnn_ref.checking.report import Entry, GradientError, Report
 from qnn_ref.checking.subjects import Arrays, Surrogate
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
-
-Array = NDArray[Any]
 
 MOVE = 1e-3  # how far a tensor is moved, in its own unit, where it sits on a kink
 MOVES = 3

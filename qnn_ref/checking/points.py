@@ -9,17 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Array, Loss
 from qnn_ref.checking.freeze import check_jumps, freeze
 from qnn_ref.checking.report import GradientError, Kink
 from qnn_ref.checking.subjects import Adapted, Pair, Surrogate, adapted, change_of
 from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
-
-Array = NDArray[Any]
-Loss = Callable[[Array, ArrayLike], tuple[float, Array]]
 
 
 class Tensor(NamedTuple):

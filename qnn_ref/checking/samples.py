@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Array, Loss
 from qnn_ref.checking.gradients import check_gradients
-from qnn_ref.checking.points import Loss
 from qnn_ref.checking.report import Report
 from qnn_ref.layers import (
     Auxiliary,
@@ -41,8 +41,6 @@ from qnn_ref.quantizers import (
     Sign,
     StochasticSign,
 )
-
-Array = NDArray[Any]
 
 
 class Sample(NamedTuple):

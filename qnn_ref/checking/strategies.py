@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from qnn_ref._typing import Shape
 from qnn_ref.layers import Dense
 from qnn_ref.quantizers import Sign
 
 Strategy = Any  # of hypothesis, which may not be installed
-Shape = tuple[int, ...]
 
 
 def _hypothesis() -> tuple[Any, Any]:

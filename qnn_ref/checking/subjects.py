@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from qnn_ref import checks
+from qnn_ref._typing import Array
 from qnn_ref.checking.freeze import KINDS, QUANTIZER, name_of
 from qnn_ref.layers.base import Layer
 from qnn_ref.parameter import Parameter
 from qnn_ref.quantizers import Quantizer
 
-Array = NDArray[Any]
 Arrays = ArrayLike | tuple[ArrayLike, ...] | Mapping[str, ArrayLike]
 Function = Callable[..., Any]
 Surrogate = Function | str | Mapping[str, Function | str]

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from qnn_ref._typing import Array
 
 
 def torch_function(function: Any) -> TorchFunction:

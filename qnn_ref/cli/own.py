@@ -16,6 +16,7 @@ import numpy as np
 
 import qnn_ref
 from qnn_ref import Sequential
+from qnn_ref._typing import Shape
 from qnn_ref.checking import GradientError, Report, check_gradients, torch_function
 from qnn_ref.checking.samples import around_bounds
 from qnn_ref.checking.subjects import is_quantizer
@@ -26,7 +27,6 @@ from qnn_ref.layers import Layer
 FULL = 2000
 """Elements of all arrays up to which each one is looked at."""
 OURS = str(Path(qnn_ref.__file__).parent)
-Shape = tuple[int, ...]
 
 
 def check_own(spec: str, shapes: list[Shape], seed: int) -> Report:

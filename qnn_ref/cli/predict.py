@@ -6,17 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnn_ref import datasets
+from qnn_ref._typing import Array
 from qnn_ref.checks import NotFiniteError
 from qnn_ref.files import FileError
 from qnn_ref.packed import PackedNetwork
-
-Array = NDArray[Any]
 
 READ = 2**22
 """Bytes of images that are in memory at a time."""

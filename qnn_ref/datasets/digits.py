@@ -6,10 +6,11 @@ Each pixel counts the ink in a 4x4 block, 0..16.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qnn_ref._typing import Array
 
 from .checksums import compare
 from .examples import Check, Dataset, assemble
@@ -108,7 +109,7 @@ def read(name: str, path: Path) -> Dataset:
     return assemble(name, parts, files, path, DIGITS.classes, DIGITS.image_shape)
 
 
-def _stored(path: Path) -> dict[str, NDArray[Any]]:
+def _stored(path: Path) -> dict[str, Array]:
     """Read both arrays as they are stored, of the right dtype, shape and range."""
     arrays = read_arrays(path, ("images", "labels"))
     for key, shape in (("images", (COUNT, 8, 8)), ("labels", (COUNT,))):

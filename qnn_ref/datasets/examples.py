@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checks import whole
 
 from .files import DataError
@@ -130,7 +131,7 @@ class Reader(Protocol):
 
 def assemble(
     name: str,
-    parts: Mapping[str, NDArray[Any]],
+    parts: Mapping[str, Array],
     files: Mapping[str, str],
     source: Path,
     classes: tuple[str, ...] | None = None,
@@ -164,7 +165,7 @@ def assemble(
         If dtypes, shapes, counts or labels are wrong; it names the file.
     """
     images: dict[str, NDArray[np.uint8]] = {}
-    rows: dict[str, NDArray[Any]] = {}
+    rows: dict[str, Array] = {}
     for split in ("train", "test"):
         file = files[f"{split}_images"]
         images[split] = as_images(parts[f"{split}_images"], file)
@@ -188,7 +189,7 @@ def assemble(
     return Dataset(name, images["train"], train, images["test"], test, classes, str(source))
 
 
-def as_images(array: NDArray[Any], file: str | Path) -> NDArray[np.uint8]:
+def as_images(array: Array, file: str | Path) -> NDArray[np.uint8]:
     """Give stored pixels their four dimensions.
 
     Parameters
@@ -247,7 +248,7 @@ def image_shape_of(dtype: np.dtype[Any], shape: Sequence[int], file: str | Path)
     return four
 
 
-def _as_row(array: NDArray[Any], file: str) -> NDArray[Any]:
+def _as_row(array: Array, file: str) -> Array:
     """Give stored labels the shape (count,)."""
     row = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if row.ndim != 1:
@@ -262,7 +263,7 @@ def _as_row(array: NDArray[Any], file: str) -> NDArray[Any]:
     return row
 
 
-def _as_labels(row: NDArray[Any], file: str, classes: int) -> NDArray[np.int64]:
+def _as_labels(row: Array, file: str, classes: int) -> NDArray[np.int64]:
     """Give labels an integer type that can index."""
     outside = np.flatnonzero((row < 0) | (row >= classes))
     if outside.size:

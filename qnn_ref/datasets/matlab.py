@@ -18,11 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.archives import listed, unpacked_limit
 from qnn_ref.kinds import kind_of
 
@@ -45,7 +44,7 @@ _TYPES: Mapping[int, str] = MappingProxyType(
 )
 
 
-def read_matlab(path: str | Path, keys: Iterable[str]) -> dict[str, NDArray[Any]]:
+def read_matlab(path: str | Path, keys: Iterable[str]) -> dict[str, Array]:
     """Read arrays of numbers from a MATLAB file of version 5.
 
     Parameters
@@ -70,7 +69,7 @@ def read_matlab(path: str | Path, keys: Iterable[str]) -> dict[str, NDArray[Any]
     content = read_bytes(path)
     _check_kind(path, content)
     wanted = set(keys)
-    held: dict[str, NDArray[Any]] = {}
+    held: dict[str, Array] = {}
     names = []
     most = unpacked_limit(len(content))
     for kind, data in _elements(path, memoryview(content)[_START:], padded=False):
@@ -130,7 +129,7 @@ def _decompressed(path: str | Path, data: memoryview, most: int) -> memoryview:
     return inflate(path, data, 8 + size, most).data.toreadonly()[8:]
 
 
-def _numbers(path: str | Path, name: str, parts: list[tuple[int, memoryview]]) -> NDArray[Any]:
+def _numbers(path: str | Path, name: str, parts: list[tuple[int, memoryview]]) -> Array:
     """Return the array of a variable: its flags, dimensions, name and numbers."""
     flags = struct.unpack("<II", parts[0][1])[0] if len(parts[0][1]) == 8 else 0
     if flags & 0xFF not in _CLASSES_OF_NUMBERS or flags & _COMPLEX:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnn_ref import archives
+from qnn_ref._typing import Array
 from qnn_ref.archives import NPY_MAGIC, ZIP_MAGIC, Layout, listed
 from qnn_ref.kinds import kind_of
 
@@ -22,7 +22,7 @@ from .known import KNOWN, spellings
 
 def read_arrays(
     path: str | Path, keys: Iterable[str], optional: Iterable[str] = ()
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Read arrays of an .npz archive; pickles inside are never opened.
 
     Parameters
@@ -53,7 +53,7 @@ def read_arrays(
         return archives.read_npz(file, wanted)
 
 
-def read_npy(path: str | Path) -> NDArray[Any]:
+def read_npy(path: str | Path) -> Array:
     """Read an .npy file; a pickle inside is never opened.
 
     Parameters
@@ -177,7 +177,7 @@ def read(name: str, path: Path) -> Dataset:
     return replace(dataset, classes=names)
 
 
-def _class_names(path: Path, names: NDArray[Any] | None) -> tuple[str, ...] | None:
+def _class_names(path: Path, names: Array | None) -> tuple[str, ...] | None:
     if names is None:
         return None
     if names.ndim != 1 or names.dtype.kind != "U":

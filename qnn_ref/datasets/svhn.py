@@ -6,10 +6,11 @@ y   (count, 1): 1 to 9 for these digits, and 10 for the digit 0
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qnn_ref._typing import Array
 
 from .checksums import verify_whole
 from .examples import Check, Dataset, assemble
@@ -92,7 +93,7 @@ def read(name: str, path: Path) -> Dataset:
     train_images, train_labels = _validation_last(stored, np.concatenate(held_out))
     del stored
     test_images, test_labels = _read_present(path / TEST_FILE)
-    parts: dict[str, NDArray[Any]] = {
+    parts: dict[str, Array] = {
         "train_images": train_images,
         "train_labels": train_labels,
         "test_images": np.ascontiguousarray(test_images),

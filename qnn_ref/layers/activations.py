@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array, Shape
 from qnn_ref.checks import real
-from qnn_ref.layers.base import Layer, Shape, in_float_type
+from qnn_ref.layers.base import Layer, in_float_type
 from qnn_ref.quantizers import (
     Encoding,
     Quantizer,
@@ -19,8 +19,6 @@ from qnn_ref.quantizers import (
     hard_tanh_backward,
 )
 from qnn_ref.quantizers.base import check_quantizer, check_saturation
-
-Array = NDArray[Any]
 
 
 class Pixels(Layer):

@@ -9,14 +9,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from qnn_ref import checks, shown
+from qnn_ref._typing import Array, Shape
 from qnn_ref.parameter import Parameter, float_type
 from qnn_ref.quantizers import Encoding
-
-Array = NDArray[Any]
-Shape = tuple[int, ...]
 
 NO_GRADIENT: Any = object()
 """What `Layer.saved` is called with by someone who only looks."""

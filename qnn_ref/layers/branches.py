@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Array, Loss, Shape
 from qnn_ref.checks import plain_array, real
-from qnn_ref.layers.base import Layer, Shape
+from qnn_ref.layers.base import Layer
 from qnn_ref.layers.rows import (
     backward_row,
     build_row,
@@ -23,9 +23,6 @@ from qnn_ref.layers.rows import (
     tell_row,
 )
 from qnn_ref.quantizers import Encoding
-
-Array = NDArray[Any]
-Loss = Callable[[Array, ArrayLike], tuple[float, Array]]
 
 
 class Branches(Layer):

@@ -5,17 +5,11 @@ Where the windows lie stands in `qnn_ref.geometry`, how they are multiplied in `
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
+from qnn_ref._typing import Array, Pair, Shape
 from qnn_ref.checks import flag
-from qnn_ref.geometry import Geometry, Pair, geometry_of, pair
-from qnn_ref.layers.base import Shape
+from qnn_ref.geometry import Geometry, geometry_of, pair
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.quantizers import Quantizer, Sign
-
-Array = NDArray[Any]
 
 
 class Conv2D(Weighted):

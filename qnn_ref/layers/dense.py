@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-from qnn_ref.layers.base import Shape
+from qnn_ref._typing import Array, Shape
 from qnn_ref.layers.weighted import Weighted
-
-Array = NDArray[Any]
 
 
 class Dense(Weighted):

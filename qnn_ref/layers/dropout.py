@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array, Shape
 from qnn_ref.checks import real
-from qnn_ref.layers.base import Layer, Shape, needs_rng
+from qnn_ref.layers.base import Layer, needs_rng
 from qnn_ref.quantizers import Encoding
 from qnn_ref.quantizers.base import masked
-
-Array = NDArray[Any]
 
 
 class Dropout(Layer):

@@ -4,21 +4,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from numba import prange
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import FLOATS, check_array, choice, flag, real
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Layer, in_float_type, needs_rng
 from qnn_ref.parameter import Parameter, glorot_scale
-
-Array = NDArray[Any]
 
 CHANNELS = 64
 """Channels whose sums a task keeps: four cache lines of a row."""

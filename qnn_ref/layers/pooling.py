@@ -10,17 +10,14 @@ from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array, Pair, Shape
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import FLOATS, check_array, whole
 from qnn_ref.compiled import parallel_kernel
-from qnn_ref.geometry import Pair, output_size, pad_images, pair, taps
-from qnn_ref.layers.base import Layer, Shape
+from qnn_ref.geometry import output_size, pad_images, pair, taps
+from qnn_ref.layers.base import Layer
 from qnn_ref.quantizers import Encoding
-
-Array = NDArray[Any]
-
 
 PLACES = 2**16
 """Places of a window at most: a winner is kept in 16 bits."""

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from qnn_ref._typing import Array, Shape
 from qnn_ref.checks import instance
-from qnn_ref.layers.base import Layer, Shape
+from qnn_ref.layers.base import Layer
 from qnn_ref.quantizers import Encoding
-
-Array = NDArray[Any]
 
 
 class naming:  # reads as a word: `with naming(...)`

@@ -7,16 +7,12 @@ nothing but sign and exponent, so the code below writes `*` with an `ap2` on one
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checks import choice
 from qnn_ref.layers.normalization import BatchNorm, channel_mean
 from qnn_ref.shifts import ap2
-
-Array = NDArray[Any]
 
 GRADIENTS = {"S": "slope", "R": "ratio", "T": "torch"}
 """The backward forms, and the short names that mean the same."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from qnn_ref._typing import Array, Shape
 from qnn_ref.checks import flag, whole
-from qnn_ref.layers.base import Layer, Shape, needs_rng
+from qnn_ref.layers.base import Layer, needs_rng
 from qnn_ref.parameter import Parameter, glorot_scale
 from qnn_ref.products import BITS, PlainProducts
 from qnn_ref.quantizers import Quantizer, Sign
 from qnn_ref.quantizers.base import check_quantizer
-
-Array = NDArray[Any]
 
 
 def scale_and_add(s: Array, scale: float, bias: Array | None) -> Array:

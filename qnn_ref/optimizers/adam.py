@@ -5,19 +5,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import choice
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update
 from qnn_ref.parameter import Parameter
-
-Array = NDArray[Any]
 
 EPSILON_AT = ("after correction", "before correction")
 """Where epsilon may stand: beside the corrected root, or beside the root as it is."""

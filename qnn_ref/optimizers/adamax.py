@@ -4,18 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.optimizers.base import Optimizer, Setting, check_update, scaled_clipped_step
 from qnn_ref.parameter import Parameter
-
-Array = NDArray[Any]
 
 
 def adamax_update_reference(

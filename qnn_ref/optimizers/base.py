@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnn_ref import shown
+from qnn_ref._typing import Array
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import (
     FLOATS,
@@ -23,8 +23,6 @@ from qnn_ref.checks import (
     whole,
 )
 from qnn_ref.parameter import Parameter
-
-Array = NDArray[Any]
 
 
 class Setting:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from numpy.typing import NDArray
-
+from qnn_ref._typing import Array
 from qnn_ref.checks import all_finite, whole
 from qnn_ref.files import FileError, load_arrays, save_arrays
 from qnn_ref.packed.stages import SIGNS, Stage, stage_of
-
-Array = NDArray[Any]
 
 KIND = "packed network"
 VERSION = 2  # 1 had dense layers only, in the same form

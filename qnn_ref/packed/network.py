@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnn_ref import shown
+from qnn_ref._typing import Array
 from qnn_ref.checks import NotFiniteError, plain_array, shape, whole
 from qnn_ref.files import FileError
 from qnn_ref.packed import product_stages, shape_stages  # noqa: F401  the kinds that files name
 from qnn_ref.packed.file import read_stages, write_stages
 from qnn_ref.packed.stages import PIXELS, Flow, Stage, flow_through
 from qnn_ref.packed.thresholds import Scores
-
-Array = NDArray[Any]
 
 
 class PackedNetwork:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits import pack as pack_words
 from qnn_ref.bits import pack_kernel, to_planes
 from qnn_ref.checks import all_finite
@@ -45,8 +44,6 @@ from qnn_ref.packed.shape_stages import FlattenBits, FlattenIntegers, Join, MaxP
 from qnn_ref.packed.stages import SIGNS, Grid, Stage
 from qnn_ref.packed.thresholds import Levels, Scores, Threshold, find_thresholds
 from qnn_ref.quantizers import Encoding, Quantizer
-
-Array = NDArray[Any]
 
 
 def pack(network: Sequential) -> PackedNetwork:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array, Pair, Shape
 from qnn_ref.bits import (
     KernelPanels,
     Panels,
@@ -37,8 +37,6 @@ from qnn_ref.packed.stages import (
     SIGNS,
     Flow,
     Grid,
-    Pair,
-    Shape,
     Stage,
     expect_channels,
     expect_flow,
@@ -46,8 +44,6 @@ from qnn_ref.packed.stages import (
     grid_of,
     pair_of,
 )
-
-Array = NDArray[Any]
 
 
 def sums(shape: Shape, K: int, grid: Grid, weights: Grid = SIGNS) -> Flow:

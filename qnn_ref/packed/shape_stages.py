@@ -14,8 +14,8 @@ from functools import reduce
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array, Pair
 from qnn_ref.bits import unpack
 from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import whole
@@ -23,7 +23,6 @@ from qnn_ref.geometry import output_size, pad_images, taps
 from qnn_ref.packed.stages import (
     SIGNS,
     Flow,
-    Pair,
     Stage,
     expect,
     expect_channels,
@@ -32,8 +31,6 @@ from qnn_ref.packed.stages import (
     pair_of,
     stage_of,
 )
-
-Array = NDArray[Any]
 
 DEEPEST = 32
 """Characters of the longest place of a step: branches within branches end somewhere."""

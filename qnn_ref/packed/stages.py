@@ -12,15 +12,12 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnn_ref import shown
+from qnn_ref._typing import Array, Pair, Shape
 from qnn_ref.bits.words import check_words
 from qnn_ref.checks import whole
 
-Array = NDArray[Any]
-Shape = tuple[int, ...]
-Pair = tuple[int, int]
 Grid = tuple[int, int, int]
 
 SIGNS: Grid = (-1, 1, 2)

@@ -14,18 +14,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits import pack_thresholds
 from qnn_ref.checks import all_finite, real
 from qnn_ref.layers.normalization import normalize
 from qnn_ref.layers.weighted import scale_and_add
 from qnn_ref.packed.stages import SIGNS, Flow, Stage, expect, expect_channels, expect_flow
-
-Array = NDArray[Any]
 
 
 def find_thresholds(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from qnn_ref._typing import Array
 from qnn_ref.plots.style import (
     GREY,
     INK,
@@ -18,7 +19,6 @@ from qnn_ref.plots.style import (
     SIGNED,
     TEXT,
     TITLE,
-    Array,
     new_figure,
     style,
 )

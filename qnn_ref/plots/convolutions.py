@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from qnn_ref._typing import Array, Pair
 from qnn_ref.plots.style import (
     COLOURS,
     GREY,
@@ -24,13 +25,10 @@ from qnn_ref.plots.style import (
     ORANGE,
     TEXT,
     TITLE,
-    Array,
     legend,
     new_figure,
     style,
 )
-
-Pair = tuple[int, int]
 
 MARK = "#9BD0F5"
 """Filling of cells that a picture points at; light, so that a number in it can be read."""

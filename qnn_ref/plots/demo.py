@@ -7,17 +7,9 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from qnn_ref._typing import Array
 from qnn_ref.plots.arrays import draw_images
-from qnn_ref.plots.style import (
-    BLUE,
-    ORANGE,
-    TEXT,
-    TITLE,
-    Array,
-    History,
-    new_figure,
-    style,
-)
+from qnn_ref.plots.style import BLUE, ORANGE, TEXT, TITLE, History, new_figure, style
 from qnn_ref.plots.training import draw_training
 
 

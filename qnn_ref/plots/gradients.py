@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from qnn_ref._typing import Array
 from qnn_ref.plots.style import (
     BLUE,
     COLOURS,
@@ -25,7 +26,6 @@ from qnn_ref.plots.style import (
     MARKERS,
     ORANGE,
     TEXT,
-    Array,
     History,
     legend,
     new_figure,

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from qnn_ref._typing import Array, Pair
 from qnn_ref.plots.convolutions import MARK, draw_frame, draw_table, new_canvas
 from qnn_ref.plots.style import (
     COLOURS,
@@ -22,13 +23,11 @@ from qnn_ref.plots.style import (
     LINES,
     MARKERS,
     TEXT,
-    Array,
     legend,
     new_figure,
     style,
 )
 
-Pair = tuple[int, int]
 Curves = Mapping[str, tuple[Array, Array]]
 
 CELL = 0.55

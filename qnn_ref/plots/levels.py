@@ -16,17 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from qnn_ref._typing import Array
 from qnn_ref.plots.arrays import draw_image
-from qnn_ref.plots.style import (
-    BLUE,
-    GREY,
-    LABEL,
-    ORANGE,
-    TEXT,
-    Array,
-    new_figure,
-    style,
-)
+from qnn_ref.plots.style import BLUE, GREY, LABEL, ORANGE, TEXT, new_figure, style
 
 STEP: dict[str, Any] = {"linestyle": "-", "linewidth": 3, "solid_capstyle": "butt"}
 LARGEST_WITH_TICKS = 9

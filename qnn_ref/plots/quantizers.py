@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from qnn_ref._typing import Array
 from qnn_ref.plots.style import (
     BLUE,
     COLOURS,
@@ -18,7 +19,6 @@ from qnn_ref.plots.style import (
     LINES,
     MARKERS,
     ORANGE,
-    Array,
     legend,
     new_figure,
     style,

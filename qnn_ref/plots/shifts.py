@@ -15,18 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from qnn_ref.plots.style import (
-    BLUE,
-    COLOURS,
-    GREY,
-    LINES,
-    ORANGE,
-    TEXT,
-    Array,
-    legend,
-    new_figure,
-    style,
-)
+from qnn_ref._typing import Array
+from qnn_ref.plots.style import BLUE, COLOURS, GREY, LINES, ORANGE, TEXT, legend, new_figure, style
 
 LOWEST, HIGHEST = np.sqrt(0.5), np.sqrt(2.0)
 """Bounds of AP2(x) / x."""

@@ -16,6 +16,7 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
+from qnn_ref._typing import Array
 from qnn_ref.plots.style import (
     BLUE,
     COLOURS,
@@ -25,7 +26,6 @@ from qnn_ref.plots.style import (
     MARKERS,
     ORANGE,
     TEXT,
-    Array,
     History,
     legend,
     new_figure,

@@ -6,8 +6,8 @@ from operator import lt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits import (
     SignKernel,
     SignMatrix,
@@ -26,8 +26,6 @@ from qnn_ref.geometry import Geometry
 from qnn_ref.parameter import Parameter
 from qnn_ref.products.plain import EXACT_IN_FLOAT32, PlainProducts
 from qnn_ref.quantizers import Sign
-
-Array = NDArray[Any]
 
 
 def are_signs(parameter: Parameter) -> bool:

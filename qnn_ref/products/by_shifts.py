@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.bits import pack, powers_matmul, to_powers
 from qnn_ref.bits.powers import LARGEST_POWER
 from qnn_ref.products.plain import PlainProducts
-
-Array = NDArray[Any]
 
 
 class ShiftProducts(PlainProducts):

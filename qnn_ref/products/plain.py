@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.geometry import Geometry, add_windows, pad_images, windows
 from qnn_ref.parameter import Parameter
-
-Array = NDArray[Any]
 
 EXACT_IN_FLOAT32 = 2.0**24
 

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnn_ref import shown
+from qnn_ref._typing import Array
 from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

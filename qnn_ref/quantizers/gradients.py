@@ -7,16 +7,13 @@ to work. These two have equal steps. The range of all of them comes from the dat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checks import whole
 from qnn_ref.quantizers.base import Quantizer, as_real, check_noise, check_rng
 from qnn_ref.quantizers.linear import LARGEST_BITS, round_half_up
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, repr=False)

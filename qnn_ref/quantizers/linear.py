@@ -21,17 +21,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnn_ref import shown
+from qnn_ref._typing import Array
 from qnn_ref.checks import FLOATS, all_finite, check_array, choice, real, whole
 from qnn_ref.compiled import serial_kernel
 from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation, masked
-
-Array = NDArray[Any]
 
 READINGS = {"L3": "symmetric", "L1": "fixed-point", "L5": "unsigned"}
 """The readings, and the short names that give the same objects."""

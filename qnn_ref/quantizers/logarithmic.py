@@ -8,11 +8,10 @@ exponent, and one code for zero: exponents from E - (2^(k-1) - 2) to E.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checks import flag, whole
 from qnn_ref.quantizers.base import (
     Encoding,
@@ -24,8 +23,6 @@ from qnn_ref.quantizers.base import (
     masked,
 )
 from qnn_ref.shifts import ap2, ap2_reference
-
-Array = NDArray[Any]
 
 
 def log_codes_reference(x: Array, lowest: int, highest: int) -> Array:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.quantizers.base import (
     Encoding,
     Quantizer,
@@ -17,8 +16,6 @@ from qnn_ref.quantizers.base import (
     check_saturation,
     masked,
 )
-
-Array = NDArray[Any]
 
 
 def hard_tanh(x: Array, saturation: float = 1.0) -> Array:

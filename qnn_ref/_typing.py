@@ -1,0 +1,16 @@
+"""Types that all rooms write in their signatures."""
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+"""Its docstring says which shape, and which numbers where they are no floats."""
+
+Shape = tuple[int, ...]
+Pair = tuple[int, int]
+"""Height and width."""
+
+Loss = Callable[[Array, ArrayLike], tuple[float, Array]]
+"""`(scores, labels) -> (loss, gradient of the scores)`."""
