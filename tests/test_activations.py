@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from qnn_ref.checking import strategies as qst
 from qnn_ref.layers import Flatten, HardTanh, Pixels, Quantize
 from qnn_ref.quantizers import Encoding, Quantizer, Sign, StochasticSign
-from tests.numeric import central_differences, special_values, worst_error
+from tests.numeric import central_differences, worst_error
 
 DTYPES = [np.float32, np.float64]
 SEEDS = st.integers(0, 2**32)
@@ -69,13 +70,7 @@ def test_another_scale_of_pixels_changes_what_the_same_codes_stand_for():
 
 @given(
     st.sampled_from(DTYPES).flatmap(
-        lambda dtype: hnp.arrays(
-            dtype,
-            hnp.array_shapes(min_dims=2, max_dims=4, max_side=4),
-            elements=st.one_of(
-                st.sampled_from(special_values(np.float32)), st.floats(-2, 2, width=32)
-            ),
-        )
+        lambda dtype: qst.quantizer_inputs(Sign(), qst.shapes((2, 4), 4), dtype)
     )
 )
 def test_quantize_emits_signs_and_passes_the_gradient_within_the_bound(x):

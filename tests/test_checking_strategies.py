@@ -6,10 +6,13 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import Phase, find, given, settings
+from hypothesis import Phase, find, given, seed, settings
 from hypothesis import strategies as st
 
+from qnn_ref.checking import check_gradients, edges
 from qnn_ref.checking import strategies as qst
+from qnn_ref.losses import squared_hinge
+from qnn_ref.quantizers import LinearGradient, LinearQuant, LogQuant, Sign, StochasticSign
 
 DTYPES = [np.float32, np.float64]
 
@@ -112,6 +115,194 @@ def test_dense_layers_run(double, single):
 def test_dense_layers_of_every_kind(wanted):
     options = settings(max_examples=200, database=None, phases=[Phase.generate])
     find(qst.dense_layers(), lambda pair: wanted(*pair), settings=options)
+
+
+# Where a quantizer changes its mind
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("quantizer", "jumps", "bends"),
+    [
+        (Sign(), [0], [-1, 1]),
+        (StochasticSign(2.0), [0], [-2, 2]),
+        (Sign(0.7), [0], [-0.7, 0.7]),
+        (LinearQuant(1), [0], [-1, 1]),
+        (LinearQuant(2, high=600.0), [-400, 0, 400], [-600, 600]),
+        (LinearQuant(2, reading="fixed-point"), [-0.75, -0.25, 0.25], [-1, 1]),
+        (LinearQuant(2, reading="unsigned", saturation=2.0), [1 / 6, 0.5, 5 / 6], [0, 2]),
+        (LogQuant(2, exponent=-3), [-(2**-3.5), 2**-3.5], [-0.125, 0.125]),
+        (LogQuant(4, exponent=None), [], []),
+        (LinearGradient(3), [], []),
+    ],
+    ids=str,
+)
+def test_edges_are_found_from_the_values(quantizer, jumps, bends, dtype):
+    found = edges.thresholds(quantizer, dtype)
+    assert len(found) == len(jumps)
+    for number, expected in zip(found, jumps, strict=True):
+        assert number == pytest.approx(expected, rel=4 * float(np.finfo(dtype).eps))
+        here = np.array([number], dtype)
+        below = np.nextafter(here, dtype(-np.inf))
+        assert quantizer.encode(below)[0] != quantizer.encode(here)[0]
+    assert edges.bounds(quantizer, dtype) == [float(dtype(v)) for v in bends]
+
+
+class Ternary:
+    """Of a stranger: no base class, no encoding, and nothing bends."""
+
+    def encode(self, x):
+        return np.sign(x) * (np.abs(x) >= 0.5), 1.0
+
+    def surrogate(self, x):
+        return np.tanh(x)
+
+
+def test_edges_of_a_quantizer_of_a_stranger():
+    assert edges.bounds(Ternary()) == []
+    below = float(np.nextafter(np.float32(-0.5), np.float32(0)))
+    assert edges.thresholds(Ternary()) == [below, 0.5]
+    assert find(qst.quantizer_inputs(Ternary()), lambda x: np.any(x == np.float32(below))) == below
+
+
+@given(st.data(), qst.quantizers(), st.sampled_from(DTYPES))
+def test_around_draws_floats_of_its_type(data, quantizer, dtype):
+    value = data.draw(qst.around(quantizer, dtype))
+    assert float(dtype(value)) == value
+    assert abs(data.draw(qst.around(quantizer, dtype, largest=0.25))) <= 0.25
+
+
+def within(strategy, wrong, run, examples=50):
+    """Whether one run of so many examples meets a wrong one, without shrinking."""
+    met = []
+
+    @seed(run)
+    @settings(max_examples=examples, database=None, phases=[Phase.generate])
+    @given(strategy)
+    def test(x):
+        met.append(np.any(wrong(x)))
+
+    test()
+    return any(met)
+
+
+STRICT = {
+    "arrays": (qst.arrays(qst.shapes()), 1.0),
+    "one input of Sign": (qst.quantizer_inputs(Sign(), (1,)), 1.0),
+    "another bound": (qst.quantizer_inputs(Sign(0.7), (1,), np.float64), 0.7),
+    "codes of two bits": (qst.quantizer_inputs(LinearQuant(2, high=0.3)), np.float32(0.3)),
+}
+
+
+@pytest.mark.parametrize(("strategy", "bound"), STRICT.values(), ids=STRICT)
+def test_a_strict_mask_is_met_within_50_examples_in_20_of_20_runs(strategy, bound):
+    def wrong(x):
+        return (np.abs(x) < bound) != (np.abs(x) <= bound)
+
+    assert sum(within(strategy, wrong, run) for run in range(20)) == 20
+
+
+def test_both_zeros_are_met_within_50_examples_in_20_of_20_runs():
+    inputs = qst.quantizer_inputs(Sign(), (2,))
+    for negative in (False, True):
+
+        def zero(x, negative=negative):
+            return (x == 0) & (np.signbit(x) == negative)
+
+        assert sum(within(inputs, zero, run) for run in range(20)) == 20
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        (lambda x: np.abs(x) == 1, [1.0]),
+        (lambda x: x == -1, [-1.0]),
+        (lambda x: x == np.nextafter(np.float32(1), np.float32(0)), [0.99999994]),
+    ],
+)
+def test_a_fault_is_shown_on_one_element(wrong, expected):
+    x = find(qst.quantizer_inputs(Sign()), lambda x: bool(wrong(x).any()))
+    np.testing.assert_array_equal(x, np.array(expected, np.float32))
+
+
+# Whole things to check
+
+ONE = settings(max_examples=1, database=None, phases=[Phase.generate])
+
+
+@given(qst.kernel_shapes(5))
+def test_kernel_shapes_fit(place):
+    for image, kernel, stride, padding in zip(*place, strict=True):
+        assert 1 <= image <= 5
+        assert 1 <= kernel <= image + 2 * padding
+        assert stride >= 1
+        assert padding >= 0
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda p: p.image == (1, 1),
+        lambda p: p.kernel[0] > p.image[0],
+        lambda p: p.kernel == p.image,
+        lambda p: p.kernel[0] % 2 == 0 and p.kernel[0] != p.kernel[1],
+        lambda p: p.stride[1] > p.kernel[1],
+    ],
+    ids=["one pixel", "larger than the image", "the whole image", "even", "pixels left out"],
+)
+def test_kernel_shapes_of_every_kind(wanted):
+    find(qst.kernel_shapes(), wanted, settings=settings(database=None, phases=[Phase.generate]))
+
+
+@given(qst.sequences(3), st.data())
+def test_sequences_and_batches(x, data):
+    assert x.ndim == 3
+    assert x.shape[2] == 3
+    images, labels = data.draw(qst.batches((2, 1, 3), 4))
+    assert images.dtype == np.uint8
+    assert images.shape == (len(labels), 2, 1, 3)
+    reals, _ = data.draw(qst.batches((5,), 2, np.float32))
+    assert reals.dtype == np.float32
+
+
+def test_there_is_a_strategy_for_every_layer_with_a_gradient():
+    import qnn_ref.layers as rooms
+
+    kinds = {n for n in rooms.__all__ if isinstance(getattr(rooms, n), type)}
+    kinds = {n for n in kinds if issubclass(getattr(rooms, n), rooms.Layer)}
+    kinds = {n for n in kinds if getattr(rooms, n).differentiable}
+    drawn = set()
+    for name in sorted(kinds - {"Layer", "Branches", "Auxiliary"}):  # of layers, not layers alone
+        layer, x = find(qst.layers([name]), lambda pair: True, settings=ONE)
+        assert x.shape == (1, *layer.input_shape)
+        drawn.add(type(layer).__name__)
+    assert drawn == kinds - {"Layer", "Branches", "Auxiliary"}
+
+
+@pytest.mark.parametrize("names", [["Dense", "Pixels"], [], ["dense"]])
+def test_other_names_are_refused(names):
+    with pytest.raises(ValueError, match=r"names: expected some of Dense, Conv2D"):
+        qst.layers(names)
+
+
+@settings(max_examples=40)
+@given(qst.layers())
+def test_every_layer_has_the_gradient_that_it_states(pair):
+    check_gradients(*pair, mode="full", rng=np.random.default_rng(0)).raise_if_failed()
+
+
+@settings(max_examples=15)
+@given(qst.networks())
+def test_every_network_has_the_gradient_that_it_states(case):
+    network, x, labels = case
+    options = {"labels": labels, "loss": squared_hinge, "floor": 1e-8}
+    check_gradients(network, x, rng=np.random.default_rng(0), **options).raise_if_failed()
+
+
+def test_a_fault_of_a_layer_is_shown_on_one_weight():
+    layer, x = find(qst.layers(["Dense"]), lambda pair: bool((pair[0].weight.latent == -1).any()))
+    assert layer.weight.latent.tolist() == [[-1]]
+    assert x.size == 1
 
 
 def test_without_hypothesis_the_extra_is_named():

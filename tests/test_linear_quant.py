@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qnn_ref.checking import check_gradients
+from qnn_ref.checking import strategies as qst
 from qnn_ref.layers import Quantize
 from qnn_ref.quantizers import Encoding, LinearQuant, Sign
 from qnn_ref.quantizers.linear import clip_backward, round_half_up, round_half_up_reference
@@ -76,6 +77,12 @@ def test_l3_l1_and_l5_are_their_formulas_in_rational_arithmetic(q, x):
     beside = [float(np.nextafter(x, -np.inf)), x, float(np.nextafter(x, np.inf))]
     (code,), _ = q.encode(np.array([x]))
     assert code in {exact_code(q, v) for v in beside}
+
+
+@given(quantizers(most_bits=8), st.data())
+def test_at_its_own_thresholds_and_bounds_it_is_its_formula(q, data):
+    for x in data.draw(qst.quantizer_inputs(q, (4,))):
+        assert q.encode(np.array([x]))[0][0] == exact_code(q, x)
 
 
 @given(quantizers(most_bits=8), st.data())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qnn_ref.checking import check_gradients
+from qnn_ref.checking import strategies as qst
 from qnn_ref.layers import Quantize
 from qnn_ref.quantizers import Encoding, LogQuant
 from qnn_ref.quantizers.logarithmic import (
@@ -80,6 +81,13 @@ def test_codes_are_zero_and_powers_of_two(q, x):
     exact = [exact_code(float(v), q.exponent - q.octaves, q.exponent) for v in x.flat]
     np.testing.assert_array_equal(codes, np.reshape(exact, x.shape))
     np.testing.assert_array_equal(q.quantize(x), codes * x.dtype.type(scale))
+
+
+@given(quantizers(), st.sampled_from(DTYPES), st.data())
+def test_at_its_own_thresholds_it_is_its_formula(q, dtype, data):
+    x = data.draw(qst.quantizer_inputs(q, (4,), dtype))
+    exact = [exact_code(float(v), q.exponent - q.octaves, q.exponent) for v in x]
+    np.testing.assert_array_equal(q.encode(x)[0], exact)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import qnn_ref.quantizers
+from qnn_ref.checking import strategies as qst
 from qnn_ref.quantizers import (
     Encoding,
     LinearQuant,
@@ -31,7 +32,7 @@ SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 NUMBERS = st.one_of(
     st.sampled_from(special_values(np.float32)),
     st.floats(width=32, allow_nan=False),
-    st.floats(-2, 2, width=32),
+    qst.around(Sign()),
 )
 SATURATIONS = st.sampled_from([0.5, 1.0, 2.0, 4.0])
 

@@ -1,25 +1,20 @@
-"""Hypothesis strategies for quantized networks: the values and sizes where such code breaks.
-
-They need the extra `check` (`pip install "qnn-ref[check]"`); this module itself can be imported
-without it.
-"""
+"""Numbers, arrays, images, labels and sizes where code of quantized networks breaks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from qnn_ref._typing import Shape
-from qnn_ref.layers import Dense
-from qnn_ref.quantizers import Sign
+from qnn_ref.checking import edges
 
 Strategy = Any  # of hypothesis, which may not be installed
 
 
-def _hypothesis() -> tuple[Any, Any]:
+def hypothesis_modules() -> tuple[Any, Any]:
     """The modules `hypothesis.strategies` and `hypothesis.extra.numpy`."""
     try:
         import hypothesis.extra.numpy
@@ -66,7 +61,7 @@ def special_values(dtype: DTypeLike = np.float32, largest: float = 4.0) -> list[
 
 
 def floats(dtype: DTypeLike = np.float32, largest: float = 4.0) -> Strategy:
-    """Strategy for finite floats of `dtype`, one half of them `special_values`.
+    """Strategy for finite floats: zeros, ones, `special_values` and any number, all as often.
 
     Parameters
     ----------
@@ -78,10 +73,69 @@ def floats(dtype: DTypeLike = np.float32, largest: float = 4.0) -> Strategy:
     -------
     strategy of float
     """
-    st, _ = _hypothesis()
     bound = float(np.array(largest, dtype))  # largest itself may not be a float of this type
+    ones = [v for v in (1.0, -1.0) if abs(v) <= bound]
+    return _often([ones, special_values(dtype, bound)], dtype, bound)
+
+
+def around(quantizer: Any, dtype: DTypeLike = np.float32, largest: float | None = None) -> Strategy:
+    """Strategy for the floats where a quantizer, or a layer of one's own, is wrong if it is wrong.
+
+    Zeros (0 and -0), bounds of the surrogate, thresholds, neighbours of all these, and any number:
+    each of the five kinds comes as often.
+
+    Parameters
+    ----------
+    quantizer : Quantizer, number or sequence of numbers
+        Thresholds and bounds are found from its values, so another's object will do that has
+        `encode(x) -> (codes, scale)` and `surrogate(x)`. Numbers are bounds themselves.
+    dtype : dtype
+    largest : float, optional
+        Largest magnitude of any number; twice the largest bound or threshold, at least 2, if not
+        given.
+
+    Returns
+    -------
+    strategy of float
+
+    Examples
+    --------
+    A test of one's own. Its mask forgets the bound itself, which is found within a few examples and
+    shown on one element:
+
+    >>> from hypothesis import find, given
+    >>> from qnn_ref.quantizers import Sign
+    >>> def wrong(x):
+    ...     return (np.abs(x) < 1) != Sign().backward(np.ones_like(x), x)
+    >>> @given(quantizer_inputs(Sign()))
+    ... def test_my_mask(x):
+    ...     assert not wrong(x).any()
+    >>> try:
+    ...     test_my_mask()
+    ... except AssertionError:
+    ...     print(find(quantizer_inputs(Sign()), lambda x: wrong(x).any()))
+    [1.]
+    """
+    dtype = np.dtype(dtype)
+    if hasattr(quantizer, "encode"):
+        bends, jumps = edges.bounds(quantizer, dtype), edges.thresholds(quantizer, dtype)
+    else:
+        bends = np.atleast_1d(np.asarray(quantizer, dtype)).tolist()
+        jumps = []
+    bends = sorted(bends, key=lambda v: (abs(v), v < 0))  # the order in which to shrink
+    far = max([1.0, *map(abs, bends), *map(abs, jumps)])
+    bound = float(np.array(2 * far if largest is None else largest, dtype))
+    near = edges.beside([0.0, *bends, *jumps], dtype)
+    return _often([bends, jumps, near], dtype, bound)
+
+
+def _often(kinds: Sequence[Sequence[float]], dtype: DTypeLike, bound: float) -> Strategy:
+    """Zeros, each kind of numbers and any number, all as often; shrinking towards the first."""
+    st, _ = hypothesis_modules()
     width = np.dtype(dtype).itemsize * 8
-    return st.sampled_from(special_values(dtype, bound)) | st.floats(-bound, bound, width=width)
+    within = [[v for v in kind if abs(v) <= bound] for kind in ([0.0, -0.0], *kinds)]
+    lists = [st.sampled_from(kind) for kind in within if kind]
+    return st.one_of(*lists, st.floats(-bound, bound, width=width))
 
 
 def shapes(dimensions: int | tuple[int, int] = (1, 4), largest: int = 6) -> Strategy:
@@ -98,7 +152,7 @@ def shapes(dimensions: int | tuple[int, int] = (1, 4), largest: int = 6) -> Stra
     -------
     strategy of tuple of int
     """
-    st, _ = _hypothesis()
+    st, _ = hypothesis_modules()
     least, most = (dimensions, dimensions) if isinstance(dimensions, int) else dimensions
     return st.lists(st.integers(1, largest), min_size=least, max_size=most).map(tuple)
 
@@ -120,8 +174,51 @@ def arrays(
     -------
     strategy of array
     """
-    _, extra = _hypothesis()
+    _, extra = hypothesis_modules()
     return extra.arrays(dtype, shape, elements=floats(dtype) if elements is None else elements)
+
+
+def quantizer_inputs(
+    quantizer: Any, shape: Shape | Strategy | None = None, dtype: DTypeLike = np.float32
+) -> Strategy:
+    """Strategy for arrays to give to a quantizer, full of the numbers that `around` draws.
+
+    Parameters
+    ----------
+    quantizer : Quantizer, number or sequence of numbers
+        As in `around`.
+    shape : tuple of int, or a strategy of such, optional
+        `shapes()` without it.
+    dtype : dtype
+
+    Returns
+    -------
+    strategy of array
+    """
+    return arrays(shapes() if shape is None else shape, dtype, around(quantizer, dtype))
+
+
+def sequences(
+    features: int | Strategy, dtype: DTypeLike = np.float32, longest: int = 5
+) -> Strategy:
+    """Strategy for batches of sequences, (batch, steps, features), one step among them.
+
+    Parameters
+    ----------
+    features : int, or a strategy of such
+        Features of a step.
+    dtype : dtype
+    longest : int
+        Most examples, and most steps.
+
+    Returns
+    -------
+    strategy of array
+    """
+    st, _ = hypothesis_modules()
+    counts = st.just(features) if isinstance(features, int) else features
+    size = st.integers(1, longest)
+    return arrays(st.tuples(size, size, counts), dtype)
 
 
 def signs(shape: Shape | Strategy, dtype: DTypeLike = np.float32) -> Strategy:
@@ -136,7 +233,7 @@ def signs(shape: Shape | Strategy, dtype: DTypeLike = np.float32) -> Strategy:
     -------
     strategy of array
     """
-    st, extra = _hypothesis()
+    st, extra = hypothesis_modules()
     return extra.arrays(dtype, shape, elements=st.sampled_from([1, -1]))
 
 
@@ -152,7 +249,7 @@ def images(shape: Shape | Strategy) -> Strategy:
     -------
     strategy of array of uint8
     """
-    st, extra = _hypothesis()
+    st, extra = hypothesis_modules()
     pixels = st.sampled_from([0, 255, 127, 128]) | st.integers(0, 255)
     return extra.arrays(np.uint8, shape, elements=pixels)
 
@@ -169,7 +266,7 @@ def labels(examples: int, classes: int) -> Strategy:
     -------
     strategy of array (examples,) of int64
     """
-    st, extra = _hypothesis()
+    st, extra = hypothesis_modules()
     return extra.arrays(np.int64, (examples,), elements=st.integers(0, classes - 1))
 
 
@@ -184,43 +281,12 @@ def ragged_sizes(largest: int = 200) -> Strategy:
     -------
     strategy of int
     """
-    st, _ = _hypothesis()
+    st, _ = hypothesis_modules()
     edges = (1, 2, 3, 7, 8, 9, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 191, 192, 193)
     return st.sampled_from([n for n in edges if n <= largest]) | st.integers(1, largest)
 
 
 def seeds() -> Strategy:
     """Strategy for seeds; large random arrays come from a seed, because they do not shrink well."""
-    st, _ = _hypothesis()
+    st, _ = hypothesis_modules()
     return st.integers(0, 2**32 - 1)
-
-
-def dense_layers(dtype: DTypeLike = np.float64) -> Strategy:
-    """Strategy for pairs of a built `Dense` layer and an input for it.
-
-    Binary or float weights, some exactly at +-1; with or without bias; inputs of two or three axes.
-
-    Parameters
-    ----------
-    dtype : dtype
-
-    Returns
-    -------
-    strategy of (Dense, array (batch, ..., fan_in))
-    """
-    st, _ = _hypothesis()
-
-    def build(
-        shape: Shape, units: int, binary: bool, bias: bool, clipped: bool, seed: int
-    ) -> tuple[Dense, Any]:
-        rng = np.random.default_rng(seed)
-        layer = Dense(units, Sign() if binary else None, bias)
-        layer.build(shape[1:], rng, dtype=dtype)
-        if clipped:
-            layer.weight.assign(np.clip(3 * layer.weight.latent, -1, 1))
-        if layer.bias is not None:
-            layer.bias.assign(rng.normal(size=units))
-        return layer, rng.normal(size=shape).astype(dtype)
-
-    flag = st.booleans()
-    return st.builds(build, shapes((2, 3), 5), st.integers(1, 5), flag, flag, flag, seeds())
