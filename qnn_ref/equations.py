@@ -125,7 +125,7 @@ TABLE = """
 4.4 Table 4 | language models | | |
 
 5 energy | of operations and memory accesses | | |
-5.1 memory | 32 times less: one bit a weight | packed.PackedNetwork.nbytes | test_packed_file.py::test_file_holds_one_bit_a_weight | 04
+5.1 memory | memory factor: 32 times less, one bit a weight | packed.PackedNetwork.nbytes | test_packed_file.py::test_file_holds_one_bit_a_weight | 04
 5.3 repeated filters | unique 3x3 filters | cost.unique_filters | test_cost.py::test_shares_by_hand | 06
 5.3 figure | binary filters | plots.filters_figure | test_plots_convolutions.py::test_filters_fill_the_grid_with_their_labels | 06
 

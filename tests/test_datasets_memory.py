@@ -16,18 +16,20 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.memory import PEAK_MB, needs_status
+
 MEGABYTE = 2**20
 LARGE = 640 * MEGABYTE  # what unbounded readers would unpack
 ALLOWED = 60 * MEGABYTE  # what is read, although the file holds a thousandth of it
 
-READS = """
-import json, resource, sys
+READS = f"""
+import json, sys
 from pathlib import Path
 from qnn_ref import datasets
 from qnn_ref.datasets.matlab import read_matlab
-how = {"images": datasets.read_images, "mat": lambda path: read_matlab(path, ("X",)),
-       "load": lambda folder: datasets.load(folder.name, folder),
-       "verify": lambda folder: datasets.verify(folder.name, folder)}
+how = dict(images=datasets.read_images, mat=lambda path: read_matlab(path, ("X",)),
+           load=lambda folder: datasets.load(folder.name, folder),
+           verify=lambda folder: datasets.verify(folder.name, folder))
 found = []
 for way, path in json.load(sys.stdin):
     try:
@@ -35,7 +37,7 @@ for way, path in json.load(sys.stdin):
         words = "read"
     except datasets.DataError as error:
         words = error.fault
-    found.append([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, words])
+    found.append([{PEAK_MB}, words])
 print(json.dumps(found))
 """
 
@@ -158,6 +160,7 @@ def lay_out(folder: Path) -> dict[str, tuple[str, Path, str]]:
     return cases
 
 
+@needs_status
 def test_memory_stays_below_300_megabytes(tmp_path):
     cases = lay_out(tmp_path)
     asked = json.dumps([[how, str(path)] for how, path, _ in cases.values()])

@@ -14,6 +14,7 @@ from qnn_ref import PackedNetwork, Sequential, pack
 from qnn_ref.cli import main
 from qnn_ref.datasets import DataError, image_batches, read_images
 from qnn_ref.layers import BatchNorm, Dense, Flatten, Pixels
+from tests.memory import PEAK_MB, needs_status
 
 SHAPE = (5, 4, 1)
 IMAGES = np.random.default_rng(2).integers(0, 256, (7, *SHAPE), np.uint8)
@@ -152,15 +153,16 @@ def test_a_file_that_is_too_long_is_refused_after_its_images(tmp_path):
     np.testing.assert_array_equal(np.concatenate(found), IMAGES)
 
 
-PEAK = """
-import resource, sys
+PEAK = f"""
+import sys
 from qnn_ref.cli import main
 code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)
+print({PEAK_MB}, file=sys.stderr)
 sys.exit(code)
 """
 
 
+@needs_status
 @pytest.mark.slow_without_jit
 def test_memory_does_not_grow_with_the_file(tmp_path):
     shape = (64, 64, 3)
