@@ -184,13 +184,7 @@ class Sequential:
 
     def scores(self, images: Array, batch_size: int = 1000) -> Array:
         """Scores (N, classes) of images (N, ...) in inference, in batches; none is dropped."""
-        checks.plain_array("images", images)
-        if images.ndim == 0 or len(images) == 0:
-            raise ValueError(f"images: expected at least one, got shape {np.shape(images)}")
-        batch_size = checks.whole("batch_size", batch_size, 1)
-        checks.all_finite("images", images)
-        starts = range(0, len(images), batch_size)
-        return np.concatenate([self._finite_scores(images[i : i + batch_size]) for i in starts])
+        return in_batches(self._finite_scores, images, batch_size)
 
     def _finite_scores(self, images: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
@@ -227,6 +221,35 @@ class Sequential:
 
     def _repr_html_(self) -> str:
         return shown.html_table(self._rows(), right=(2, 3))
+
+
+def in_batches(function: Callable[[Array], Array], images: Array, batch_size: int) -> Array:
+    """Return what a function makes of images, some at a time; none is dropped.
+
+    Parameters
+    ----------
+    function : function
+        From images (batch, ...) to one row each.
+    images : array (N, ...)
+    batch_size : int
+        Changes nothing but memory and time.
+
+    Returns
+    -------
+    array (N, ...)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the images are no array of finite numbers, or none, or the batch size is below 1.
+    """
+    checks.plain_array("images", images)
+    if images.ndim == 0 or len(images) == 0:
+        raise ValueError(f"images: expected at least one, got shape {images.shape}")
+    batch_size = checks.whole("batch_size", batch_size, 1)
+    checks.all_finite("images", images)
+    starts = range(0, len(images), batch_size)
+    return np.concatenate([function(images[i : i + batch_size]) for i in starts])
 
 
 def first_not_finite(network: Sequential, x: Array, training: bool = False) -> str | None:

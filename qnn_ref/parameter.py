@@ -240,10 +240,6 @@ def float_type(dtype: DTypeLike, name: str = "dtype") -> np.dtype[Any]:
     ------
     TypeError
         If it is another one.
-
-    Source
-    ------
-    Not in the paper.
     """
     try:
         found = np.dtype(dtype)

@@ -92,22 +92,7 @@ def ap2_reference(x: ArrayLike) -> Array:
 
     AP2(x) = sign(x) 2^round(log2|x|), without a logarithm.
 
-    Parameters
-    ----------
-    x : array_like, any shape, float32 or float64
-
-    Returns
-    -------
-    ndarray, shape and dtype of x
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `ap2`.
-
-    Source
-    ------
-    Section 2.4, Algorithm 2 (AP2).
+    Parameters, Returns: as `ap2`.
     """
     x = _float_array(x, "x")
     _check_values(x, "x", finite=False)
@@ -250,23 +235,7 @@ def shift_multiply_reference(x: ArrayLike, y: ArrayLike) -> Array:
 
     x << >> AP2(y) = (sign(y) x) 2^round(log2|y|); `ldexp` adds the exponent.
 
-    Parameters
-    ----------
-    x : array_like, any shape, float32 or float64
-    y : array_like, broadcastable to the shape of x, dtype of x
-
-    Returns
-    -------
-    ndarray, shape and dtype of x
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `shift_multiply`.
-
-    Source
-    ------
-    Section 2.4, Algorithm 2 (the operation << >>).
+    Parameters, Returns: as `shift_multiply`.
     """
     x, y = _check_factors(x, y)
     signs, exponents = _sign_exponent(y)
@@ -399,24 +368,7 @@ def shift_multiply_fixed_reference(
 
     floor(codes * signs * 2^exponents + 1/2), by shifts.
 
-    Parameters
-    ----------
-    codes : array_like, any shape, int64
-    signs : array_like, broadcastable to the shape of codes, signed integers
-    exponents : array_like, broadcastable to the shape of codes, signed integers
-
-    Returns
-    -------
-    ndarray, shape of codes, int64
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `shift_multiply_fixed`.
-
-    Source
-    ------
-    Section 2.4, Algorithm 2 (the operation << >>), on integers.
+    Parameters, Returns: as `shift_multiply_fixed`.
     """
     codes, signs, exponents = _check_fixed_factors(codes, signs, exponents)
     signed = np.where(signs < 0, -codes, np.where(signs > 0, codes, 0))

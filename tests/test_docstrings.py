@@ -113,10 +113,21 @@ def documented(tree: ast.Module) -> Iterator[tuple[Function | ast.ClassDef, list
 
 
 def described_by_twin(node: ast.AST, tree: ast.Module) -> bool:
-    """Whether a fast form leaves its contract to the NumPy twin above it, and says so."""
-    twin = f"{getattr(node, 'name', '')}_reference"
-    return twin in (ast.get_docstring(node) or "") and any(
-        isinstance(other, Function) and other.name == twin for other in tree.body
+    """Whether a twin, or its fast form, leaves the contract to the other one, and says so."""
+    name = getattr(node, "name", "")
+    other = name.removesuffix("_reference") if name.endswith("_reference") else f"{name}_reference"
+    return f"`{other}`" in (ast.get_docstring(node) or "") and any(
+        isinstance(beside, Function)
+        and beside.name == other
+        and "Parameters" in sections_of(ast.get_docstring(beside) or "")
+        for beside in tree.body
+    )
+
+
+def is_helper(node: ast.AST) -> bool:
+    """Whether a function neither takes nor gives an array: a check, a message, a loop."""
+    return isinstance(node, Function) and not ARRAY.search(
+        f"{ast.unparse(node.args)} {ast.unparse(node.returns or ast.Constant(None))}"
     )
 
 
@@ -156,7 +167,7 @@ def has_shapes(name: str, text: str) -> list[str]:
         sections = sections_of(ast.get_docstring(node) or "")
         entries = entries_of(sections.get("Parameters", []))
         arguments = arguments_of(node, method=False)
-        if arguments and not entries:
+        if arguments and not entries and not is_helper(node):
             findings.append(f"{where} has no Parameters section")
         for argument, annotation in arguments.items():
             if ARRAY.search(annotation) and not SHAPE.search(entries.get(argument, "(missing)")):
@@ -174,7 +185,7 @@ def has_source(name: str, text: str) -> list[str]:
     tree = ast.parse(text)
     findings = []
     for node in tree.body:
-        if is_public(node) and not described_by_twin(node, tree):
+        if is_public(node) and not described_by_twin(node, tree) and not is_helper(node):
             source = sections_of(ast.get_docstring(node) or "").get("Source", [])
             if not SOURCE.search(" ".join(source)):
                 findings.append(f"{name}:{node.lineno}: {node.name} has no Source {HINT}")
@@ -279,13 +290,22 @@ def test_only_the_files_of_equations_need_a_source():
     assert has_source("qnn_ref/training.py", text) == []
 
 
-def test_a_fast_form_may_leave_its_contract_to_its_twin():
-    fast = 'def hinge(scores: Array) -> Array:\n    """Like `hinge_reference`, compiled."""\n'
-    twin = GOOD.replace("def hinge(", "def hinge_reference(")
+def test_a_twin_leaves_its_contract_to_its_fast_form_or_the_other_way_round():
+    short = 'def OTHER(scores: Array) -> Array:\n    """As `ONE`, in NumPy."""\n'
+    for one, other in (("hinge", "hinge_reference"), ("hinge_reference", "hinge")):
+        long, brief = GOOD.replace("def hinge(", f"def {one}("), short.replace("OTHER", other)
+        for rule in (has_shapes, has_source):
+            assert rule("qnn_ref/losses.py", long + brief.replace("ONE", one)) == []
+            assert rule("qnn_ref/losses.py", long + brief.replace("ONE", "it"))
+            assert rule("qnn_ref/losses.py", brief.replace("ONE", one))
+            assert rule("qnn_ref/losses.py", brief.replace("ONE", one) + brief), "neither says it"
+
+
+def test_a_helper_without_arrays_needs_no_source():
+    helper = 'def check(name: str) -> str:\n    """Refuse a name."""\n'
     for rule in (has_shapes, has_source):
-        assert rule("qnn_ref/losses.py", twin + fast) == []
-        assert rule("qnn_ref/losses.py", twin + fast.replace("hinge_reference", "it"))
-        assert rule("qnn_ref/losses.py", fast)
+        assert rule("qnn_ref/losses.py", helper) == []
+        assert rule("qnn_ref/losses.py", helper.replace("-> str", "-> Array"))
 
 
 def test_a_dataclass_documents_its_fields():

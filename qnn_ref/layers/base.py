@@ -212,10 +212,6 @@ def in_float_type(name: str, value: float, dtype: np.dtype[Any]) -> None:
     ------
     ValueError
         If the type cannot hold it; no array has such a shape.
-
-    Source
-    ------
-    Not in the paper.
     """
     with np.errstate(over="ignore", under="ignore"):
         number = dtype.type(value)
@@ -230,19 +226,10 @@ def check_rng(rng: Any) -> np.random.Generator:
     ----------
     rng : numpy.random.Generator
 
-    Returns
-    -------
-    numpy.random.Generator
-        `rng`, a single object of no shape.
-
     Raises
     ------
     TypeError
         If it is something else, such as a seed.
-
-    Source
-    ------
-    Not in the paper.
     """
     return checks.instance("rng", rng, np.random.Generator, "numpy.random.default_rng(0)")
 
@@ -256,19 +243,10 @@ def needs_rng(rng: np.random.Generator | None, layer: Layer) -> np.random.Genera
     layer : Layer
         The one that draws.
 
-    Returns
-    -------
-    numpy.random.Generator
-        `rng`, a single object of no shape.
-
     Raises
     ------
     TypeError
         If it is no generator.
-
-    Source
-    ------
-    Not in the paper.
     """
     if not isinstance(rng, np.random.Generator):
         raise TypeError(

@@ -1,4 +1,7 @@
-"""Batch normalization with running mean and running inverse deviation (section 2.4)."""
+"""Batch normalization with running mean and running inverse deviation (section 2.4).
+
+Over 400 lines: the layer, and each of its passes twice, as NumPy twin and as kernel.
+"""
 
 # mypy: allow-untyped-defs
 
@@ -37,21 +40,9 @@ def _check_batch(name: str, x: Array) -> None:
 
 
 def channel_mean_reference(x: Array) -> Array:
-    r"""Mean over all axes but the last, summed in float64: the twin of `channel_mean`.
+    """Mean over all axes but the last, summed in float64: the twin of `channel_mean`.
 
-    Parameters
-    ----------
-    x : array (batch, ..., channels)
-
-    Returns
-    -------
-    array (channels,), the dtype of `x`
-        A plain float32 running sum of 1,000 times 0.1 is wrong by 1e-6, which a division by
-        sqrt(epsilon) turns into 1e-4: hence the wider sum.
-
-    Source
-    ------
-    Section 2.4, the mean over a batch.
+    Parameters, Returns: as `channel_mean`.
     """
     _check_batch("x", x)
     return x.mean(axis=tuple(range(x.ndim - 1)), dtype=np.float64).astype(x.dtype)
@@ -170,28 +161,9 @@ def _check_forward(x: Array, gain: Array, shift: Array, epsilon: float) -> None:
 def normalize_batch_reference(
     x: Array, gain: Array, shift: Array, epsilon: float
 ) -> tuple[Array, Array, Array, Array]:
-    r"""Forward pass of batch norm in training, in NumPy: the twin of `normalize_batch`.
+    """Forward pass of batch norm in training, in NumPy: the twin of `normalize_batch`.
 
-    With m values a channel: :math:`\mu = \frac1m \sum x_i`,
-    :math:`v = \frac1m \sum (x_i-\mu)^2`, :math:`r = (v + \epsilon)^{-1/2}`,
-    :math:`\hat x_i = (x_i - \mu) r`, :math:`y_i = g \hat x_i + b`.
-
-    Parameters
-    ----------
-    x : array (batch, ..., channels)
-    gain, shift : array (channels,)
-        g and b.
-    epsilon : float
-        Added to the variance.
-
-    Returns
-    -------
-    y, normalized : array, the shape of `x`
-    mean, r : array (channels,)
-
-    Source
-    ------
-    Section 2.4, vanilla batch norm.
+    Parameters, Returns: as `normalize_batch`.
     """
     _check_forward(x, gain, shift, epsilon)
     mean = channel_mean_reference(x)
@@ -212,26 +184,9 @@ def _check_backward(dy: Array, normalized: Array, r: Array, gain: Array) -> None
 def normalize_batch_backward_reference(
     dy: Array, normalized: Array, r: Array, gain: Array
 ) -> tuple[Array, Array, Array]:
-    r"""Backward pass of batch norm, in NumPy: the twin of `normalize_batch_backward`.
+    """Backward pass of batch norm, in NumPy: the twin of `normalize_batch_backward`.
 
-    With bars for means over the batch,
-    :math:`\delta_x = gr(\delta_y - \overline{\delta_y} - \hat x\,\overline{\delta_y \hat x})`,
-    :math:`\delta_g = m\,\overline{\delta_y \hat x}`, :math:`\delta_b = m\,\overline{\delta_y}`.
-
-    Parameters
-    ----------
-    dy, normalized : array (batch, ..., channels)
-        Gradient of the output, and the normalized input of the forward pass.
-    r, gain : array (channels,)
-
-    Returns
-    -------
-    dx : array, the shape of `dy`
-    dgain, dshift : array (channels,)
-
-    Source
-    ------
-    Derivative of section 2.4's batch norm.
+    Parameters, Returns: as `normalize_batch_backward`.
     """
     _check_backward(dy, normalized, r, gain)
     m = dy.dtype.type(dy.size // dy.shape[-1])
@@ -279,14 +234,19 @@ def _apply_backward(dy, normalized, mean_dy, mean_dy_normalized, factor, dx):
 def normalize_batch(
     x: Array, gain: Array, shift: Array, epsilon: float
 ) -> tuple[Array, Array, Array, Array]:
-    """Forward pass of batch norm in training: the bits of its twin, in three passes over memory.
+    r"""Forward pass of batch norm in training: the bits of its twin, in three passes over memory.
+
+    With m values a channel: :math:`\mu = \frac1m \sum x_i`,
+    :math:`v = \frac1m \sum (x_i-\mu)^2`, :math:`r = (v + \epsilon)^{-1/2}`,
+    :math:`\hat x_i = (x_i - \mu) r`, :math:`y_i = g \hat x_i + b`.
 
     Parameters
     ----------
     x : array (batch, ..., channels)
     gain, shift : array (channels,)
+        g and b.
     epsilon : float
-        As in the twin.
+        Added to the variance.
 
     Returns
     -------
@@ -319,13 +279,17 @@ def normalize_batch(
 def normalize_batch_backward(
     dy: Array, normalized: Array, r: Array, gain: Array
 ) -> tuple[Array, Array, Array]:
-    """Backward pass of batch norm: the bits of its twin, in three passes over memory.
+    r"""Backward pass of batch norm: the bits of its twin, in three passes over memory.
+
+    With bars for means over the batch,
+    :math:`\delta_x = gr(\delta_y - \overline{\delta_y} - \hat x\,\overline{\delta_y \hat x})`,
+    :math:`\delta_g = m\,\overline{\delta_y \hat x}`, :math:`\delta_b = m\,\overline{\delta_y}`.
 
     Parameters
     ----------
     dy, normalized : array (batch, ..., channels)
+        Gradient of the output, and the normalized input of the forward pass.
     r, gain : array (channels,)
-        As in the twin.
 
     Returns
     -------
@@ -358,9 +322,8 @@ def normalize_batch_backward(
 class BatchNorm(Layer):
     r"""Batch normalization over all axes but the last (so dense and spatial alike).
 
-    With m values a channel: :math:`\mu = \frac1m \sum x_i`, :math:`v = \frac1m \sum (x_i-\mu)^2`
-    (biased), :math:`r = (v + \epsilon)^{-1/2}`, :math:`\hat x_i = (x_i - \mu) r`,
-    :math:`y_i = g \hat x_i + b`. A batch of one value a channel has v = 0 and gives y = b.
+    :math:`y_i = g\,(x_i - \mu)\,r + b` with the batch's mean :math:`\mu` and inverse deviation r:
+    `normalize_batch`. A batch of one value a channel has v = 0 and gives y = b.
 
     Inference uses running averages of the mean and of a measure of spread,
     `running <- (1 - momentum) * running + momentum * batch value`, from 0 and 1. Which one is kept
@@ -472,11 +435,7 @@ class BatchNorm(Layer):
         running += alpha * value
 
     def backward(self, dy: Array) -> Array:
-        r"""Exact gradient: with bars for means over the batch,
-
-        :math:`\delta_x = gr(\delta_y - \overline{\delta_y} - \hat x\,\overline{\delta_y \hat x})`,
-        :math:`\delta_g = \sum \delta_y \hat x`, :math:`\delta_b = \sum \delta_y`.
-        """
+        """Exact gradient, as `normalize_batch_backward` says."""
         normalized, r = self.saved(dy)
         gradients = normalize_batch_backward(dy, normalized, r, self.gain.latent)
         dx, self.gain.grad, self.shift.grad = gradients

@@ -48,22 +48,9 @@ def _check_winners(winners: Array, shape: Shape, size: Pair) -> None:
 
 
 def find_winners_reference(padded: Array, size: Pair, stride: Pair) -> Array:
-    r"""Which place of each window is the largest, in NumPy: the twin of `find_winners`.
+    """Which place of each window is the largest, in NumPy: the twin of `find_winners`.
 
-    Parameters
-    ----------
-    padded : array (batch, height, width, channels)
-        Images with their border.
-    size, stride : pair of int
-
-    Returns
-    -------
-    array (batch, out_height, out_width, channels) of uint16
-        From 0 in the order of reading; of equals the first, and a NaN before all numbers.
-
-    Source
-    ------
-    Section 4.2, max pooling; the tie rule is ours.
+    Parameters, Returns: as `find_winners`.
     """
     _check_images(padded)
     _windows_of(padded.shape, size, stride)
@@ -125,19 +112,7 @@ def find_winners(padded: Array, size: Pair, stride: Pair) -> Array:
 def take_winners_reference(padded: Array, winners: Array, size: Pair, stride: Pair) -> Array:
     """Values at the winning places, in NumPy: the twin of `take_winners`.
 
-    Parameters
-    ----------
-    padded : array (batch, height, width, channels)
-    winners : array (batch, out_height, out_width, channels) of uint16
-    size, stride : pair of int
-
-    Returns
-    -------
-    array, the shape of `winners` and the dtype of `padded`
-
-    Source
-    ------
-    Section 4.2, max pooling.
+    Parameters, Returns: as `take_winners`.
     """
     _check_images(padded)
     _check_winners(winners, _windows_of(padded.shape, size, stride), size)
@@ -200,21 +175,7 @@ def give_winners_reference(
 ) -> Array:
     """Gradient of max pooling, in NumPy: the twin of `give_winners`.
 
-    Parameters
-    ----------
-    dy : array (batch, out_height, out_width, channels)
-    winners : array of uint16, the shape of `dy`
-    shape : tuple of int
-        Of the padded images.
-    size, stride : pair of int
-
-    Returns
-    -------
-    array, shape `shape`
-
-    Source
-    ------
-    Section 4.2, backward of `take_winners` by the chain rule.
+    Parameters, Returns: as `give_winners`.
     """
     _check_gradient(dy, winners, shape, size, stride)
     dx = np.zeros(shape, dy.dtype)
@@ -286,12 +247,17 @@ class Pooling(Layer):
     Sections 4.2 (2/2) and 4.3 (3/2).
     """
 
+    places: float = math.inf
+    """Places of a window at most."""
+
     def __init__(
         self, size: int | Pair = 2, stride: int | Pair | None = None, padding: int | Pair = 0
     ) -> None:
         self.size = pair("size", size, 1)
         self.stride = self.size if stride is None else pair("stride", stride, 1)
         self.padding = pair("padding", padding, 0)
+        if self.size[0] * self.size[1] > self.places:
+            raise ValueError(f"size: expected at most 65,536 places in a window, got {self.size}")
         if self.padding[0] >= self.size[0] or self.padding[1] >= self.size[1]:
             raise ValueError(f"padding: expected less than the size {self.size}, got {padding}")
 
@@ -318,10 +284,7 @@ class MaxPool2D(Pooling):
 
     Parameters
     ----------
-    size : int or pair of int
-    stride : int or pair of int, optional
-        The size by default.
-    padding : int or pair of int
+    size, stride, padding : as `Pooling`
 
     Source
     ------
@@ -329,13 +292,7 @@ class MaxPool2D(Pooling):
     """
 
     jumps = MappingProxyType({"winners": "choice"})
-
-    def __init__(
-        self, size: int | Pair = 2, stride: int | Pair | None = None, padding: int | Pair = 0
-    ) -> None:
-        super().__init__(size, stride, padding)
-        if self.size[0] * self.size[1] > PLACES:
-            raise ValueError(f"size: expected at most 65,536 places in a window, got {self.size}")
+    places = PLACES
 
     def output_encoding(self, encoding: Encoding | None, training: bool = False) -> Encoding | None:
         return encoding
@@ -365,10 +322,7 @@ class AveragePool2D(Pooling):
 
     Parameters
     ----------
-    size : int or pair of int
-    stride : int or pair of int, optional
-        The size by default.
-    padding : int or pair of int
+    size, stride, padding : as `Pooling`
 
     Source
     ------

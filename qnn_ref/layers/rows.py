@@ -62,10 +62,6 @@ def layer_list(name: str, layers: Sequence[Layer]) -> list[Layer]:
         If it is no sequence, or holds something else, such as the class of a layer.
     ValueError
         If an object stands twice, at any depth.
-
-    Source
-    ------
-    Not in the paper.
     """
     if not isinstance(layers, list | tuple):
         raise TypeError(f"{name}: expected a list of layers, got {type(layers).__name__}")
@@ -103,10 +99,6 @@ def build_row(
     ------
     TypeError, ValueError
         Those of a layer, with its number and name in front.
-
-    Source
-    ------
-    Algorithm 1: layers in a row.
     """
     for index, layer in enumerate(layers):
         with naming(index, layer):
@@ -195,10 +187,6 @@ def shape_row(layers: Sequence[Layer], shape: Shape) -> Shape:
     ------
     TypeError, ValueError
         Those of a layer, with its number and name in front.
-
-    Source
-    ------
-    Algorithm 1: layers in a row.
     """
     for index, layer in enumerate(layers):
         with naming(index, layer):
@@ -227,10 +215,6 @@ def encoding_row(
     ------
     TypeError, ValueError
         Those of a layer, with its number and name in front.
-
-    Source
-    ------
-    Algorithm 1: layers in a row.
     """
     for index, layer in enumerate(layers):
         with naming(index, layer):
@@ -247,10 +231,6 @@ def tell_row(layers: Sequence[Layer], encoding: Encoding | None) -> None:
         Built already.
     encoding : Encoding or None
         Of the first layer's input in training.
-
-    Source
-    ------
-    Algorithm 1: layers in a row.
     """
     for layer in layers:
         layer.tell_training_encoding(encoding)
@@ -270,10 +250,6 @@ def refuse_twins(name: str, layers: Sequence[Layer]) -> None:
     ------
     ValueError
         If one stands twice.
-
-    Source
-    ------
-    Not in the paper.
     """
     stack, seen = list(layers), set[int]()
     while stack:

@@ -32,27 +32,9 @@ def _check(w: Array, g: Array, m: Array, v: Array, constants: Array, bound: floa
 def adam_update_reference(
     w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float
 ) -> None:
-    r"""One Adam step with scale and clip, in place, in NumPy.
+    """ADAM in NumPy: the twin of `adam_update`.
 
-    :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`,
-    :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
-    :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\eta\,\hat m / (\sqrt{\hat v} + \epsilon)\big)`
-    with :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`.
-
-    Parameters
-    ----------
-    w, g, m, v : array (n,)
-        Latent value, gradient and both moments; all but `g` are changed.
-    constants : array (8,)
-        beta1, 1 - beta1, beta2, 1 - beta2, gamma eta, 1 - beta1^t, 1 - beta2^t, epsilon in the
-        dtype of `w` (a Python float would be a float64 in the compiled twin). For an epsilon that
-        is added before the correction, `Adam` gives epsilon / sqrt(1 - beta2^t).
-    bound : float
-        Clip to +-bound.
-
-    Source
-    ------
-    Algorithm 1, line 11 with Update = ADAM (Kingma and Ba, Algorithm 1).
+    Parameters, Returns: as `adam_update`.
     """
     _check(w, g, m, v, constants, bound)
     beta1, rest1, beta2, rest2, rate, correction1, correction2, epsilon = constants
@@ -77,12 +59,32 @@ def _adam_update(w, g, m, v, constants, bound):
 
 
 def adam_update(w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float) -> None:
-    """Compiled twin of `adam_update_reference`: one pass over memory, the same bits.
+    r"""One Adam step with scale and clip, in place: one pass over memory.
+
+    :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`,
+    :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
+    :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\eta\,\hat m / (\sqrt{\hat v} + \epsilon)\big)`
+    with :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`.
+
+    Parameters
+    ----------
+    w, g, m, v : array (n,)
+        Latent value, gradient and both moments; all but `g` are changed.
+    constants : array (8,)
+        beta1, 1 - beta1, beta2, 1 - beta2, gamma eta, 1 - beta1^t, 1 - beta2^t, epsilon in the
+        dtype of `w` (a Python float would be a float64 in the compiled twin). For an epsilon that
+        is added before the correction, `Adam` gives epsilon / sqrt(1 - beta2^t).
+    bound : float
+        Clip to +-bound.
 
     Raises
     ------
     TypeError, ValueError
         As `check_update`.
+
+    Source
+    ------
+    Algorithm 1, line 11 with Update = ADAM (Kingma and Ba, Algorithm 1).
     """
     _check(w, g, m, v, constants, bound)
     _adam_update(w, read_only(g), m, v, read_only(constants), w.dtype.type(bound))

@@ -17,25 +17,9 @@ from qnn_ref.parameter import Parameter
 def adamax_update_reference(
     w: Array, g: Array, m: Array, u: Array, constants: Array, bound: float
 ) -> None:
-    r"""One AdaMax step with scale and clip, in place, in NumPy.
+    """AdaMax in NumPy: the twin of `adamax_update`.
 
-    1. :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`
-    2. :math:`u \leftarrow \max(\beta_2 u, |g|)`
-    3. :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\,\mathrm{rate}\cdot m / u\big)`, and no step
-       where u = 0
-
-    Parameters
-    ----------
-    w, g, m, u : array (n,)
-        Latent value, gradient, mean and infinity norm; all but `g` are changed.
-    constants : array (5,)
-        beta1, 1 - beta1, beta2, rate, gamma in the dtype of `w`.
-    bound : float
-        Clip to +-bound.
-
-    Source
-    ------
-    Section 2.5; Kingma and Ba, Algorithm 2; Algorithm 1, line 11.
+    Parameters, Returns: as `adamax_update`.
     """
     check_update("wgmu", (w, g, m, u), constants, 5, bound)
     beta1, rest1, beta2, rate, scale = constants
@@ -63,12 +47,30 @@ def _adamax_update(w, g, m, u, constants, bound):
 
 
 def adamax_update(w: Array, g: Array, m: Array, u: Array, constants: Array, bound: float) -> None:
-    """Compiled twin of `adamax_update_reference`: one pass over memory, the same bits.
+    r"""One AdaMax step with scale and clip, in place: one pass over memory.
+
+    1. :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`
+    2. :math:`u \leftarrow \max(\beta_2 u, |g|)`
+    3. :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\,\mathrm{rate}\cdot m / u\big)`, and no step
+       where u = 0
+
+    Parameters
+    ----------
+    w, g, m, u : array (n,)
+        Latent value, gradient, mean and infinity norm; all but `g` are changed.
+    constants : array (5,)
+        beta1, 1 - beta1, beta2, rate, gamma in the dtype of `w`.
+    bound : float
+        Clip to +-bound.
 
     Raises
     ------
     TypeError, ValueError
         As `check_update`.
+
+    Source
+    ------
+    Section 2.5; Kingma and Ba, Algorithm 2; Algorithm 1, line 11.
     """
     check_update("wgmu", (w, g, m, u), constants, 5, bound)
     _adamax_update(w, read_only(g), m, u, read_only(constants), w.dtype.type(bound))

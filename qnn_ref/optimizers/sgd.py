@@ -24,25 +24,9 @@ def _check(w: Array, g: Array, m: Array, constants: Array, bound: float) -> None
 
 
 def sgd_update_reference(w: Array, g: Array, m: Array, constants: Array, bound: float) -> None:
-    r"""One step of descent with scale and clip, in place, in NumPy.
+    """Descent in NumPy: the twin of `sgd_update`.
 
-    :math:`m \leftarrow \beta m + g`,
-    :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\,\eta m\big)`
-
-    Parameters
-    ----------
-    w, g : array (n,)
-        Latent value, which is changed, and gradient.
-    m : array (n,) or (0,)
-        Velocity, which is changed; without momentum there is none, and the gradient stands for it.
-    constants : array (3,)
-        beta, eta, gamma in the dtype of `w`.
-    bound : float
-        Clip to +-bound.
-
-    Source
-    ------
-    Section 2.2; Algorithm 1, line 11.
+    Parameters, Returns: as `sgd_update`.
     """
     _check(w, g, m, constants, bound)
     beta, rate, scale = constants
@@ -71,12 +55,30 @@ def _sgd_update(w, g, m, constants, bound):
 
 
 def sgd_update(w: Array, g: Array, m: Array, constants: Array, bound: float) -> None:
-    """Compiled twin of `sgd_update_reference`: one pass over memory, the same bits.
+    r"""One step of descent with scale and clip, in place: one pass over memory.
+
+    :math:`m \leftarrow \beta m + g`,
+    :math:`w \leftarrow \mathrm{clip}\big(w - \gamma\,\eta m\big)`
+
+    Parameters
+    ----------
+    w, g : array (n,)
+        Latent value, which is changed, and gradient.
+    m : array (n,) or (0,)
+        Velocity, which is changed; without momentum there is none, and the gradient stands for it.
+    constants : array (3,)
+        beta, eta, gamma in the dtype of `w`.
+    bound : float
+        Clip to +-bound.
 
     Raises
     ------
     TypeError, ValueError
         As `check_update`.
+
+    Source
+    ------
+    Section 2.2; Algorithm 1, line 11.
     """
     _check(w, g, m, constants, bound)
     _sgd_update(w, read_only(g), m, read_only(constants), w.dtype.type(bound))

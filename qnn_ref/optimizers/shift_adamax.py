@@ -21,32 +21,9 @@ from qnn_ref.shifts import ap2, ap2_reference, ap2_words
 def shift_adamax_update_reference(
     w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float, torch: bool
 ) -> None:
-    r"""One step of Algorithm 4 with scale and clip, in place, in NumPy.
+    """Algorithm 4 in NumPy: the twin of `shift_adamax_update`.
 
-    1. :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`
-    2. :math:`v \leftarrow \max(\beta_2 v, |g|)`
-    3. :math:`w \leftarrow \mathrm{clip}\big(w - \mathrm{step}\cdot(m \ll\gg v^{-1})\big)`, where
-       :math:`m \ll\gg v^{-1} = m\,\mathrm{AP2}(v^{-1}) = m / \mathrm{AP2}(v)`, and 0 where v = 0
-       (the last equality holds for all float32 mantissas but one, where 1/v rounds across the
-       threshold; the form taken here cannot overflow)
-
-    The Torch variant overwrites the state in line 2, :math:`v \leftarrow \mathrm{AP2}(v) +
-    \epsilon`, and divides by it.
-
-    Parameters
-    ----------
-    w, g, m, v : array (n,)
-        Latent value, gradient, mean and infinity norm; all but `g` are changed.
-    constants : array (6,)
-        beta1, 1 - beta1, beta2, step, epsilon, smallest normal number, in the dtype of `w`.
-    bound : float
-        Clip to +-bound.
-    torch : bool
-        Whether the stored norm is rounded.
-
-    Source
-    ------
-    Algorithm 4; the variant from the authors' Torch code.
+    Parameters, Returns: as `shift_adamax_update`.
     """
     check_update("wgmv", (w, g, m, v), constants, 6, bound)
     beta1, rest1, beta2, step, epsilon, _ = constants
@@ -108,14 +85,24 @@ _KERNELS = {
 def shift_adamax_update(
     w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float, torch: bool
 ) -> None:
-    """Compiled twin of `shift_adamax_update_reference`: one pass over memory, the same bits.
+    r"""One step of Algorithm 4 with scale and clip, in place: one pass over memory.
+
+    1. :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`
+    2. :math:`v \leftarrow \max(\beta_2 v, |g|)`
+    3. :math:`w \leftarrow \mathrm{clip}\big(w - \mathrm{step}\cdot(m \ll\gg v^{-1})\big)`, where
+       :math:`m \ll\gg v^{-1} = m\,\mathrm{AP2}(v^{-1}) = m / \mathrm{AP2}(v)`, and 0 where v = 0
+       (the last equality holds for all float32 mantissas but one, where 1/v rounds across the
+       threshold; the form taken here cannot overflow)
+
+    The Torch variant overwrites the state in line 2, :math:`v \leftarrow \mathrm{AP2}(v) +
+    \epsilon`, and divides by it.
 
     Parameters
     ----------
     w, g, m, v : array (n,)
-        As in the twin.
+        Latent value, gradient, mean and infinity norm; all but `g` are changed.
     constants : array (6,)
-        As in the twin.
+        beta1, 1 - beta1, beta2, step, epsilon, smallest normal number, in the dtype of `w`.
     bound : float
         Clip to +-bound.
     torch : bool

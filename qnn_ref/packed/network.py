@@ -8,8 +8,9 @@ import numpy as np
 
 from qnn_ref import shown
 from qnn_ref._typing import Array
-from qnn_ref.checks import NotFiniteError, plain_array, shape, whole
+from qnn_ref.checks import NotFiniteError, plain_array, shape
 from qnn_ref.files import FileError
+from qnn_ref.network import in_batches
 from qnn_ref.packed import product_stages, shape_stages  # noqa: F401  the kinds that files name
 from qnn_ref.packed.file import read_stages, write_stages
 from qnn_ref.packed.stages import PIXELS, Flow, Stage, flow_through
@@ -67,11 +68,8 @@ class PackedNetwork:
         if images.shape[1:] != self.input_shape or images.ndim != len(self.input_shape) + 1:
             expected = ", ".join(map(str, ("N", *self.input_shape)))
             raise ValueError(f"images: expected shape ({expected}), got {images.shape}")
-        if len(images) == 0:
-            raise ValueError(f"images: expected at least one, got shape {images.shape}")
-        starts = range(0, len(images), whole("batch_size", batch_size, 1))
         with np.errstate(over="ignore", invalid="ignore"):  # looked at below
-            scores = np.concatenate([self._run(images[i : i + batch_size]) for i in starts])
+            scores = in_batches(self._run, images, batch_size)
         if not np.isfinite(scores).all():
             place = np.argwhere(~np.isfinite(scores))[0].tolist()
             raise NotFiniteError(f"network: its scores are not finite, first that of {place}")

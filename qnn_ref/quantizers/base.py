@@ -189,19 +189,10 @@ def check_rng(rng: Any, name: str) -> np.random.Generator:
     name : str
         Of the quantizer, for the error.
 
-    Returns
-    -------
-    numpy.random.Generator
-        `rng`, a single object of no shape.
-
     Raises
     ------
     TypeError
         If it is something else.
-
-    Source
-    ------
-    Not in the paper.
     """
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
@@ -220,19 +211,10 @@ def check_quantizer(name: str, quantizer: Any) -> Quantizer:
         The argument's name, for the error.
     quantizer : Quantizer
 
-    Returns
-    -------
-    Quantizer
-        `quantizer`, a single object of no shape.
-
     Raises
     ------
     TypeError
         If it is something else.
-
-    Source
-    ------
-    Not in the paper.
     """
     return instance(name, quantizer, Quantizer, "Sign()")
 

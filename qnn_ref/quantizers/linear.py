@@ -56,23 +56,9 @@ def _check_rounding(
 def round_half_up_reference(
     x: Array, count: int, width: float, offset: float, low: float, high: float
 ) -> Array:
-    r"""Nearest whole multiple of a step, in NumPy: the twin of `round_half_up`.
+    """Nearest whole multiple of a step, in NumPy: the twin of `round_half_up`.
 
-    Parameters
-    ----------
-    x : array, any shape
-    count : int
-    width, offset : float
-    low, high : float
-        The smallest and the largest result.
-
-    Returns
-    -------
-    array, the shape and dtype of `x`
-
-    Source
-    ------
-    Section 3, the rounding of LinearQuant.
+    Parameters, Returns: as `round_half_up`.
     """
     x = _check_rounding(x, count, width, offset, low, high)
     wide = x.astype(np.float64) * count

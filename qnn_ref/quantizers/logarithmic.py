@@ -26,21 +26,9 @@ from qnn_ref.shifts import ap2, ap2_reference
 
 
 def log_codes_reference(x: Array, lowest: int, highest: int) -> Array:
-    r"""Powers of two in units of the smallest one, by the readable AP2: the twin of `log_codes`.
+    """Powers of two in units of the smallest one, by the readable AP2: the twin of `log_codes`.
 
-    Parameters
-    ----------
-    x : array, any shape
-    lowest, highest : int
-        Smallest and largest exponent.
-
-    Returns
-    -------
-    array, the shape and dtype of `x`
-
-    Source
-    ------
-    Section 3, LogQuant.
+    Parameters, Returns: as `log_codes`.
     """
     end = x.dtype.type(2.0**highest)
     codes = np.ldexp(ap2_reference(np.clip(x, -end, end)), -lowest)
