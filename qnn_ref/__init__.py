@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         plots,
         products,
         quantizers,
+        shares,
         shifts,
         training,
     )
@@ -44,7 +45,7 @@ _HOMES = {
 _ROOMS = (
     *("bench", "bits", "checking", "checkpoints", "cost", "datasets", "experiments", "layers"),
     *("losses", "network", "optimizers", "packed", "parameter", "plots", "products"),
-    *("quantizers", "shifts", "training"),
+    *("quantizers", "shares", "shifts", "training"),
 )
 """Public modules: `import qnn_ref` is enough for `qnn_ref.layers.Dense`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,21 +12,16 @@ from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
 from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real, whole
-from qnn_ref.layers import Parameter, Quantize
 from qnn_ref.losses import check_labels
 from qnn_ref.network import Sequential, first_not_finite
 from qnn_ref.optimizers import Optimizer
 from qnn_ref.progress import Bar, progress_bar
-from qnn_ref.quantizers import Sign
+from qnn_ref.shares import binary_signs, clipped_share, flipped_share, saturated_share
 
 __all__ = [
     "Run",
     "batches",
-    "binary_signs",
-    "clipped_share",
     "error_rate",
-    "flipped_share",
-    "saturated_share",
     "train",
     "train_step",
 ]
@@ -388,49 +383,3 @@ def error_rate(network: Any, images: Array, labels: ArrayLike, batch_size: int =
     whole("batch_size", batch_size, 1)
     wrong = np.count_nonzero(network.predict(images, batch_size) != labels)
     return 100 * int(wrong) / len(labels)
-
-
-def binary_signs(network: Sequential) -> list[Array]:
-    """Signs of all quantized weights, as boolean arrays."""
-    return [p.latent >= 0 for p in network.parameters().values() if p.quantizer is not None]
-
-
-def flipped_share(before: list[Array], after: list[Array]) -> float:
-    """Share of weights whose sign differs between two moments; 0 without quantized weights."""
-    flips = sum(int(np.count_nonzero(a != b)) for a, b in zip(before, after, strict=True))
-    return flips / max(1, sum(a.size for a in before))
-
-
-def saturated_share(network: Sequential) -> float:
-    """Share of hidden values with abs(a) above the bound in the last training forward, eq. (4).
-
-    There the mask stops the gradient. 0 for a network without sign activations.
-    """
-    outside, total = 0, 0
-    for _, layer in network.walk():
-        if isinstance(layer, Quantize) and isinstance(layer.quantizer, Sign):
-            a = layer.saved()[0]
-            outside += int(np.count_nonzero(np.abs(a) > layer.quantizer.saturation))
-            total += a.size
-    return outside / max(1, total)
-
-
-def clipped_share(parameters: Iterable[Parameter]) -> float:
-    """Share of latent weights that sit exactly at their bound (a scalar from 0 to 1).
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        Those without a finite bound are left out.
-
-    Returns
-    -------
-    float
-
-    Source
-    ------
-    Section 2.3, the projection onto [-1, 1].
-    """
-    bounded = [p for p in parameters if np.isfinite(p.bound)]
-    at_bound = sum(int(np.count_nonzero(np.abs(p.latent) == p.bound)) for p in bounded)
-    return at_bound / max(1, sum(p.size for p in bounded))

@@ -36,6 +36,7 @@ FLOORS = {
     "layers": 5,
     "network": 6,
     "progress": 7,
+    "shares": 7,
     "training": 7,
     "checkpoints": 7,
     "packed": 7,

@@ -12,18 +12,8 @@ from qnn_ref.network import Sequential
 from qnn_ref.optimizers import SGD, Adam, ExponentialDecay
 from qnn_ref.packed import pack
 from qnn_ref.quantizers import LinearQuant, Sign, StochasticSign
-from qnn_ref.training import (
-    Run,
-    batches,
-    binary_signs,
-    clipped_share,
-    error_rate,
-    flipped_share,
-    keep_best,
-    saturated_share,
-    train,
-    train_step,
-)
+from qnn_ref.shares import binary_signs, clipped_share, flipped_share, saturated_share
+from qnn_ref.training import Run, batches, error_rate, keep_best, train, train_step
 
 KEYS = [
     "epoch",
