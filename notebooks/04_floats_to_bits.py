@@ -33,6 +33,7 @@ from qnn_ref import bits, datasets, plots
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
+from qnn_ref.grid import PIXELS
 from qnn_ref.layers import BatchNorm
 from qnn_ref.packed.thresholds import find_thresholds
 from qnn_ref.quantizers import Sign
@@ -176,9 +177,7 @@ plots.planes_figure(image, planes.reshape(8, 28, 28))
 
 # %%
 w = rng.choice([-1, 1], (1, 784))
-by_planes = bits.planes_matmul(
-    bits.pixel_planes(image.reshape(1, -1)), bits.pack(w), 784, low=-255, high=255, step=2
-)
+by_planes = bits.planes_matmul(bits.pixel_planes(image.reshape(1, -1)), bits.pack(w), 784, PIXELS)
 ordinary = (2 * image.ravel().astype(int) - 255) @ w[0]
 print(f"by planes {by_planes[0, 0]}, ordinary {ordinary}, difference {by_planes[0, 0] - ordinary}")
 

@@ -31,6 +31,7 @@ import qnn_ref
 from qnn_ref import bits, datasets, plots
 from qnn_ref.cost import expected_unique_share, filter_forms, form_filters, unique_filters
 from qnn_ref.geometry import add_windows, output_size, pad_images, windows
+from qnn_ref.grid import PIXELS
 from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import Adam, ExponentialDecay
@@ -292,7 +293,7 @@ layer = Conv2D(10, 3, padding=1).build((9, 8, 3), rng, Pixels(scale=1).output_en
 kernel = bits.pack_kernel(layer.weight.codes)
 by_floats = layer.forward(2 * photo.astype(np.float32) - 255)
 by_bytes = bits.pixels_conv(photo, kernel, padding=1)
-by_planes = bits.planes_conv(bits.pixel_planes(photo), kernel, 3, -255, 255, 2, padding=1)
+by_planes = bits.planes_conv(bits.pixel_planes(photo), kernel, 3, PIXELS, padding=1)
 for name, sums in (("by bytes", by_bytes), ("by planes", by_planes)):
     print(f"{name}: largest difference {np.abs(sums - by_floats).max()}   (expect 0)")
 

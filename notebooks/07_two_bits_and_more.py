@@ -40,6 +40,7 @@ from qnn_ref.checking import check_gradients
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.experiments.sweep import mean_and_spread, read_rows
+from qnn_ref.grid import Grid
 from qnn_ref.layers import Quantize
 from qnn_ref.packed.packing import identical_scores
 from qnn_ref.packed.thresholds import Levels
@@ -246,7 +247,7 @@ print("levels that occur:", *np.unique(drawn))
 
 # %%
 codes = LinearQuant(2).levels
-signs = bits.unpack(bits.to_planes(codes, -3, 3, 2), 4)
+signs = bits.unpack(bits.to_planes(codes, Grid(-3, 3, 2)), 4)
 plots.arrays_figure(
     {"code": codes[:, None], r"$\beta_1$": signs[1][:, None], r"$\beta_0$": signs[0][:, None]}
 )
@@ -267,7 +268,7 @@ plots.planes_figure(image, eight > 0)
 
 # %%
 codes, scale = LinearQuant(2).encode((image / np.float32(127.5) - 1).astype(np.float32))
-two = bits.unpack(bits.to_planes(codes.ravel(), -3, 3, 2), image.size).reshape(2, 28, 28)
+two = bits.unpack(bits.to_planes(codes.ravel(), Grid(-3, 3, 2)), image.size).reshape(2, 28, 28)
 plots.plane_sum_figure(codes, two)
 
 # %%
@@ -302,7 +303,8 @@ for a, b in ((1, 7), (0, 6)):
 rng = np.random.default_rng(2)
 x_codes = rng.choice(LinearQuant(2).levels, (1, 20))
 w_codes = rng.choice(LinearQuant(3).levels, (1, 20))
-x_planes, w_planes = bits.to_planes(x_codes, -3, 3, 2), bits.to_planes(w_codes, -7, 7, 2)
+x_planes = bits.to_planes(x_codes, Grid(-3, 3, 2))
+w_planes = bits.to_planes(w_codes, Grid(-7, 7, 2))
 products = np.array([[bits.xnor_matmul(a, b, 20)[0, 0] for b in w_planes] for a in x_planes])
 factors = 2 ** np.add.outer(np.arange(2), np.arange(3))
 plots.partial_products_figure(products, factors, "factor · binary product, symmetric")
@@ -356,7 +358,7 @@ for K in (1, 63, 64, 65, 70, 128, 200):
             n, m = 2**k - 1, 2**l - 1
             A, B = (rng.choice(LinearQuant(b).levels, (5, K)) for b in (k, l))
             product = bits.levels_matmul(
-                bits.to_planes(A, -n, n, 2), bits.to_planes(B, -m, m, 2), K
+                bits.to_planes(A, Grid(-n, n, 2)), bits.to_planes(B, Grid(-m, m, 2)), K
             )
             wrong["symmetric"] += np.count_nonzero(product != A @ B.T)
             tried += product.size

@@ -43,6 +43,7 @@ from qnn_ref.bits.planes import pack_levels_reference, planes_matmul_reference
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.powers import powers_matmul_reference
 from qnn_ref.bits.words import pack_bits_reference, pack_reference, pack_thresholds_reference
+from qnn_ref.grid import Grid
 from qnn_ref.layers.normalization import (
     channel_mean_reference,
     normalize_batch_backward_reference,
@@ -210,12 +211,10 @@ def grid_product(rng: Rng) -> Arguments:
     out = np.zeros((M, N), np.int32)
     b = pack(signs(rng, N, K))
     return {
-        "planes": to_planes(codes, -1, 2, 1),
+        "planes": to_planes(codes, Grid(-1, 2, 1)),
         "b": b,
         "K": K,
-        "low": -1,
-        "high": 2,
-        "step": 1,
+        "grid": Grid(-1, 2, 1),
         "out": out,
     }
 
@@ -249,10 +248,10 @@ def bit_conv(rng: Rng) -> Arguments:
 
 
 def grid_conv(rng: Rng) -> Arguments:
-    planes = to_planes(rng.integers(-1, 3, (2, 6, 5, K)), -1, 2, 1)
+    grid = Grid(-1, 2, 1)
+    planes = to_planes(rng.integers(-1, 3, (2, 6, 5, K)), grid)
     w = pack_kernel(signs(rng, 3, 3, K, 4))
-    grid = {"low": -1, "high": 2, "step": 1}
-    return {"planes": planes, "w": w, "C": K, **grid, **GEOMETRY, "out": conv_out()}
+    return {"planes": planes, "w": w, "C": K, "grid": grid, **GEOMETRY, "out": conv_out()}
 
 
 def pixel_conv(rng: Rng) -> Arguments:
@@ -411,7 +410,7 @@ EXAMPLES: dict[str, Example] = {
         two_planes(lambda codes: to_fixed_planes(codes, 2)), fixed_matmul_reference
     ),
     "bits.levels.levels_matmul": Example(
-        two_planes(lambda codes: to_planes(2 * codes - 1, -3, 3, 2)), levels_matmul_reference
+        two_planes(lambda codes: to_planes(2 * codes - 1, Grid(-3, 3, 2))), levels_matmul_reference
     ),
     "bits.lookup.pixels_matmul": Example(
         pixel_product,
@@ -432,9 +431,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "bits.planes.planes_matmul": Example(
         grid_product,
-        with_out(
-            lambda planes, b, K, **grid: planes_matmul_reference(planes, rows_of(b), K, **grid)
-        ),
+        with_out(lambda planes, b, K, grid: planes_matmul_reference(planes, rows_of(b), K, grid)),
         ("out",),
     ),
     "bits.powers.powers_matmul": Example(

@@ -25,20 +25,21 @@ from qnn_ref.bits import (
     xnor_matmul,
 )
 from qnn_ref.bits.conv import pixels_conv_reference, planes_conv_reference, xnor_conv_reference
+from qnn_ref.grid import PIXELS, SIGNS, Grid
 
 JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
 
 # As in the tests of planes: pixels; +-1; codes without a zero; with one; a number of levels that is
 # no power of two, so that `high` is not the code whose bits are all 1; ends of either sign.
 GRIDS = [
-    (-255, 255, 2),
-    (-1, 1, 2),
-    (-3, 3, 2),
-    (-12, 12, 2),
-    (0, 4, 1),
-    (5, 20, 5),
-    (-50, -2, 3),
-    (-7, 0, 1),
+    PIXELS,
+    SIGNS,
+    Grid(-3, 3, 2),
+    Grid(-12, 12, 2),
+    Grid(0, 4, 1),
+    Grid(5, 20, 5),
+    Grid(-50, -2, 3),
+    Grid(-7, 0, 1),
 ]
 
 
@@ -86,13 +87,13 @@ def check(x, w, stride=1, padding=0, pad=0):
 
 
 def check_planes(codes, w, grid, stride=1, padding=0, pad=0):
-    planes, kernel, C = to_planes(codes, *grid), pack_kernel(w), codes.shape[3]
+    planes, kernel, C = to_planes(codes, grid), pack_kernel(w), codes.shape[3]
     at = stride, padding, pad
     agree(
-        convolve(codes, w, stride, padding, grid[1] if pad else 0),
-        planes_conv(planes, kernel, C, *grid, *at),
-        planes_conv(planes, to_kernel_panels(kernel, C), C, *grid, *at),
-        planes_conv_reference(planes, kernel, C, *grid, *at),
+        convolve(codes, w, stride, padding, grid.high if pad else 0),
+        planes_conv(planes, kernel, C, grid, *at),
+        planes_conv(planes, to_kernel_panels(kernel, C), C, grid, *at),
+        planes_conv_reference(planes, kernel, C, grid, *at),
     )
 
 
@@ -104,7 +105,7 @@ def check_pixels(images, w, stride=1, padding=0, pad=0):
         pixels_conv(images, kernel, *at),
         pixels_conv(images, to_kernel_panels(kernel, C), *at),
         pixels_conv_reference(images, kernel, *at),
-        planes_conv(pixel_planes(images), kernel, C, -255, 255, 2, *at),
+        planes_conv(pixel_planes(images), kernel, C, PIXELS, *at),
     )
 
 
@@ -136,9 +137,9 @@ def test_convolution_is_its_twin_and_the_plain_one(layer, seed):
 
 
 @given(layers(most_channels=70), st.sampled_from(GRIDS), st.integers(0, 2**32))
-@example(layer=((1, 1, 1, 1), (3, 3, 1, 2), 1, 1, 0), grid=(0, 4, 1), seed=0)
-@example(layer=((1, 1, 1, 1), (3, 3, 1, 2), 1, 1, 1), grid=(0, 4, 1), seed=0)
-@example(layer=((1, 2, 2, 65), (3, 3, 65, 2), 1, 1, 0), grid=(-50, -2, 3), seed=0)
+@example(layer=((1, 1, 1, 1), (3, 3, 1, 2), 1, 1, 0), grid=Grid(0, 4, 1), seed=0)
+@example(layer=((1, 1, 1, 1), (3, 3, 1, 2), 1, 1, 1), grid=Grid(0, 4, 1), seed=0)
+@example(layer=((1, 2, 2, 65), (3, 3, 65, 2), 1, 1, 0), grid=Grid(-50, -2, 3), seed=0)
 def test_integers_are_their_twin_and_the_plain_one(layer, grid, seed):
     images, weights, *at = layer
     rng = np.random.default_rng(seed)
@@ -211,7 +212,7 @@ def test_last_pixels_that_no_window_reaches():
     """6 x 6 at stride 2: the last row and column count nowhere."""
     x = np.arange(36).reshape(1, 6, 6, 1)
     w = pack_kernel(np.ones((3, 3, 1, 1)))
-    result = planes_conv(to_planes(x, 0, 35, 1), w, 1, 0, 35, 1, stride=2)
+    result = planes_conv(to_planes(x, Grid(0, 35, 1)), w, 1, Grid(0, 35, 1), stride=2)
     assert result[0, ..., 0].tolist() == [[63, 81], [171, 189]]
     assert pixels_conv(x.astype(np.uint8), w, 2)[0, ..., 0].tolist() == [
         [2 * s - 9 * 255 for s in row] for row in ([63, 81], [171, 189])
@@ -223,7 +224,7 @@ def test_height_and_width_are_not_swapped():
     x, w = np.arange(35).reshape(1, 5, 7, 1), np.arange(6).reshape(2, 3, 1, 1)
     signs_of_bits = [2 * (w >> a & 1) - 1 for a in range(3)]
     kernel = pack_kernel(np.concatenate([*signs_of_bits, np.ones_like(w)], axis=3))
-    sums = planes_conv(to_planes(x, 0, 34, 1), kernel, 1, 0, 34, 1)[0]
+    sums = planes_conv(to_planes(x, Grid(0, 34, 1)), kernel, 1, Grid(0, 34, 1))[0]
     result = sum(2**a * (sums[..., a] + sums[..., 3]) // 2 for a in range(3))
     assert result.shape == (4, 5)
     assert result[0].tolist() == [103, 118, 133, 148, 163]
@@ -277,7 +278,7 @@ def test_nothing_gives_nothing():
     w = signs(np.random.default_rng(3), 3, 3, 65, 2)
     check(empty, w, 1, 1)
     check_pixels(empty.astype(np.uint8), w, 1, 1)
-    check_planes(empty, w, (-3, 3, 2), 1, 1)
+    check_planes(empty, w, GRID, 1, 1)
     assert xnor_conv(pack(empty), pack_kernel(w), 65, 1, 1).shape == (0, 3, 4, 2)
     full = np.ones((2, 3, 4, 65), np.int8)
     check(full, w[..., :0], 1, 1)
@@ -288,11 +289,11 @@ def test_nothing_gives_nothing():
 
 def test_windows_written_out_in_parts_change_nothing(monkeypatch):
     """Memory for windows is bounded, down to blocks of 64 windows, here 6 words each."""
-    rng = np.random.default_rng(4)
+    rng, grid = np.random.default_rng(4), Grid(0, 4, 1)
     x, w = signs(rng, 3, 7, 8, 3), signs(rng, 3, 2, 3, 2)  # 3 x 7 x 9 = 189 windows
-    codes = draw(rng, (0, 4, 1), *x.shape)
+    codes = draw(rng, grid, *x.shape)
     pixels = rng.integers(0, 256, x.shape).astype(np.uint8)
-    words, kernel, planes = pack(x), pack_kernel(w), to_planes(codes, 0, 4, 1)
+    words, kernel, planes = pack(x), pack_kernel(w), to_planes(codes, grid)
     gather, parts = conv._gather, []
     monkeypatch.setattr(conv, "_gather", lambda *a: parts.append(a[-1].shape[1]) or gather(*a))
     block = 64 * 6 * 8
@@ -306,7 +307,7 @@ def test_windows_written_out_in_parts_change_nothing(monkeypatch):
         parts.clear()
         agree(convolve(x, w, 1, 1), xnor_conv(words, kernel, 3, 1, 1))
         assert parts == of_bits
-        agree(convolve(codes, w, 1, 1), planes_conv(planes, kernel, 3, 0, 4, 1, 1, 1))
+        agree(convolve(codes, w, 1, 1), planes_conv(planes, kernel, 3, grid, 1, 1))
         assert parts == of_bits + of_three_planes
         expected = convolve(2.0 * pixels - 255, w, 1, 1)
         agree(expected, pixels_conv(pixels, kernel, 1, 1))
@@ -328,7 +329,7 @@ def test_prepared_weights_serve_many_geometries_and_kinds(monkeypatch):
         agree(
             255 * convolve(x, w, *at),
             pixels_conv((255 * (x > 0)).astype(np.uint8), kernel, *at),
-            planes_conv(pack(x)[None], kernel, 3, -255, 255, 510, *at),
+            planes_conv(pack(x)[None], kernel, 3, Grid(-255, 255, 510), *at),
         )
         assert 0 < len(kernel._tables) <= 2
     assert isinstance(kernel, KernelPanels)
@@ -353,10 +354,10 @@ def test_out_is_filled_and_returned():
     rng = np.random.default_rng(8)
     x, w = signs(rng, 2, 3, 4, 3), signs(rng, 3, 3, 3, 5)
     words, kernel, pixels = pack(x), pack_kernel(w), (255 * (x > 0)).astype(np.uint8)
-    planes = to_planes(x, -1, 1, 2)
+    planes = to_planes(x, SIGNS)
     for factor, function, arguments in (
         (1, xnor_conv, (words, kernel, 3)),
-        (1, planes_conv, (planes, kernel, 3, -1, 1, 2)),
+        (1, planes_conv, (planes, kernel, 3, SIGNS)),
         (255, pixels_conv, (pixels, kernel)),
     ):
         out = np.full((2, 3, 4, 5), 99, np.int32)
@@ -430,27 +431,30 @@ def test_the_largest_sums():
     high = (2**31 - 1) // 3
     assert 3 * high > 2**31 - 3
     w = np.array([[1, -1], [1, -1], [1, 1]]).reshape(1, 3, 1, 2)
-    for grid in ((0, high, 1), (-high, high, 1), (-high, 1 - high, 1), (-high, high, 2 * high)):
-        for code in grid[:2]:
+    for ends in ((0, high, 1), (-high, high, 1), (-high, 1 - high, 1), (-high, high, 2 * high)):
+        grid = Grid(*ends)
+        for code in ends[:2]:
             codes = np.full((1, 1, 4, 1), code)
             check_planes(codes, w, grid, 1, (0, 1))
             check_planes(codes, w, grid, 1, (0, 1), 1)
 
 
 def test_sums_beyond_int32_are_refused():
-    grid = (0, 2**28, 2**28)
-    planes = to_planes(np.zeros((1, 2, 4, 1)), *grid)
-    with pytest.raises(ValueError, match=r"^w: with kh kw C = 8 weights, .* 2147483648 do not fit"):
-        planes_conv(planes, pack_kernel(np.ones((2, 4, 1, 1))), 1, *grid)
+    grid = Grid(0, 2**28, 2**28)
+    planes = to_planes(np.zeros((1, 2, 4, 1)), grid)
+    with pytest.raises(ValueError, match=r"^w: sums of 8 products of up to 268435456 do not fit"):
+        planes_conv(planes, pack_kernel(np.ones((2, 4, 1, 1))), 1, grid)
     wide = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint64), (1, 2**10, 2**11, 16), (0,) * 4)
     for call in (
         lambda: xnor_conv(np.empty((0, 2**10, 2**11, 16), np.uint64), wide, 1024),
         lambda: outside_sums(wide, 1024, (2**10, 2**11)),
     ):
-        with pytest.raises(ValueError, match=r"^w: expected kh kw C below 2\^31, got 1024 x 2048"):
+        with pytest.raises(
+            ValueError, match=r"^w: sums of 2147483648 products of up to 1 do not fit"
+        ):
             call()
     few = np.zeros((0, 2**10, 2**11, 1), np.uint64)
-    with pytest.raises(ValueError, match=r"^w: with kh kw C = 4194304 weights, sums of up to"):
+    with pytest.raises(ValueError, match=r"^w: sums of 4194304 products of up to 1020 do not fit"):
         pixels_conv(np.zeros((0, 2**10, 2**11, 2), np.uint8), few)
 
 
@@ -458,7 +462,7 @@ X = np.zeros((2, 4, 5, 2), np.uint64)
 W = np.zeros((3, 3, 2, 2), np.uint64)
 DIRTY = np.full((1, 3, 2, 2), 2**63, np.uint64)
 PLANES = np.zeros((2, 2, 4, 5, 2), np.uint64)
-GRID = (-3, 3, 2)
+GRID = Grid(-3, 3, 2)
 IMAGES = np.zeros((2, 4, 5, 70), np.uint8)
 PREPARED = to_kernel_panels(W, 70)
 LOCKED = np.empty((2, 2, 4, 3), np.int32)
@@ -547,22 +551,20 @@ LOCKED.flags.writeable = False
             "out: expected a C-contiguous",
         ),
         (lambda: xnor_conv(X, W, 70, out=LOCKED), ValueError, "out: .* can be written to"),
-        (lambda: planes_conv(X, W, 70, *GRID), ValueError, r"planes: expected shape \(P, B, H, W"),
+        (lambda: planes_conv(X, W, 70, GRID), ValueError, r"planes: expected shape \(P, B, H, W"),
         (
-            lambda: planes_conv(PLANES[:1], W, 70, *GRID),
+            lambda: planes_conv(PLANES[:1], W, 70, GRID),
             ValueError,
             "planes: expected 2 planes for -3, -1, ..., 3, got 1",
         ),
-        (lambda: planes_conv(PLANES, W, 70, 3, -3, 2), ValueError, "low: expected less than high"),
-        (lambda: planes_conv(PLANES, W, 70, -3, 3, 4), ValueError, "step: expected a divisor"),
-        (lambda: planes_conv(PLANES, W, 70, -3.0, 3, 2), TypeError, "low: expected a whole number"),
+        (lambda: planes_conv(PLANES, W, 70, (-3, 3, 2)), TypeError, "grid: expected .* of Grid"),
         (
-            lambda: planes_conv(PLANES, W, 70, *GRID, 0),
+            lambda: planes_conv(PLANES, W, 70, GRID, 0),
             ValueError,
             "stride: expected .* from 1",
         ),
-        (lambda: planes_conv(PLANES, W, 70, *GRID, 1, 1, 3), ValueError, "pad_value: expected 0"),
-        (lambda: planes_conv(PLANES, DIRTY, 70, *GRID), ValueError, "w: a padding bit"),
+        (lambda: planes_conv(PLANES, W, 70, GRID, 1, 1, 3), ValueError, "pad_value: expected 0"),
+        (lambda: planes_conv(PLANES, DIRTY, 70, GRID), ValueError, "w: a padding bit"),
         (lambda: pixels_conv(IMAGES / 255, W), TypeError, "images: .* of uint8, got float64"),
         (lambda: pixels_conv([[1]], W), TypeError, "images: expected an array .* got list"),
         (lambda: pixels_conv(IMAGES[0], W), ValueError, r"images: expected shape \(B, H, W, C\)"),

@@ -196,7 +196,7 @@ LOCKED.flags.writeable = False
                 np.empty((0, 2**25), np.uint64), np.empty((0, 2**25), np.uint64), 2**31
             ),
             ValueError,
-            "K: expected less than 2.31",
+            "K: sums of 2147483648 products of up to 1 do not fit in int32",
         ),
         (
             lambda: xnor_matmul(A, B, 70, np.empty((3, 2), np.int32)),

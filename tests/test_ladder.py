@@ -12,6 +12,7 @@ from qnn_ref.bits.ladder import RUNGS, WIDE, carry_save, column_panels, vector_t
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL
 from qnn_ref.bits.planes import planes_matmul_reference
+from qnn_ref.grid import Grid
 from tests.conftest import JIT_IS_OFF
 
 PANEL_KERNELS = [column_panels] if JIT_IS_OFF else [column_panels, vector_tiles, carry_save]
@@ -194,13 +195,13 @@ def test_integers_of_a_grid_times_signs(kernel, grid, K, seed):
     rng = np.random.default_rng(seed)
     codes = low + step * rng.integers(0, (high - low) // step + 1, (M, K))
     weights = signs(rng, N, K)
-    planes, b = to_planes(codes, low, high, step), pack(weights)
+    planes, b = to_planes(codes, Grid(*grid)), pack(weights)
     expected = codes @ weights.T.astype(np.int64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gemm, "kernel_for", lambda W: kernel)
         for form in (b, to_panels(b, K), pack_panels(weights.T).columns):
-            np.testing.assert_array_equal(planes_matmul(planes, form, K, *grid), expected)
-    np.testing.assert_array_equal(planes_matmul_reference(planes, b, K, *grid), expected)
+            np.testing.assert_array_equal(planes_matmul(planes, form, K, Grid(*grid)), expected)
+    np.testing.assert_array_equal(planes_matmul_reference(planes, b, K, Grid(*grid)), expected)
 
 
 @every_panel_kernel
@@ -209,10 +210,10 @@ def test_sums_on_the_way_may_leave_32_bits(kernel):
     low, high, K = -(2**29), 2**29 - 1, 3
     codes = np.array([[low] * 3, [high] * 3, [low, high, 0], [1, -1, high], [0, 0, 0]])
     weights = np.array([[1, 1, 1], [-1, -1, -1], [1, -1, 1], [-1, 1, 1]])
-    planes, b = to_planes(codes, low, high, 1), pack(weights)
+    planes, b = to_planes(codes, Grid(low, high, 1)), pack(weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gemm, "kernel_for", lambda W: kernel)
-        result = planes_matmul(planes, b, K, low, high, 1)
+        result = planes_matmul(planes, b, K, Grid(low, high, 1))
     np.testing.assert_array_equal(result, codes @ weights.T)
 
 

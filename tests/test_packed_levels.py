@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from qnn_ref import PackedNetwork, Sequential, pack
 from qnn_ref.bits import to_planes
 from qnn_ref.files import FileError
+from qnn_ref.grid import PIXELS, SIGNS, Grid
 from qnn_ref.layers import (
     AveragePool2D,
     BatchNorm,
@@ -28,7 +29,7 @@ from qnn_ref.layers import (
 from qnn_ref.packed import identical_scores
 from qnn_ref.packed.product_stages import GridConv, GridDense
 from qnn_ref.packed.shape_stages import Join
-from qnn_ref.packed.stages import PIXELS, Flow, stage_of
+from qnn_ref.packed.stages import Flow, stage_of
 from qnn_ref.packed.thresholds import Levels, Scores
 from qnn_ref.quantizers import Encoding, LinearQuant, LogQuant, Sign, StochasticSign
 
@@ -38,11 +39,6 @@ CHANNELS = [1, 3] if JIT_IS_OFF else [1, 3, 5, 64, 65]
 DTYPES = [np.float32, np.float64]
 SEEDS = st.integers(0, 2**32 - 1)
 HIGHS = [1.0, 1.0, 0.5, 1.5, 0.3]
-
-
-def grid_of(quantizer):
-    grid = quantizer.encoding
-    return int(grid.low), int(grid.high), int(grid.step)
 
 
 # A network is drawn layer by layer
@@ -226,9 +222,9 @@ def check_steps(packed, images):
         assert x.dtype == {"bits": np.uint64, "integers": np.int32}[flow.kind]
         if x.dtype == np.int32:
             assert x.shape == (len(images), *flow.shape)
-            assert flow.grid[0] <= x.min()
-            assert x.max() <= flow.grid[1]
-            assert not np.any((x.astype(np.int64) - flow.grid[0]) % flow.grid[2])
+            assert flow.grid.low <= x.min()
+            assert x.max() <= flow.grid.high
+            assert not np.any((x.astype(np.int64) - flow.grid.low) % flow.grid.step)
         if isinstance(stage, Levels):
             assert x.dtype == np.int32
             assert np.isin(x, stage.codes).all()
@@ -338,11 +334,12 @@ def test_k_bits_run_on_planes():
         *(*first, *second, "FlattenIntegers", "GridDense", "Threshold", "GridDense", "Scores")
     ]
     conv, hidden, last = packed.stages[0], packed.stages[6], packed.stages[8]
-    assert (conv.grid, conv.weights, conv.offset) == ((-255, 255, 2), (-3, 3, 2), 0)
+    assert (conv.grid, conv.weights, conv.weights.offset) == (PIXELS, Grid(-3, 3, 2), 0)
     assert conv.words.shape == (2, 6, 3, 3, 1)
-    assert (hidden.grid, hidden.weights, hidden.offset) == ((0, 7, 1), (-4, 4, 1), 7)
+    assert (hidden.grid, hidden.weights) == (Grid(0, 7, 1), Grid(-4, 4, 1))
+    assert hidden.weights.offset == 7
     assert hidden.words.shape == (4, 4, 1)
-    assert last.grid == (-1, 1, 2)
+    assert last.grid == SIGNS
 
 
 @pytest.mark.parametrize(
@@ -362,7 +359,7 @@ def test_pixels_meet_weights_of_two_bits_in_the_first_layer(weights, shape):
     rest = [BatchNorm(), Quantize(LinearQuant(2)), Dense(3, weights)]
     packed = packs_exactly([Pixels(), *flatten, Dense(5, weights), *rest], shape)
     assert type(packed.stages[0]) is GridDense
-    assert packed.stages[0].grid == (-255, 255, 2)
+    assert packed.stages[0].grid == PIXELS
     if flatten:
         for padding, ones in ((0, False), (1, False), (1, True)):
             conv = Conv2D(5, 3, padding=padding, weight_quantizer=weights, one_padding=ones)
@@ -434,10 +431,10 @@ def test_a_dense_step_is_the_integer_product(grid, weights, size, seed):
         return (low + step * rng.integers(0, (high - low) // step + 1, shape)).astype(np.int32)
 
     x, w = draw(grid, 3, size), draw(weights, 4, size)
-    stage = GridDense(to_planes(w, *weights), size, grid, weights)
+    stage = GridDense(to_planes(w, Grid(*weights)), size, grid, weights)
     again = stage_of(stage.describe(), {"0/words": stage.words}, "0")
     for step in (stage, again):
-        sums = step.run(to_planes(x, *grid)[0] if grid == (-1, 1, 2) else x)
+        sums = step.run(to_planes(x, SIGNS)[0] if grid == (-1, 1, 2) else x)
         assert sums.dtype == np.int32
         np.testing.assert_array_equal(sums, x @ w.T)
 
@@ -530,9 +527,9 @@ def test_branches_of_different_codes_are_refused():
         Sequential([Pixels(), Branches(*paths)], (2, 2, 1), np.random.default_rng(0))
 
 
-W = to_planes(np.ones((4, 5)), -3, 3, 2)
-K = to_planes(np.ones((4, 3, 3, 5)), -3, 3, 2)
-GRID = (-3, 3, 2)
+GRID = Grid(-3, 3, 2)
+W = to_planes(np.ones((4, 5)), GRID)
+K = to_planes(np.ones((4, 3, 3, 5)), GRID)
 AT, FLIP = np.zeros((3, 4), np.int32), np.zeros((3, 4), np.bool_)
 CODES = np.array([-3, -1, 1, 3], np.int32)
 
@@ -553,7 +550,7 @@ def flow(*shape):
         (
             lambda: GridDense(W, 5, GRID, (-3, 3, 4)),
             ValueError,
-            "weights: expected low < high and a step",
+            "weights: step: expected a divisor of high - low = 6, got 4",
         ),
         (lambda: GridDense(W, 70, GRID, GRID), ValueError, r"words: expected shape \(..., 2\)"),
         (
@@ -564,7 +561,7 @@ def flow(*shape):
         (
             lambda: GridDense(W[:1], 5, GRID, GRID),
             ValueError,
-            "words: 1 planes do not fit weights",
+            "words: expected 2 planes for -3, -1, ..., 3, got 1",
         ),
         (
             lambda: GridDense(W, 5, GRID, GRID).run(np.full((1, 5), 2, np.int32)),
@@ -630,7 +627,7 @@ def test_what_stands_between_two_steps_is_stated_by_the_encoding():
     network = trained(layers, (5,), 0)
     packed = pack(network)
     assert network.layers[4].encoding == Encoding(0.25, -4, 3, 1)
-    assert packed.stages[2].grid == packed.stages[2].weights == grid_of(q)
+    assert packed.stages[2].grid == packed.stages[2].weights == q.encoding.grid
     scores = packed.stages[-1]
     assert isinstance(scores, Scores)
     assert scores.scale == 0.25 * 0.25

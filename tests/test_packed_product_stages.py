@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from qnn_ref.bits import pack, pack_kernel, to_planes
+from qnn_ref.grid import PIXELS, SIGNS, Grid
 from qnn_ref.packed.product_stages import GridConv, GridDense, PixelsConv, PixelsDense, XnorConv
 from qnn_ref.packed.product_stages import XnorDense as Xnor
-from qnn_ref.packed.stages import PIXELS, SIGNS, Flow, Stage, flow_through, stage_of
+from qnn_ref.packed.stages import Flow, Stage, flow_through, stage_of
 
-CODES = (-3, 3, 2)
+CODES = Grid(-3, 3, 2)
 PLACE = (1, 1), (0, 0), False
 
 DENSE = pack(np.ones((4, 6)))
@@ -20,8 +21,8 @@ STEPS = {
     "pixels": PixelsDense(DENSE, 6),
     "xnor conv": XnorConv(CONV, 5, *PLACE),
     "pixels conv": PixelsConv(CONV, 5, *PLACE),
-    "grid": GridDense(to_planes(np.ones((4, 6)), *CODES), 6, CODES, CODES),
-    "grid conv": GridConv(to_planes(np.ones((4, 3, 2, 5)), *CODES), 5, CODES, CODES, *PLACE),
+    "grid": GridDense(to_planes(np.ones((4, 6)), CODES), 6, CODES, CODES),
+    "grid conv": GridConv(to_planes(np.ones((4, 3, 2, 5)), CODES), 5, CODES, CODES, *PLACE),
 }
 TAKES = {"xnor": "bits", "pixels": "pixels", "grid": "integers"}
 GRIDS = {"bits": SIGNS, "pixels": PIXELS, "integers": CODES}
@@ -39,7 +40,7 @@ def test_what_flows_out_are_all_sums_that_can_be(name):
     K = 3 * 2 * 5 if "conv" in name else 6
     largest = {"bits": 1, "pixels": 255, "integers": 9}[kind] * K
     expected = (2, 3, 4) if "conv" in name else (4,)
-    assert out == Flow("integers", expected, (-largest, largest, 1))
+    assert out == Flow("integers", expected, Grid(-largest, largest, 1))
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -71,7 +72,7 @@ def test_other_kinds_and_sizes_are_refused(name):
 
 def test_bits_and_pixels_are_codes_too():
     """Of their own grid and no wider one: they are bit planes already."""
-    planes = to_planes(np.ones((4, 6)), *CODES)
+    planes = to_planes(np.ones((4, 6)), CODES)
     images = {"bits": pack(np.ones((1, 6))), "pixels": np.ones((1, 6), np.uint8)}
     for kind, image in images.items():
         step = GridDense(planes, 6, GRIDS[kind], CODES)
@@ -79,14 +80,14 @@ def test_bits_and_pixels_are_codes_too():
         expected = 6 if kind == "bits" else 6 * (2 - 255)
         np.testing.assert_array_equal(step.run(image), np.full((1, 4), expected, np.int32))
         for grid in ((-255, 255, 1), (-3, 3, 2), (-1, 1, 1), (-257, 255, 2)):
-            with pytest.raises(ValueError, match=r"expected codes \(.*, got"):
+            with pytest.raises(ValueError, match=r"expected codes .*, got"):
                 GridDense(planes, 6, grid, CODES).output(flow(kind, 6))
-    wide = GridDense(planes, 6, (-255, 255, 2), CODES)
+    wide = GridDense(planes, 6, PIXELS, CODES)
     assert wide.output(flow("integers", 6)).shape == (4,)
-    with pytest.raises(ValueError, match=r"expected codes \(-255, 255, 2\), got \(-3, 3, 1\)"):
-        wide.output(Flow("integers", (6,), (-3, 3, 1)))
-    with pytest.raises(ValueError, match=r"expected codes \(-255, 255, 2\), got \(-4, 4, 2\)"):
-        wide.output(Flow("integers", (6,), (-4, 4, 2)))
+    with pytest.raises(ValueError, match=r"codes -255, -253, ..., 255, got -3, -2, ..., 3"):
+        wide.output(Flow("integers", (6,), Grid(-3, 3, 1)))
+    with pytest.raises(ValueError, match=r"codes -255, -253, ..., 255, got -4, -2, ..., 4"):
+        wide.output(Flow("integers", (6,), Grid(-4, 4, 2)))
 
 
 def test_sums_fit_31_bits():
@@ -95,7 +96,7 @@ def test_sums_fit_31_bits():
     with pytest.raises(ValueError, match="do not fit 31 bits"):
         far.output(Flow("integers", (2**12,), SIGNS))
     near = GridDense(pack(np.ones((1, 2**11)))[None], 2**11, (-largest, largest, 2), SIGNS)
-    assert near.output(Flow("integers", (2**11,), SIGNS)).grid[1] == 2**31 - 2**11
+    assert near.output(Flow("integers", (2**11,), SIGNS)).grid.high == 2**31 - 2**11
 
 
 ARRAYS = {

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_ref.bits import pack, pack_kernel, unpack
+from qnn_ref.grid import PIXELS, SIGNS, Grid
 from qnn_ref.layers import (
     AveragePool2D,
     Branches,
@@ -30,7 +31,7 @@ from qnn_ref.packed.shape_stages import (
     SumPool,
     repack,
 )
-from qnn_ref.packed.stages import PIXELS, SIGNS, Flow, stage_of
+from qnn_ref.packed.stages import Flow, stage_of
 from qnn_ref.packed.thresholds import Threshold
 from qnn_ref.quantizers import Encoding
 
@@ -40,7 +41,10 @@ LARGEST_IMAGE = 3 if JIT_IS_OFF else 6
 BITS = Encoding(1.0, -1, 1, 2)
 
 # +-1; pixels; codes without a zero, with one, with zero at an end, of one sign.
-GRIDS = [(-1, 1, 2), (-255, 255, 2), (-9, 9, 2), (-9, 9, 1), (0, 4, 1), (5, 20, 5), (-50, -2, 3)]
+GRIDS = [
+    *(SIGNS, PIXELS, Grid(-9, 9, 2), Grid(-9, 9, 1)),
+    *(Grid(0, 4, 1), Grid(5, 20, 5), Grid(-50, -2, 3)),
+]
 
 CHANNELS = st.sampled_from([1, 3, 5, 63, 64, 65, 128, 130])
 FEW = st.sampled_from([1, 3, 5, 64, 65])
@@ -69,7 +73,7 @@ def run(stage, x, input_shape, grid=None):
     low, high, step = flow.grid
     assert low <= y.min()
     assert y.max() <= high
-    assert not np.any((y.astype(np.int64) - low) % (step or 1))
+    assert not np.any((y.astype(np.int64) - low) % step)
     return y
 
 
@@ -79,7 +83,8 @@ def flow_of(x, shape, grid):
         return Flow("pixels", shape, PIXELS)
     if x.dtype == np.uint64:
         return Flow("bits", shape, SIGNS)
-    tightest = int(x.min()), int(x.max()), int(np.gcd.reduce(np.unique(x) - x.min()))
+    low, high, step = x.min(), x.max(), np.gcd.reduce(np.unique(x) - x.min())
+    tightest = Grid(low, high, step) if low < high else Grid(low, high + 1, 1)
     return Flow("integers", shape, grid or tightest)
 
 
@@ -126,7 +131,7 @@ def test_max_pool_with_turned_thresholds_is_the_sign_of_the_largest_sum(pool, ch
     pooled = restored(MaxPool(*window, threshold.flip))
     ours = run(pooled, threshold.run(sums), (*image, channels))
     largest = float_layer(MaxPool2D(*window), sums, None).astype(np.int32)
-    np.testing.assert_array_equal(ours, run(threshold, largest, largest.shape[1:], (-4, 4, 1)))
+    np.testing.assert_array_equal(ours, run(threshold, largest, largest.shape[1:], Grid(-4, 4, 1)))
 
 
 @pytest.mark.parametrize("channels", [1, 63, 64, 65])
@@ -166,8 +171,8 @@ def test_pools_of_pixels_are_refused(stage):
 @given(windows(pool=True), CHANNELS, st.sampled_from([None, *GRIDS]), SEEDS)
 def test_sum_pool_is_the_codes_of_an_average_pool(pool, channels, grid, seed):
     image, *window = pool
-    rng, encoding = np.random.default_rng(seed), Encoding(0.5, *(grid or (-1, 1, 2)))
-    codes = grid_codes(rng, grid or (-1, 1, 2), 2, *image, channels)
+    rng, encoding = np.random.default_rng(seed), Encoding(0.5, *(grid or SIGNS))
+    codes = grid_codes(rng, grid or SIGNS, 2, *image, channels)
     stage, layer = SumPool(*window, channels), AveragePool2D(*window)
     ours = run(stage, pack(codes) if grid is None else codes, (*image, channels))
     np.testing.assert_array_equal(ours, float_layer(layer, codes, encoding))
@@ -219,15 +224,14 @@ def as_conv(layer, kind):
     words, channels = pack_kernel(layer.weight.codes), layer.input_shape[-1]
     place, encoding = (layer.stride, layer.padding, layer.one_padding), layer.encoding
     if kind is GridConv:
-        grid = encoding.low, encoding.high, encoding.step
-        return restored(GridConv(words[None], channels, grid, SIGNS, *place))
+        return restored(GridConv(words[None], channels, encoding.grid, SIGNS, *place))
     return restored(kind(words, channels, *place))
 
 
 @pytest.mark.parametrize("bits", [True, False])
 def test_join_of_integers_is_the_layer(bits):
     rng = np.random.default_rng(0)
-    x = signs(rng, 3, 4, 5, 65) if bits else grid_codes(rng, (-9, 9, 2), 3, 4, 5, 65)
+    x = signs(rng, 3, 4, 5, 65) if bits else grid_codes(rng, Grid(-9, 9, 2), 3, 4, 5, 65)
     encoding = BITS if bits else Encoding(1.0, -9, 9, 2)
     branches = Branches([AveragePool2D(3, 1, 1)], [AveragePool2D(3, 1, 1), MaxPool2D(3, 1, 1)])
     window = (3, 3), (1, 1), (1, 1)
@@ -259,11 +263,11 @@ def test_convolutions_of_integers_are_the_layer(window, channels, units, one_pad
     layer = Conv2D(units, kernel, stride=stride, padding=padding, one_padding=one_padding)
     expected = float_layer(layer, codes, encoding, rng)
     ours = as_conv(layer, GridConv)
-    np.testing.assert_array_equal(run(ours, codes, codes.shape[1:]), expected)
-    if grid == (-1, 1, 2):
+    np.testing.assert_array_equal(run(ours, codes, codes.shape[1:], grid), expected)
+    if grid == SIGNS:
         ours = as_conv(layer, XnorConv)
         np.testing.assert_array_equal(run(ours, pack(codes), codes.shape[1:]), expected)
-    if grid == (-255, 255, 2):
+    if grid == PIXELS:
         ours = as_conv(layer, PixelsConv)
         pixels = ((codes + 255) // 2).astype(np.uint8)
         np.testing.assert_array_equal(Pixels().build(codes.shape[1:]).forward(pixels), codes)
@@ -277,7 +281,7 @@ def test_a_dense_product_of_integers_is_the_layer(K, units, grid, seed):
     layer = Dense(units)
     expected = float_layer(layer, codes, Encoding(1.0, *grid), rng)
     stage = restored(GridDense(pack(layer.weight.codes.T)[None], K, grid, SIGNS))
-    np.testing.assert_array_equal(run(stage, codes, (K,)), expected)
+    np.testing.assert_array_equal(run(stage, codes, (K,), grid), expected)
 
 
 def test_an_integer_off_the_grid_is_refused():
@@ -313,8 +317,8 @@ def test_joined_integers_are_those_of_all_paths():
     """The ends of the range may come from different paths, and the step is common to both."""
     one, nine = SumPool((1, 1), (1, 1), (0, 0), 1), SumPool((3, 3), (1, 1), (1, 1), 1)
     for grid, joined in (((2, 8, 6), (0, 72, 2)), ((-8, -2, 6), (-72, 0, 2))):
-        flow = Flow("integers", (2, 2, 1), grid)
+        flow = Flow("integers", (2, 2, 1), Grid(*grid))
         for paths in ([[one], [nine]], [[nine], [one]]):
-            assert Join(paths, [1, 1]).output(flow) == Flow("integers", (2, 2, 2), joined)
-    flow = Flow("integers", (2, 2, 1), (1, 7, 6))
-    assert Join([[], []], [1, 1]).output(flow).grid == (1, 7, 6)
+            assert Join(paths, [1, 1]).output(flow) == Flow("integers", (2, 2, 2), Grid(*joined))
+    flow = Flow("integers", (2, 2, 1), Grid(1, 7, 6))
+    assert Join([[], []], [1, 1]).output(flow).grid == Grid(1, 7, 6)

@@ -34,21 +34,19 @@ from qnn_ref.bits.kernel_words import (
 )
 from qnn_ref.bits.ladder import ROWS
 from qnn_ref.bits.lookup import pixels_matmul
-from qnn_ref.bits.operands import INT32_END, read_only, room_for
-from qnn_ref.bits.planes import pixel_planes, plane_count
+from qnn_ref.bits.operands import check_sums, read_only, room_for
+from qnn_ref.bits.planes import pixel_planes, without_differences
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.geometry import Geometry, Size, geometry_of
+from qnn_ref.grid import PIXELS, SIGNS, Grid, check_grid
 
 ROWS_BYTES = 2**20
 """Windows are written out for this much memory at a time: they are still in the cache when read."""
 
 PIXEL = (np.dtype(np.uint8),)
-
-PIXELS = (-255, 255, 2)
-"""The grid of the odd integers 2 p - 255 that stand for pixels."""
 
 
 def xnor_conv_reference(
@@ -142,41 +140,35 @@ def xnor_conv(
     Eq. (8); Xnor(x, w) of Algorithm 5 for each window. Padding is not in the algorithm.
     """
     C = check_packed("x", x, C, "B", "H", "W")
-    return _convolve_planes(x[None], w, C, (-1, 1, 2), stride, padding, pad_value, out)
+    return _convolve_planes(x[None], w, C, SIGNS, stride, padding, pad_value, out)
 
 
-def _check_planes(planes: Any, C: int, low: int, high: int, step: int) -> tuple[int, int]:
-    """Refuse planes that do not fit the grid; return C as a plain integer, and their number."""
-    P = plane_count(low, high, step)
+def _check_planes(planes: Any, C: int, grid: Grid) -> int:
+    """Refuse planes that do not fit the grid; return C as a plain integer."""
     C = check_packed("planes", planes, C, "P", "B", "H", "W")
-    if len(planes) != P:
-        raise ValueError(
-            f"planes: expected {P} planes for {low}, {low + step}, ..., {high}, got {len(planes)}"
-        )
-    return C, P
+    check_grid(grid).check_planes("planes", planes)
+    return C
 
 
 def planes_conv_reference(
     planes: NDArray[np.uint64],
     w: NDArray[np.uint64],
     C: int,
-    low: int,
-    high: int,
-    step: int,
+    grid: Grid,
     stride: Size = 1,
     padding: Size = 0,
     pad_value: int = 0,
 ) -> NDArray[np.int32]:
     """Convolve integers of a grid with NumPy, one binary convolution a plane: `planes_conv`'s twin.
 
-    out = (step sum_a 2^a Xnor(beta_a, w) + (2 low + step (2^P - 1)) sum w) / 2, where both sums run
-    over the taps inside the image.
+    out = (step sum_a 2^a Xnor(beta_a, w) + offset sum w) / 2, where both sums run over the taps
+    inside the image.
 
     Parameters
     ----------
     planes : array of uint64, shape (P, B, H, W, ceil(C / 64))
     w : array of uint64, shape (N, kh, kw, ceil(C / 64))
-    C, low, high, step, stride, padding, pad_value : as `planes_conv`
+    C, grid, stride, padding, pad_value : as `planes_conv`
 
     Returns
     -------
@@ -186,25 +178,23 @@ def planes_conv_reference(
     ------
     Eq. (7) in the form of Algorithm 5, for each window.
     """
-    C, P = _check_planes(planes, check_kernel(w, C), low, high, step)
-    _excess(high, pad_value)
+    C = _check_planes(planes, check_kernel(w, C), grid)
+    _excess(grid.high, pad_value)
     outside = outside_sums(w, C, planes.shape[2:4], stride, padding).astype(np.int64)
     inside = (2 * popcount(w).astype(np.int64).sum(axis=-1) - C).sum(axis=(1, 2)) - outside
     weighted = sum(
         2**a * xnor_conv_reference(planes[a], w, C, stride, padding).astype(np.int64)
-        for a in range(P)
+        for a in range(grid.planes)
     )
-    sums = (step * weighted + (2 * low + step * (2**P - 1)) * inside) // 2
-    return (sums + pad_value * high * outside).astype(np.int32)
+    sums = (grid.step * weighted + grid.offset * inside) // 2
+    return (sums + pad_value * grid.high * outside).astype(np.int32)
 
 
 def planes_conv(
     planes: NDArray[np.uint64],
     w: NDArray[np.uint64] | KernelPanels,
     C: int,
-    low: int,
-    high: int,
-    step: int,
+    grid: Grid,
     stride: Size = 1,
     padding: Size = 0,
     pad_value: int = 0,
@@ -222,12 +212,12 @@ def planes_conv(
         As `xnor_conv`.
     C : int
         Channels, without padding bits.
-    low, high, step : int
-        The grid of the integers: low, low + step, ..., high.
+    grid : Grid
+        Of the integers.
     stride, padding : int or pair of int
         As `xnor_conv`.
     pad_value : int
-        What stands outside the image: 0 for the integer 0, on the grid or not; 1 for `high`.
+        What stands outside the image: 0 for the integer 0, on the grid or not; 1 for the largest.
     out : array of int32, shape (B, out_height, out_width, N), optional
         As `xnor_conv`.
 
@@ -239,15 +229,14 @@ def planes_conv(
     Raises
     ------
     TypeError, ValueError
-        As `xnor_conv`; also if the grid is impossible, the number of planes does not fit it, or
-        kh kw C max(|low|, |high|) reaches 2^31: then a sum might not fit in int32.
+        As `xnor_conv`; also if `grid` is no Grid, the number of planes does not fit it, or kh kw C
+        times its largest code reaches 2^31: then a sum might not fit in int32.
 
     Source
     ------
     Eq. (7) in the form of Algorithm 5, for each window. Padding is not in the algorithm.
     """
-    C, _ = _check_planes(planes, C, low, high, step)
-    grid = whole("low", low), whole("high", high), whole("step", step)
+    C = _check_planes(planes, C, grid)
     return _convolve_planes(planes, w, C, grid, stride, padding, pad_value, out)
 
 
@@ -255,26 +244,24 @@ def _convolve_planes(
     planes: NDArray[np.uint64],
     w: NDArray[np.uint64] | KernelPanels,
     C: int,
-    grid: tuple[int, int, int],
+    grid: Grid,
     stride: Size,
     padding: Size,
     pad_value: int,
     out: NDArray[np.int32] | None,
 ) -> NDArray[np.int32]:
     """Convolve checked planes."""
-    (low, high, step), kernel = grid, as_kernel(w, C)
+    kernel = as_kernel(w, C)
     geometry = geometry_of(planes.shape[2:4], kernel.words.shape[1:3], stride, padding)
-    excess = _excess(high, pad_value)
-    _check_sums(kernel, max(abs(low), abs(high)))
-    # Outside stands `high`, whose bits are all 1 only if the grid has 2^P levels.
-    ones, level = pack_bits(np.ones(C, np.bool_)), (high - low) // step
+    excess = _excess(grid.high, pad_value)
+    check_sums("w", kernel.panels.K, grid.largest)
+    # Outside stands the largest code, whose bits are all 1 only if the grid has 2^P levels.
+    ones, level = pack_bits(np.ones(C, np.bool_)), (grid.high - grid.low) // grid.step
     pad = np.stack([ones * np.uint64(level >> a & 1) for a in range(len(planes))])
-    # The sum of a row without a difference, as in `planes_matmul`.
-    panels = kernel.panels
-    base = low * (2 * panels.plus - panels.K) + step * (2 ** len(planes) - 1) * panels.plus
+    base = without_differences(kernel.panels, grid)
 
     def multiply(rows: NDArray[np.uint64], sums: NDArray[np.int32]) -> None:
-        run_panels(rows, panels, base, step, sums)
+        run_panels(rows, kernel.panels, base, grid.step, sums)
 
     return _convolve(planes, pad, geometry, kernel, excess, multiply, out)
 
@@ -284,14 +271,6 @@ def _excess(high: int, pad_value: int) -> int:
     if whole("pad_value", pad_value) not in (0, 1):
         raise ValueError(f"pad_value: expected 0 or 1, got {pad_value!r}")
     return high if pad_value == 0 else 0
-
-
-def _check_sums(kernel: KernelPanels, largest: int) -> None:
-    if kernel.panels.K * largest >= INT32_END:
-        raise ValueError(
-            f"w: with kh kw C = {kernel.panels.K} weights, sums of up to "
-            f"{kernel.panels.K * largest} do not fit in int32 (below 2^31)"
-        )
 
 
 @parallel_kernel
@@ -378,7 +357,7 @@ def pixels_conv_reference(
     """
     check_array("images", images, PIXEL, ("B", "H", "W", "C"))
     planes, C = pixel_planes(images), images.shape[-1]
-    return planes_conv_reference(planes, w, C, *PIXELS, stride, padding, pad_value)
+    return planes_conv_reference(planes, w, C, PIXELS, stride, padding, pad_value)
 
 
 def pixels_conv(
@@ -430,7 +409,7 @@ def pixels_conv(
     kernel = as_kernel(w, images.shape[-1])
     geometry = geometry_of(images.shape[1:3], kernel.words.shape[1:3], stride, padding)
     excess = _excess(255, pad_value)
-    _check_sums(kernel, 4 * 255)
+    check_sums("w", kernel.panels.K, 4 * 255)
     pad = np.full((1, kernel.C), 255, np.uint8)
 
     def multiply(rows: NDArray[np.uint8], sums: NDArray[np.int32]) -> None:

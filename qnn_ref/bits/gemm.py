@@ -20,7 +20,14 @@ from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref.bits.ladder import carry_save, column_panels, vector_tiles
-from qnn_ref.bits.operands import INT32_END, INT64, WORDS, check_out, read_only, room_for
+from qnn_ref.bits.operands import (
+    INT64,
+    WORDS,
+    check_out,
+    check_sums,
+    read_only,
+    room_for,
+)
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
@@ -167,8 +174,7 @@ def xnor_matmul(
     Eq. (8); section 6; Xnor(x, w) of Algorithm 5.
     """
     check_words("a", a, K, ndim=2)
-    if K >= INT32_END:
-        raise ValueError(f"K: expected less than 2^31 = {INT32_END} (results are int32), got {K}")
+    check_sums("K", K, 1)
     if len(a) < FEW and not isinstance(b, Panels):
         check_words("b", b, K, ndim=2)
         out = np.empty((len(a), len(b)), np.int32) if out is None else out
@@ -217,7 +223,7 @@ def run_panels(
         out = np.empty((planes.shape[1], panels.N), np.int32) if out is None else out
         return run_few(planes, panels.rows, base, step, out)
     check_array("base", base, INT64, (panels.N,))
-    step = whole("step", step, -2 * INT32_END, 2 * INT32_END)
+    step = whole("step", step, -(2**32), 2**32)
     out = room_for(out, (planes.shape[1], panels.N), np.int32, planes)
     padded = np.zeros(len(panels.words) * PANEL, np.int64)
     padded[: panels.N] = base
@@ -259,7 +265,7 @@ def run_few(
     check_array("rows", rows, WORDS, ("N", planes.shape[2]))
     check_array("base", base, INT64, (len(rows),))
     check_out(out, (planes.shape[1], len(rows)), np.int32, planes, rows, base)
-    step = whole("step", step, -2 * INT32_END, 2 * INT32_END)
+    step = whole("step", step, -(2**32), 2**32)
     with threads_for(NS_A_WORD * planes.size * len(rows)):
         _multiply_few(read_only(planes), read_only(rows), read_only(base), np.int64(step), out)
     return out

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref._typing import Pair
-from qnn_ref.bits.operands import INT32_END, WORDS, read_only
+from qnn_ref.bits.operands import WORDS, check_sums, read_only
 from qnn_ref.bits.panels import Panels, arrange_panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack, unpack, words_for
@@ -208,8 +208,7 @@ def check_kernel(w: Any, C: int) -> int:
     kh, kw = w.shape[1:3]
     if kh * kw == 0:
         raise ValueError(f"w: expected a kernel of at least 1 x 1 taps, got {kh} x {kw}")
-    if kh * kw * C >= INT32_END:
-        raise ValueError(f"w: expected kh kw C below 2^31, got {kh} x {kw} x {C} weights")
+    check_sums("w", kh * kw * C, 1)
     return C
 
 

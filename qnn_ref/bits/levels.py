@@ -16,11 +16,13 @@ from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref.bits.gemm import xnor_matmul_reference
-from qnn_ref.bits.operands import INT32_END, read_only
-from qnn_ref.bits.planes import plane_count, planes_matmul, to_planes
+from qnn_ref.bits.operands import check_sums, read_only
+from qnn_ref.bits.planes import planes_matmul, to_planes
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference
+from qnn_ref.checks import whole
 from qnn_ref.compiled import parallel_kernel
+from qnn_ref.grid import Grid, check_grid
 
 
 def levels_matmul_reference(
@@ -65,8 +67,8 @@ def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArr
     Parameters
     ----------
     a : array of uint64, shape (k, M, ceil(K / 64))
-        Bit planes of the left integers, least significant first (`to_planes` of the grid
-        -(2^k - 1), 2^k - 1, 2).
+        Bit planes of the left integers, least significant first (`to_planes` of
+        Grid(-(2^k - 1), 2^k - 1, 2)).
     b : array of uint64, shape (l, N, ceil(K / 64))
         Bit planes of the right integers.
     K : int
@@ -90,10 +92,11 @@ def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArr
     """
     _check_planes(a, b, K, signed=False)
     highest = 2 ** len(a) - 1
+    grid = Grid(-highest, highest, 2)
     total = np.zeros((a.shape[1], b.shape[1]), np.int32)
     for j, right in enumerate(b):
         # One call takes all k planes of the left side.
-        total += np.int32(2**j) * planes_matmul(a, right, K, -highest, highest, 2)
+        total += np.int32(2**j) * planes_matmul(a, right, K, grid)
     return total
 
 
@@ -217,11 +220,9 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> NDArray[np.uint64]:
     ------
     Section 2.6 (two's complement), for any number of bits.
     """
-    if not isinstance(bits, int | np.integer) or not 2 <= bits <= 16:
-        raise ValueError(f"bits: expected a whole number from 2 to 16, got {bits!r}")
-    bits = int(bits)
+    bits = whole("bits", bits, 2, 16)
     half = 2 ** (bits - 1)
-    planes = to_planes(codes, -half, half - 1, 1)
+    planes = to_planes(codes, Grid(-half, half - 1, 1))
     # The level of a code is the code plus 2^(bits - 1): only the top bit differs.
     planes[-1] ^= pack_bits_reference(np.ones(np.shape(codes)[-1], np.bool_))
     return planes
@@ -235,60 +236,26 @@ def _check_planes(a: Any, b: Any, K: int, signed: bool) -> None:
         if len(planes) == 0:
             raise ValueError(f"{name}: expected one bit plane at least, got shape {planes.shape}")
         largest *= 2 ** (len(planes) - 1) if signed else 2 ** len(planes) - 1
-    largest *= int(K)
-    if largest >= INT32_END:
-        raise ValueError(
-            f"K: sums of {K} products of {len(a)} by {len(b)} bits, up to {largest}, do not fit "
-            "in int32"
-        )
-
-
-def grid_offset(low: int, high: int, step: int) -> int:
-    """Twice the offset of a grid's codes from their planes' signs: 2 low + step (2^P - 1).
-
-    code = (step sum_b 2^b beta_b + grid_offset) / 2; 0 for grids that are centred and full, as
-    Sign's and LinearQuant's symmetric one.
-
-    Parameters
-    ----------
-    low, high, step : int
-        The grid low, low + step, ..., high.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `plane_count`.
-
-    Source
-    ------
-    Eq. (7), for any grid of integers.
-    """
-    return 2 * low + step * (2 ** plane_count(low, high, step) - 1)
+    check_sums("K", int(K), largest)
 
 
 def join_planes(
     products: Sequence[NDArray[np.int32]],
     row_sums: NDArray[np.int32] | None,
-    low: int,
-    high: int,
-    step: int,
+    grid: Grid,
 ) -> NDArray[np.int32]:
     """Product with weights of a grid, from the products with the signs of their bit planes.
 
-    out = (step sum_b 2^b products[b] + (2 low + step (2^P - 1)) row_sums) / 2
+    out = (step sum_b 2^b products[b] + offset row_sums) / 2
 
     Parameters
     ----------
     products : sequence of P arrays of int32, shape (..., N)
         sum_k x_k beta_b[n, k] for each plane b of the weights, least significant first.
     row_sums : array of int32, shape (..., 1), or None
-        sum_k x_k; not needed where `grid_offset` is 0.
-    low, high, step : int
-        The grid of the weights.
+        sum_k x_k; not needed where the grid's offset is 0.
+    grid : Grid
+        Of the weights.
 
     Returns
     -------
@@ -304,17 +271,12 @@ def join_planes(
     ------
     Section 3, products by planes of both factors, for any grid of integers.
     """
-    offset = grid_offset(low, high, step)
-    if len(products) != plane_count(low, high, step):
-        raise ValueError(
-            f"products: expected {plane_count(low, high, step)} for the grid {low}, {low + step}, "
-            f"..., {high}, got {len(products)}"
-        )
+    check_grid(grid).check_planes("products", products)
     total = np.zeros(products[0].shape, np.int64)
     for b, product in enumerate(products):
-        total += np.int64(step * 2**b) * product
-    if offset:
+        total += np.int64(grid.step * 2**b) * product
+    if grid.offset:
         if row_sums is None:
             raise ValueError("row_sums: needed for a grid with an offset, got None")
-        total += np.int64(offset) * row_sums
+        total += np.int64(grid.offset) * row_sums
     return (total // 2).astype(np.int32)

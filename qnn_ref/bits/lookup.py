@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from qnn_ref._typing import Array
 from qnn_ref.bits.gemm import FEW, run_panels
-from qnn_ref.bits.operands import INT32_END, INT64, read_only, room_for
+from qnn_ref.bits.operands import INT64, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
 from qnn_ref.bits.threads import threads_for
@@ -32,6 +32,7 @@ from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, sto
 from qnn_ref.bits.words import check_words, unpack, words_for
 from qnn_ref.checks import FLOATS, check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.grid import PIXELS
 
 TABLES = 8
 """Tables that are in use together: those of 32 rows, half a word of each output."""
@@ -90,8 +91,7 @@ def signs_matmul_reference(b: NDArray[np.uint64], x: Array) -> Array:
 
 def _check_pixels(images: Any, K: int) -> None:
     check_array("images", images, (np.dtype(np.uint8),), ("M", whole("K", K, 0)))
-    if 4 * 255 * K >= INT32_END:
-        raise ValueError(f"K: expected 1020 K below 2^31, so that sums fit in int32, got {K}")
+    check_sums("K", K, 4 * 255)
 
 
 def pixels_matmul_reference(
@@ -120,7 +120,7 @@ def pixels_matmul_reference(
     Eq. (7); Algorithm 5, first loop.
     """
     _check_pixels(images, K)
-    return planes_matmul_reference(pixel_planes(images), b, K, -255, 255, 2)
+    return planes_matmul_reference(pixel_planes(images), b, K, PIXELS)
 
 
 @serial_kernel

@@ -14,6 +14,29 @@ INT32_END = 2**31
 WORDS, INT64 = (np.dtype(np.uint64),), (np.dtype(np.int64),)
 
 
+def check_sums(name: str, count: int, largest: int) -> None:
+    """Refuse sums that an int32 might not hold.
+
+    Parameters
+    ----------
+    name : str
+        The argument that makes them so large, for the error.
+    count : int
+        Products in a sum.
+    largest : int
+        The largest magnitude of a product.
+
+    Raises
+    ------
+    ValueError
+        If count times largest reaches 2^31.
+    """
+    if count * largest >= INT32_END:
+        raise ValueError(
+            f"{name}: sums of {count} products of up to {largest} do not fit in int32 (below 2^31)"
+        )
+
+
 def read_only(array: Array) -> Array:
     """View an array as contiguous and read-only: one type, so a kernel is compiled once.
 

@@ -1,14 +1,12 @@
 """Exact product of small integers times +-1 by bit planes: equation (7) of the paper.
 
-A layer's integers lie on a grid ``low, low + step, ..., high``. The level of an integer is its
-place on the grid, (code - low) / step, a number of P bits; bit a of all levels is bit plane a.
-Read each bit as a sign, beta_a = 2 B_a - 1. Then
+A layer's integers lie on a grid (`qnn_ref.grid`), whose bit planes are read as signs beta_a:
 
-    code = (step sum_a 2^a beta_a  +  2 low + step (2^P - 1)) / 2
+    code = (step sum_a 2^a beta_a + offset) / 2
 
-and a product with weights w of +-1 needs only binary products, one a plane:
+So a product with weights w of +-1 needs only binary products, one a plane:
 
-    code . w = (step sum_a 2^a Xnor(beta_a, w)  +  (2 low + step (2^P - 1)) sum w) / 2
+    code . w = (step sum_a 2^a Xnor(beta_a, w) + offset sum w) / 2
 
 For the odd integers -255, -253, ..., 255 that stand for pixels, the second term vanishes:
 code . w = sum_a 2^a Xnor(beta_a, w). That is the loop of Algorithm 5 as printed, both operands
@@ -25,57 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref._typing import Array
 from qnn_ref.bits.gemm import run_panels, xnor_matmul_reference
-from qnn_ref.bits.operands import INT32_END
+from qnn_ref.bits.operands import check_sums
 from qnn_ref.bits.panels import Panels, as_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
 from qnn_ref.checks import whole
 from qnn_ref.compiled import parallel_kernel
-
-
-def plane_count(low: int, high: int, step: int) -> int:
-    """Give the number of bit planes of a grid: the bits of its largest level.
-
-    P = bit length of (high - low) / step
-
-    Parameters
-    ----------
-    low, high, step : int
-        The grid low, low + step, ..., high.
-
-    Returns
-    -------
-    int
-        Number of planes, from 1 to 32.
-
-    Raises
-    ------
-    TypeError
-        If an argument is not an integer.
-    ValueError
-        If low >= high, step < 1, step does not divide high - low, or there are more than 2^32
-        levels.
-
-    Source
-    ------
-    Eq. (7), for any grid of integers.
-    """
-    return _grid(low, high, step)[3]
-
-
-def _grid(low: int, high: int, step: int) -> tuple[int, int, int, int]:
-    """Check a grid; return it as Python integers, which never wrap, and its number of planes."""
-    low, high, step = whole("low", low), whole("high", high), whole("step", step)
-    if low >= high:
-        raise ValueError(f"low: expected less than high = {high}, got {low}")
-    if step < 1:
-        raise ValueError(f"step: expected at least 1, got {step}")
-    if (high - low) % step:
-        raise ValueError(f"step: expected a divisor of high - low = {high - low}, got {step}")
-    P = ((high - low) // step).bit_length()
-    if P > 32:
-        raise ValueError(f"high: expected at most 2^32 levels from low = {low} on, got {high}")
-    return low, high, step, P
+from qnn_ref.grid import Grid, check_grid
 
 
 def _check_levels(levels: Any, P: int) -> int:
@@ -176,7 +130,7 @@ def pack_levels(levels: Array, P: int) -> NDArray[np.uint64]:
 def pixel_planes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Split 8-bit pixels into their eight bit planes, straight from the bytes.
 
-    The same planes as ``to_planes(2 p - 255, -255, 255, 2)``: the level of the odd integer
+    The same planes as ``to_planes(2 p - 255, PIXELS)``: the level of the odd integer
     2 p - 255 is the pixel p itself.
 
     Parameters
@@ -187,7 +141,7 @@ def pixel_planes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     Returns
     -------
     array of uint64, shape (8, ..., ceil(K / 64))
-        Planes for `planes_matmul` with low = -255, high = 255, step = 2.
+        Planes of the grid `PIXELS`, for `planes_matmul`.
 
     Raises
     ------
@@ -208,7 +162,7 @@ def pixel_planes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return pack_levels(images, 8)
 
 
-def to_planes(codes: ArrayLike, low: int, high: int, step: int) -> NDArray[np.uint64]:
+def to_planes(codes: ArrayLike, grid: Grid) -> NDArray[np.uint64]:
     """Split integers of a grid into bit planes.
 
     level = (code - low) / step = sum_a 2^a B_a, with P bits for the largest level
@@ -217,8 +171,8 @@ def to_planes(codes: ArrayLike, low: int, high: int, step: int) -> NDArray[np.ui
     ----------
     codes : array of numbers, shape (..., K)
         Integers of the grid, in an integer or a real dtype.
-    low, high, step : int
-        The grid low, low + step, ..., high; at most 2^32 levels.
+    grid : Grid
+        What they are numbers of; at most 2^32 levels.
 
     Returns
     -------
@@ -228,15 +182,17 @@ def to_planes(codes: ArrayLike, low: int, high: int, step: int) -> NDArray[np.ui
     Raises
     ------
     TypeError
-        If `codes` holds no numbers, or the grid is not given by integers.
+        If `codes` holds no numbers, or `grid` is no Grid.
     ValueError
-        If a code is not on the grid (NaN and infinities included), or the grid is impossible.
+        If a code is not on the grid (NaN and infinities included), or it has too many levels.
 
     Source
     ------
     Eq. (7), for any grid of integers.
     """
-    low, high, step, P = _grid(low, high, step)
+    (low, high, step), P = check_grid(grid), grid.planes
+    if grid.largest >= 2**62:
+        raise ValueError(f"grid: expected codes below 2^62, got {grid}")
     array = np.asarray(codes)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"codes: expected whole numbers, got dtype {array.dtype}")
@@ -247,15 +203,12 @@ def to_planes(codes: ArrayLike, low: int, high: int, step: int) -> NDArray[np.ui
     wrong = (whole != array) | (whole < low) | (whole > high) | ((whole - low) % step != 0)
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(
-            f"codes: expected one of {low}, {low + step}, ..., {high}; "
-            f"got {array[place]} at index {place}"
-        )
+        raise ValueError(f"codes: expected one of {grid}; got {array[place]} at index {place}")
     return pack_levels(((whole - low) // step).astype(np.uint8 if P <= 8 else np.uint32), P)
 
 
 def planes_matmul_reference(
-    planes: NDArray[np.uint64], b: NDArray[np.uint64], K: int, low: int, high: int, step: int
+    planes: NDArray[np.uint64], b: NDArray[np.uint64], K: int, grid: Grid
 ) -> NDArray[np.int32]:
     """Multiply integers by +-1 with NumPy, one binary product a plane: the twin of `planes_matmul`.
 
@@ -267,8 +220,8 @@ def planes_matmul_reference(
         Weights +-1, packed along fan_in.
     K : int
         Number of weights of an output (fan_in).
-    low, high, step : int
-        The grid of the integers.
+    grid : Grid
+        Of the integers.
 
     Returns
     -------
@@ -279,31 +232,27 @@ def planes_matmul_reference(
     ------
     Eq. (7) in the form of Algorithm 5: Xnor of each plane.
     """
-    low, high, step, P = _grid(low, high, step)
     check_words("planes", planes, K, ndim=3)
     check_words("b", b, K, ndim=2)
-    if len(planes) != P:
-        raise ValueError(f"planes: expected {P} planes, got {len(planes)}")
+    check_grid(grid).check_planes("planes", planes)
     weighted = np.zeros((planes.shape[1], len(b)), np.int64)
-    for a in range(P):
+    for a in range(grid.planes):
         weighted += 2**a * xnor_matmul_reference(planes[a], b, K).astype(np.int64)
     sum_w = 2 * popcount(b).sum(axis=1).astype(np.int64) - K
-    return ((step * weighted + (2 * low + step * (2**P - 1)) * sum_w) // 2).astype(np.int32)
+    return ((grid.step * weighted + grid.offset * sum_w) // 2).astype(np.int32)
 
 
 def planes_matmul(
     planes: NDArray[np.uint64],
     b: NDArray[np.uint64] | Panels,
     K: int,
-    low: int,
-    high: int,
-    step: int,
+    grid: Grid,
     out: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int32]:
     """Multiply integers of a grid by weights +-1, exactly.
 
     out[m, n] = sum_k code[m, k] w[n, k]
-              = (step sum_a 2^a Xnor(beta_a[m], w[n]) + (2 low + step (2^P - 1)) sum_k w[n, k]) / 2
+              = (step sum_a 2^a Xnor(beta_a[m], w[n]) + offset sum_k w[n, k]) / 2
 
     All planes of a row run through the kernel of `xnor_matmul` in one go.
 
@@ -316,8 +265,8 @@ def planes_matmul(
         by `to_panels`.
     K : int
         Number of weights of an output (fan_in), without padding.
-    low, high, step : int
-        The grid of the integers: low, low + step, ..., high. For pixels: -255, 255, 2.
+    grid : Grid
+        Of the integers: `PIXELS` for `pixel_planes`.
     out : array of int32, shape (M, N), optional
         C-contiguous array that receives the result; new by default.
 
@@ -329,29 +278,38 @@ def planes_matmul(
     Raises
     ------
     TypeError
-        If an operand is not an array of uint64, or the grid is not given by integers.
+        If an operand is not an array of uint64, or `grid` is no Grid.
     ValueError
         If the shapes do not fit K or the grid, a padding bit is set, `out` does not fit, or
-        K max(|low|, |high|) reaches 2^31: then a sum might not fit in int32.
+        K times the largest code reaches 2^31: then a sum might not fit in int32.
 
     Source
     ------
     Eq. (7) in the form of Algorithm 5, extended to any grid of integers.
     """
-    low, high, step, P = _grid(low, high, step)
     check_words("planes", planes, K, ndim=3)
-    if len(planes) != P:
-        raise ValueError(
-            f"planes: expected {P} planes for {low}, {low + step}, ..., {high}, got {len(planes)}"
-        )
+    check_grid(grid).check_planes("planes", planes)
     panels = as_panels(b, K)
-    largest = panels.K * max(abs(low), abs(high))
-    if largest >= INT32_END:
-        raise ValueError(
-            f"K: sums up to K max(|low|, |high|) = {largest} do not fit in int32 (below 2^31)"
-        )
-    # The kernel counts differences c_a. With Xnor = K - 2 c_a and K + sum w = 2 (weights +1),
-    # the formula above is low sum w + step ((2^P - 1) (weights +1) - sum_a 2^a c_a).
+    check_sums("K", panels.K, grid.largest)
+    return run_panels(planes, panels, without_differences(panels, grid), grid.step, out)
+
+
+def without_differences(panels: Panels, grid: Grid) -> NDArray[np.int64]:
+    """Sum that each column of weights gives where no bit of the planes differs from the weights'.
+
+    The kernel counts differences c_a. With Xnor = K - 2 c_a and K + sum w = 2 (weights +1), the
+    product is low sum w + step ((2^P - 1) (weights +1) - sum_a 2^a c_a).
+
+    Parameters
+    ----------
+    panels : Panels
+        N columns of weights.
+    grid : Grid
+        Of the integers.
+
+    Returns
+    -------
+    array of int64, shape (N,)
+    """
     sum_w = 2 * panels.plus - panels.K
-    base = low * sum_w + step * (2**P - 1) * panels.plus
-    return run_panels(planes, panels, base, step, out)
+    return grid.low * sum_w + grid.step * (2**grid.planes - 1) * panels.plus

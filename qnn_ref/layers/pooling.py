@@ -338,14 +338,9 @@ class AveragePool2D(Pooling):
         if encoding is None:
             return None
         scale = encoding.scale / self.area
-        if not encoding.on_grid:
+        if encoding.grid is None:
             return Encoding(scale, -np.inf, np.inf, 0)
-        low, high, step = encoding.low, encoding.high, encoding.step
-        if self.padding != (0, 0):
-            # Windows with fewer codes, and zeros: the grid must hold their sums too.
-            step = math.gcd(int(step), int(low))
-            low, high = min(low, 0), max(high, 0)
-        return Encoding(scale, self.area * low, self.area * high, step)
+        return Encoding(scale, *encoding.grid.sums(self.area, fewer=self.padding != (0, 0)))
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)

@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from qnn_ref._typing import Array, Shape
 from qnn_ref.checks import flag, whole
+from qnn_ref.grid import SIGNS
 from qnn_ref.layers.base import Layer, needs_rng
 from qnn_ref.parameter import Parameter, glorot_scale
 from qnn_ref.products import BITS, PlainProducts
@@ -163,7 +164,7 @@ class Weighted(Layer):
     def takes_signs(self, training: bool) -> bool:
         """Whether the input holds nothing but +1 and -1; dropout in training puts zeros there."""
         encoding = self.training_encoding if training else self.encoding
-        return encoding is not None and (encoding.low, encoding.high, encoding.step) == (-1, 1, 2)
+        return encoding is not None and encoding.grid == SIGNS
 
     def quantized_gradient(self, dy: Array) -> Array:
         """The gradient `dy` (batch, ..., units) of the sums, as both backward products see it."""

@@ -8,7 +8,8 @@ from typing import Any
 from qnn_ref._typing import Array
 from qnn_ref.checks import all_finite, whole
 from qnn_ref.files import FileError, load_arrays, save_arrays
-from qnn_ref.packed.stages import SIGNS, Stage, stage_of
+from qnn_ref.grid import SIGNS
+from qnn_ref.packed.stages import Stage, stage_of
 
 KIND = "packed network"
 VERSION = 2  # 1 had dense layers only, in the same form

@@ -16,6 +16,7 @@ from qnn_ref._typing import Array
 from qnn_ref.bits import pack as pack_words
 from qnn_ref.bits import pack_kernel, to_planes
 from qnn_ref.checks import all_finite
+from qnn_ref.grid import SIGNS, Grid
 from qnn_ref.layers import (
     Auxiliary,
     AveragePool2D,
@@ -41,9 +42,9 @@ from qnn_ref.packed.product_stages import (
     XnorDense,
 )
 from qnn_ref.packed.shape_stages import FlattenBits, FlattenIntegers, Join, MaxPool, SumPool
-from qnn_ref.packed.stages import SIGNS, Grid, Stage
+from qnn_ref.packed.stages import Stage
 from qnn_ref.packed.thresholds import Levels, Scores, Threshold, find_thresholds
-from qnn_ref.quantizers import Encoding, Quantizer
+from qnn_ref.quantizers import Quantizer
 
 
 def pack(network: Sequential) -> PackedNetwork:
@@ -154,7 +155,7 @@ class Row:
 
     def _close(self, layer: Quantize) -> None:
         self.stages += pack_threshold(self.block, layer)
-        one_bit = grid_of(layer.quantizer.encoding) == SIGNS
+        one_bit = layer.quantizer.encoding.grid == SIGNS
         self.block, self.kind = [], "bits" if one_bit else "integers"
 
     def _go_on(self, layer: Layer) -> None:
@@ -227,16 +228,16 @@ def pack_product(layer: Weighted, kind: str) -> Stage:
     quantizer, encoding = layer.weight_quantizer, layer.encoding
     if quantizer is None:
         raise ValueError("expected quantized weights (weight_quantizer=Sign()), got real ones")
-    if encoding is None or not encoding.on_grid:
+    if encoding is None or encoding.grid is None:
         raise ValueError("its input is not quantized: a Quantize layer must come first")
-    if layer.largest_product * layer.fan_in >= 2**31:
+    weights = quantizer.encoding.grid
+    if weights is None or layer.largest_product * layer.fan_in >= 2**31:
         raise ValueError(
             f"sums of {layer.fan_in} products of up to {layer.largest_product:g} do not fit in "
             "31 bits"
         )
-    grid, weights = grid_of(encoding), grid_of(quantizer.encoding)
     if kind == "integers" or weights != SIGNS:
-        return pack_grid_product(layer, grid, weights)
+        return pack_grid_product(layer, encoding.grid, weights)
     if isinstance(layer, Conv2D):
         words, channels = pack_kernel(layer.weight.codes), layer.input_shape[-1]
         place = words, channels, layer.stride, layer.padding, layer.one_padding
@@ -249,18 +250,13 @@ def pack_product(layer: Weighted, kind: str) -> Stage:
     return PixelsDense(words, layer.fan_in) if kind == "pixels" else XnorDense(words, layer.fan_in)
 
 
-def grid_of(encoding: Encoding) -> Grid:
-    """Low end, high end and step of an encoding's codes."""
-    return int(encoding.low), int(encoding.high), int(encoding.step)
-
-
 def pack_grid_product(layer: Weighted, grid: Grid, weights: Grid) -> Stage:
     """Pack a product where inputs or weights have more than one bit.
 
     Parameters
     ----------
     layer : Dense or Conv2D
-    grid, weights : (low, high, step)
+    grid, weights : Grid
         Of the input's and the weights' codes.
 
     Returns
@@ -268,7 +264,7 @@ def pack_grid_product(layer: Weighted, grid: Grid, weights: Grid) -> Stage:
     Stage
     """
     # Units first, what a unit multiplies last.
-    words = to_planes(np.moveaxis(layer.weight.codes, -1, 0), *weights)
+    words = to_planes(np.moveaxis(layer.weight.codes, -1, 0), weights)
     if isinstance(layer, Conv2D):
         place = layer.stride, layer.padding, layer.one_padding
         return GridConv(words, layer.input_shape[-1], grid, weights, *place)
@@ -320,7 +316,7 @@ def pack_threshold(block: list[Layer], quantize: Quantize) -> list[Stage]:
 
     pairs = [thresholds(upper) for upper in codes[1:]]
     at, flip = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-    one_bit = grid_of(quantize.quantizer.encoding) == SIGNS
+    one_bit = quantize.quantizer.encoding.grid == SIGNS
     threshold = Threshold(at[0], flip[0]) if one_bit else Levels(at, flip, codes)
     if not pools:
         return [threshold]

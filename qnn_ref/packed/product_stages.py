@@ -27,21 +27,17 @@ from qnn_ref.bits import (
     xnor_conv,
     xnor_matmul,
 )
-from qnn_ref.bits.levels import grid_offset, join_planes
-from qnn_ref.bits.planes import plane_count
+from qnn_ref.bits.levels import join_planes
 from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import whole
 from qnn_ref.geometry import output_size
+from qnn_ref.grid import PIXELS, SIGNS, Grid
 from qnn_ref.packed.stages import (
-    PIXELS,
-    SIGNS,
     Flow,
-    Grid,
     Stage,
     expect_channels,
     expect_flow,
     expect_words,
-    grid_of,
     pair_of,
 )
 
@@ -55,7 +51,7 @@ def sums(shape: Shape, K: int, grid: Grid, weights: Grid = SIGNS) -> Flow:
         Of the sums of one example.
     K : int
         Inputs of a unit.
-    grid, weights : (low, high, step)
+    grid, weights : Grid
         Of the input's and the weights' codes.
 
     Returns
@@ -67,8 +63,8 @@ def sums(shape: Shape, K: int, grid: Grid, weights: Grid = SIGNS) -> Flow:
     ValueError
         If they do not fit in 31 bits.
     """
-    largest = K * max(-grid[0], grid[1]) * max(-weights[0], weights[1])
-    return Flow("integers", shape, (-largest, largest, 1))
+    largest = K * grid.largest * weights.largest
+    return Flow("integers", shape, Grid(-largest, largest, 1))
 
 
 @dataclass(eq=False)
@@ -193,10 +189,8 @@ class GridProduct(Stage):
         Bit planes of the weights, (P, units, ...).
     size : int
         K of a dense layer, input channels of a convolution.
-    grid : (low, high, step)
-        Of the input's codes.
-    weights : (low, high, step)
-        Of the weights' codes; (-1, 1, 2) for one bit.
+    grid, weights : Grid
+        Of the input's and the weights' codes; files have low, high and step.
     """
 
     words: Array
@@ -208,21 +202,19 @@ class GridProduct(Stage):
 
     def __post_init__(self) -> None:
         self.size = whole("size", self.size, 1, 2**31 - 1)
-        self.grid, self.weights = grid_of("grid", self.grid), grid_of("weights", self.weights)
+        self.grid, self.weights = Grid.of("grid", self.grid), Grid.of("weights", self.weights)
         expect_words(self.words, self.axes, self.size, before=1)
-        if len(self.words) != plane_count(*self.weights):
-            raise ValueError(f"words: {len(self.words)} planes do not fit weights {self.weights}")
-        self.offset = grid_offset(*self.weights)
+        self.weights.check_planes("words", self.words)
         self.planes = [*self.words]
-        if self.offset:  # needs the input's row sums: products with ones
+        if self.weights.offset:  # needs the input's row sums: products with ones
             ones = np.ones((1, *self.words.shape[2:-1], self.size), np.bool_)
             self.planes.append(pack_bits(ones))
 
     def expect_input(self, flow: Flow) -> None:
         """Refuse codes that are not on the grid; bits and pixels are planes of their own grids."""
         integers = flow.kind == "integers"
-        if not (flow.within(self.grid) if integers else flow.grid == self.grid):
-            raise ValueError(f"expected codes {self.grid}, got {flow.grid} (low, high, step)")
+        if not (self.grid.holds(flow.grid) if integers else flow.grid == self.grid):
+            raise ValueError(f"expected codes {self.grid}, got {flow.grid}")
 
     def join(self, multiply: Callable[[int], Array]) -> Array:
         """The product from those with each plane of the weights; the last one is that with ones."""
@@ -230,7 +222,8 @@ class GridProduct(Stage):
             return multiply(0)
         planes = len(self.words)
         products = [multiply(b) for b in range(planes)]
-        return join_planes(products, multiply(planes) if self.offset else None, *self.weights)
+        sums_of_rows = multiply(planes) if self.weights.offset else None
+        return join_planes(products, sums_of_rows, self.weights)
 
 
 @dataclass(eq=False)
@@ -258,7 +251,7 @@ class GridDense(GridProduct):
     def run(self, x: Array) -> Array:
         """Sums (batch, units), int32."""
         planes = as_planes(x.reshape(len(x), -1), self.grid)
-        return self.join(lambda b: planes_matmul(planes, self.panels[b], self.size, *self.grid))
+        return self.join(lambda b: planes_matmul(planes, self.panels[b], self.size, self.grid))
 
 
 @dataclass(eq=False)
@@ -298,7 +291,7 @@ class GridConv(GridProduct):
         planes = as_planes(x, self.grid)
         where = self.stride, self.padding, int(self.one_padding)
         return self.join(
-            lambda b: planes_conv(planes, self.kernels[b], self.size, *self.grid, *where)
+            lambda b: planes_conv(planes, self.kernels[b], self.size, self.grid, *where)
         )
 
 
@@ -309,8 +302,8 @@ def as_planes(x: Array, grid: Grid) -> Array:
     ----------
     x : array (batch, ...)
         Words of bits, int32 codes of the grid, or uint8 pixels.
-    grid : tuple of int
-        (low, high, step) of its codes.
+    grid : Grid
+        Of its codes.
 
     Returns
     -------
@@ -318,7 +311,7 @@ def as_planes(x: Array, grid: Grid) -> Array:
     """
     if x.dtype == np.uint64:
         return x[None]
-    return pixel_planes(x) if x.dtype == np.uint8 else to_planes(x, *grid)
+    return pixel_planes(x) if x.dtype == np.uint8 else to_planes(x, grid)
 
 
 def _expect_row(shape: Shape, K: int) -> None:

@@ -20,8 +20,8 @@ from qnn_ref.bits import unpack
 from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import whole
 from qnn_ref.geometry import output_size, pad_images, taps
+from qnn_ref.grid import SIGNS, Grid
 from qnn_ref.packed.stages import (
-    SIGNS,
     Flow,
     Stage,
     expect,
@@ -127,10 +127,8 @@ class SumPool(Pool):
     def output(self, flow: Flow) -> Flow:
         shape = super().output(flow).shape
         expect_channels(flow, self.channels)
-        (low, high, step), area = flow.grid, math.prod(self.size)
-        if self.padding != (0, 0):  # windows with fewer codes, and zeros
-            low, high, step = min(low, 0), max(high, 0), math.gcd(step, low)
-        return Flow("integers", shape, (area * low, area * high, step))
+        grid = flow.grid.sums(math.prod(self.size), fewer=self.padding != (0, 0))
+        return Flow("integers", shape, grid)
 
     def run(self, x: Array) -> Array:
         """Integers, int32, of packed signs or of integers; zeros stand outside."""
@@ -235,9 +233,9 @@ class Join(Stage):
             raise ValueError(f"expected channels {self.channels}, got {channels}")
         kind, shape = flows[0].kind, (*flows[0].shape[:-1], sum(channels))
         expect_flow(flows[0], "bits", "integers")
-        low = min(f.grid[0] for f in flows)
-        step = math.gcd(*(f.grid[2] for f in flows), *(f.grid[0] - low for f in flows))
-        return Flow(kind, shape, (low, max(f.grid[1] for f in flows), step))
+        lows, highs, steps = zip(*(f.grid for f in flows), strict=True)
+        step = math.gcd(*steps, *(low - min(lows) for low in lows))
+        return Flow(kind, shape, Grid(min(lows), max(highs), step))
 
     def run(self, x: Array) -> Array:
         """Bits or integers of all paths."""

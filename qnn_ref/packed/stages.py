@@ -17,13 +17,7 @@ from qnn_ref import shown
 from qnn_ref._typing import Array, Pair, Shape
 from qnn_ref.bits.words import check_words
 from qnn_ref.checks import whole
-
-Grid = tuple[int, int, int]
-
-SIGNS: Grid = (-1, 1, 2)
-"""Low end, high end and step of one bit."""
-PIXELS: Grid = (-255, 255, 2)
-"""Low end, high end and step of 2 p - 255 for 8-bit pixels p."""
+from qnn_ref.grid import Grid
 
 LARGEST_SHAPE = 2**24
 """Numbers that one image may have between two steps (ImageNet networks have up to 2^22)."""
@@ -39,8 +33,8 @@ class Flow:
         "pixels" (uint8), "bits" (words of uint64) or "integers" (int32).
     shape : tuple of int
         Numbers of one example; of bits the channels, not the words.
-    grid : (low, high, step)
-        The whole numbers that can occur: `low, low + step, ..., high`.
+    grid : Grid
+        The whole numbers that can occur.
     """
 
     kind: str
@@ -50,18 +44,8 @@ class Flow:
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1 or math.prod(self.shape) > LARGEST_SHAPE:
             raise ValueError(f"expected from 1 to 2^24 numbers an image, got shape {self.shape}")
-        if max(-self.grid[0], self.grid[1]) >= 2**31:
-            raise ValueError(f"numbers from {self.grid[0]} to {self.grid[1]} do not fit 31 bits")
-
-    def within(self, grid: Grid) -> bool:
-        """Whether every number that can occur is one of the grid."""
-        low, high, step = self.grid
-        return (
-            grid[0] <= low
-            and high <= grid[1]
-            and step % grid[2] == 0
-            and (low - grid[0]) % grid[2] == 0
-        )
+        if self.grid.largest >= 2**31:
+            raise ValueError(f"the numbers {self.grid} do not fit 31 bits")
 
 
 class Stage:
@@ -105,7 +89,8 @@ class Stage:
     def settings(self) -> dict[str, Any]:
         """The plain values that a file must hold, by field name."""
         names = {f.name for f in fields(self)} - set(self.array_names())  # type: ignore[arg-type]
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}  # type: ignore[arg-type]
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}  # type: ignore[arg-type]
+        return {name: list(v) if isinstance(v, Grid) else v for name, v in values.items()}
 
     def describe(self) -> dict[str, Any]:
         """The settings with the kind of the step, as a file's header holds them."""
@@ -225,13 +210,3 @@ def pair_of(name: str, value: Any, least: int) -> Pair:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise ValueError(f"{name}: expected two whole numbers, got {value!r}")
     return whole(name, value[0], least, 2**31 - 1), whole(name, value[1], least, 2**31 - 1)
-
-
-def grid_of(name: str, value: Any) -> Grid:
-    """Low end, high end and step of a grid, as JSON or Python has them."""
-    if not isinstance(value, tuple | list) or len(value) != 3:
-        raise ValueError(f"{name}: expected low, high and step, got {value!r}")
-    low, high, step = (whole(name, n, 1 - 2**31, 2**31 - 1) for n in value)
-    if not low < high or step < 1 or (high - low) % step:
-        raise ValueError(f"{name}: expected low < high and a step between them, got {value!r}")
-    return low, high, step

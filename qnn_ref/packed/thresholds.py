@@ -20,9 +20,10 @@ import numpy as np
 from qnn_ref._typing import Array
 from qnn_ref.bits import pack_thresholds
 from qnn_ref.checks import all_finite, real
+from qnn_ref.grid import SIGNS, Grid
 from qnn_ref.layers.normalization import normalize
 from qnn_ref.layers.weighted import scale_and_add
-from qnn_ref.packed.stages import SIGNS, Flow, Stage, expect, expect_channels, expect_flow
+from qnn_ref.packed.stages import Flow, Stage, expect, expect_channels, expect_flow
 
 
 def find_thresholds(
@@ -144,7 +145,7 @@ class Levels(Stage):
         _expect_possible(self.at, flow)
         codes = self.codes.tolist()
         step = math.gcd(*(code - codes[0] for code in codes))
-        return Flow("integers", flow.shape, (codes[0], codes[-1], step))
+        return Flow("integers", flow.shape, Grid(codes[0], codes[-1], step))
 
     def run(self, x: Array) -> Array:
         """Codes, int32, of sums, both (batch, ..., units)."""

@@ -12,7 +12,6 @@ that was clipped to exactly +-1 must be able to come back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,59 +19,7 @@ import numpy as np
 from qnn_ref import shown
 from qnn_ref._typing import Array
 from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """What the numbers that flow between two layers stand for.
-
-    The value is `scale * code`, and the codes are whole numbers `low, low + step, ..., high`.
-    With `step = 0` they are reals in units of `scale` (dropout in training makes such numbers).
-
-    Parameters
-    ----------
-    scale : float
-        Value of one unit.
-    low, high : float
-        The smallest and the largest code; infinite off the grid.
-    step : float
-        From one code to the next; 0 off the grid.
-
-    Source
-    ------
-    Section 2.6 (integers in and out of every product); the form is ours.
-    """
-
-    scale: float
-    low: float
-    high: float
-    step: float
-
-    def __post_init__(self) -> None:
-        real("scale", self.scale, above=0)
-        if real("step", self.step, least=0) == 0:
-            return
-        low, high = real("low", self.low), real("high", self.high)
-        if not low < high:
-            raise ValueError(f"low: expected less than high = {self.high}, got {self.low}")
-        if not all(number.is_integer() for number in (low, high, float(self.step))):
-            raise ValueError(f"step: expected codes that are whole numbers, got {self}")
-        if (high - low) % self.step:
-            raise ValueError(f"step: expected a divisor of high - low, got {self}")
-
-    @property
-    def on_grid(self) -> bool:
-        """Whether the codes are whole numbers on a grid, so that products of them are exact."""
-        return self.step > 0
-
-    @property
-    def largest(self) -> float:
-        """The largest magnitude of a code (a scalar)."""
-        return max(abs(self.low), abs(self.high))
-
-    def off_grid(self) -> Encoding:
-        """The same unit for numbers that left the grid: real multiples of `scale`."""
-        return Encoding(self.scale, -np.inf, np.inf, 0)
+from qnn_ref.grid import Encoding
 
 
 def as_real(x: Array, name: str = "x") -> Array:

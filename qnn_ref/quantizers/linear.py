@@ -28,7 +28,8 @@ from qnn_ref import shown
 from qnn_ref._typing import Array
 from qnn_ref.checks import FLOATS, all_finite, check_array, choice, real, whole
 from qnn_ref.compiled import serial_kernel
-from qnn_ref.quantizers.base import Encoding, Quantizer, as_real, check_saturation, masked
+from qnn_ref.grid import Encoding
+from qnn_ref.quantizers.base import Quantizer, as_real, check_saturation, masked
 
 READINGS = {"L3": "symmetric", "L1": "fixed-point", "L5": "unsigned"}
 """The readings, and the short names that give the same objects."""

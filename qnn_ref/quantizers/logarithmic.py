@@ -13,8 +13,8 @@ import numpy as np
 
 from qnn_ref._typing import Array
 from qnn_ref.checks import flag, whole
+from qnn_ref.grid import Encoding
 from qnn_ref.quantizers.base import (
-    Encoding,
     Quantizer,
     as_real,
     check_noise,

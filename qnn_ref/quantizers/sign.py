@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn_ref._typing import Array
+from qnn_ref.grid import Encoding
 from qnn_ref.quantizers.base import (
-    Encoding,
     Quantizer,
     as_real,
     check_noise,
