@@ -81,21 +81,25 @@ class Sequential:
         """Algorithm 1, lines 1-4, for all layers: scores (batch, classes) for `x` (batch, ...)."""
         try:
             return forward_row(self.layers, x, training)
-        except Exception:
+        except (
+            BaseException
+        ):  # Ctrl-C too: half a pass is none, backward must not meet older halves
             if training:
-                self._forget_forward()  # half a pass is none: backward must not meet an older half
+                for _, layer in self.walk():
+                    layer._saved = None
             raise
-
-    def _forget_forward(self) -> None:
-        for _, layer in self.walk():
-            layer._saved = None
 
     def backward(self, dy: Array) -> Array | None:
         """Algorithm 1, lines 6-9, from the gradient of the scores `dy` (batch, classes).
 
         Fills the gradient of every parameter and returns that of the input, or None for integers.
         """
-        gradient = backward_row(self.layers, dy, self._stop)
+        try:
+            gradient = backward_row(self.layers, dy, self._stop)
+        except BaseException:  # some gradients are of this pass, the others older: a step refuses
+            for parameter in self.parameters().values():
+                parameter.grad = None
+            raise
         return gradient if self._stop == 0 else None
 
     def parameters(self) -> dict[str, Parameter]:

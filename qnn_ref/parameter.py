@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,6 +19,10 @@ __all__ = ["Parameter", "glorot_scale"]
 __dir__ = __all__.copy
 
 Made = TypeVar("Made")
+
+_NUMBERS = itertools.count()
+"""Every parameter that is made has a number of its own, which its copies keep: by it an optimizer
+knows those that it has moved, where another network has the same names and shapes."""
 
 
 def glorot_scale(fan_in: int, fan_out: int) -> float:
@@ -83,6 +88,7 @@ class Parameter:
         self.quantizer = quantizer if quantizer is None else check_quantizer("quantizer", quantizer)
         self.bound = bound if bound == np.inf else checks.real("bound", bound, above=0)
         self.learning_rate_scale = checks.real("learning_rate_scale", learning_rate_scale, above=0)
+        self.number = next(_NUMBERS)
 
     def _facts(self) -> dict[str, str]:
         """What is worth knowing of it, by name."""

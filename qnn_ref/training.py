@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
-from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real, whole
+from qnn_ref.checks import NotFiniteError, all_finite, flag, instance, plain_array, real, whole
 from qnn_ref.losses import check_labels
 from qnn_ref.network import Sequential, first_not_finite
 from qnn_ref.optimizers import Optimizer
@@ -180,9 +180,13 @@ def train(
     """
     network, first = run.network, len(run.history)
     whole("epochs", epochs, 0)
-    for name, function in (("loss", loss), ("schedule", schedule)):
+    functions: dict[str, Any] = {"loss": loss, "schedule": schedule}
+    if after_epoch is not None:
+        functions["after_epoch"] = after_epoch
+    for name, function in functions.items():
         if not callable(function):
             raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
+    flag("progress", progress)
     labels = check_examples(network, images, labels, batch_size)
     check_examples(network, *_pair(validation), 1, "validation[0]", "validation[1]")
     for epoch in range(first, epochs):
@@ -353,10 +357,15 @@ def explained(
 
 def keep_best(run: Run) -> None:
     """Keep the network's arrays if the newest epoch is the best so far, or as good as the best."""
-    errors = [entry["validation_error"] for entry in run.history]
-    if run.best_epoch is None or errors[-1] <= errors[run.best_epoch]:
-        run.best_epoch = len(errors) - 1
+    if best_epoch(run.history) == len(run.history) - 1:
+        run.best_epoch = len(run.history) - 1
         run.best = run.network.arrays()
+
+
+def best_epoch(history: list[dict[str, float]]) -> int:
+    """The epoch with the lowest validation error, from 0; of equals the last."""
+    errors = [entry["validation_error"] for entry in history]
+    return max(epoch for epoch, error in enumerate(errors) if error == min(errors))
 
 
 def error_rate(network: Any, images: Array, labels: ArrayLike, batch_size: int = 1000) -> float:

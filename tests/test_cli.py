@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_train_evaluate_pack_predict(capsys, tmp_path, run_folder):
     wrong = np.count_nonzero(np.array(predicted["classes"]) != DIGITS.test_labels)
     assert 100 * wrong / len(DIGITS.test_labels) == evaluated["test_error"]
     assert np.array(predicted["scores"]).shape == (450, 10)
+
+
+@pytest.mark.parametrize("name", ["run.json", "checkpoint.npz", "history.csv", "history.png"])
+def test_pack_spares_the_run_and_meets_any_link_in_it(capsys, tmp_path, run_folder, name):
+    folder, out = tmp_path / "run", tmp_path / "x.qnn"
+    shutil.copytree(run_folder, folder)
+    (tmp_path / "link").symlink_to(folder / name)
+    for output in (folder / name, tmp_path / "link"):
+        code, answer, _ = call(capsys, "pack", folder, "-o", output)
+        assert (code, answer["error"].endswith("is a file of the run itself")) == (2, True)
+    (folder / name).unlink()
+    (folder / name).symlink_to(folder / name)  # in a circle
+    code, answer, _ = call(capsys, "pack", folder, "-o", out)
+    assert code == (0 if name.startswith("history") else 2)
+    assert "fault" not in answer.get("error", "")
 
 
 def test_pack_verify_says_no_if_a_score_differs(capsys, tmp_path, run_folder, monkeypatch):

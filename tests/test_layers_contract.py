@@ -95,6 +95,24 @@ def gradients(layer, dy):
     return [dx, *(p.grad.copy() for la in walk(layer) for p in la.parameters().values())]
 
 
+@pytest.mark.parametrize("name", MAKE)
+def test_what_a_layer_has_only_when_it_is_built_says_so(name):
+    """Nobody meets a bare "has no attribute": every attribute of a built layer, and every call."""
+    there, layer = built(name), MAKE[name][0]()
+    words = r"^\w+ is not built yet: call build\(input_shape\)$"
+    for attribute in vars(there).keys() - set(dir(layer)):
+        with pytest.raises(AttributeError, match=words):
+            getattr(layer, attribute)
+    if there.parameters():
+        for call in (layer.parameters, lambda: layer.astype(np.float64)):
+            with pytest.raises(AttributeError, match=words.replace("^", "").replace("$", "")):
+                call()
+    with pytest.raises((AttributeError, RuntimeError), match="is not built yet: call build"):
+        layer.forward(inputs(there))
+    with pytest.raises(AttributeError, match=f"^{type(layer).__name__} has no attribute 'wieght'$"):
+        there.wieght  # noqa: B018
+
+
 def walk(layer):
     return [layer, *(inner for la in layer.sublayers() for inner in walk(la))]
 

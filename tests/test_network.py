@@ -470,6 +470,49 @@ def test_half_a_training_forward_leaves_nothing_for_a_backward_pass():
         network.backward(scores)
 
 
+class Stop(BaseException):
+    """As Ctrl-C: no Exception, so that code that catches those lets it pass."""
+
+
+@pytest.mark.parametrize("kind", [Stop, ValueError, MemoryError])
+@pytest.mark.parametrize("place", range(4))
+def test_a_pass_that_is_stopped_half_way_leaves_nothing_for_the_next_one(monkeypatch, kind, place):
+    """Ctrl-C in a notebook: older halves would fit, and give gradients of two batches."""
+    layers = [Dense(2, None), BatchNorm(), Quantize(), Dense(2)]
+    network, optimizer = Sequential(layers, (2,), np.random.default_rng(0)), SGD(0.1)
+    x = np.random.default_rng(1).standard_normal((3, 2)).astype(np.float32)
+    dy = np.ones((3, 2), np.float32)
+
+    def stop(*_):
+        raise kind
+
+    network.forward(x, training=True)
+    network.backward(dy)
+    with monkeypatch.context() as patch:
+        patch.setattr(layers[place], "backward", stop)
+        with pytest.raises(kind):
+            network.backward(dy)
+    with pytest.raises(RuntimeError, match=r"^\d\.\w+\.\w+: no gradient; call backward"):
+        optimizer.step(network.parameters())
+    with monkeypatch.context() as patch:
+        patch.setattr(layers[place], "forward", stop)
+        with pytest.raises(kind):
+            network.forward(x, training=True)
+    with pytest.raises(RuntimeError, match=r"Dense\.backward: call forward"):
+        network.backward(dy)
+    network.forward(x, training=True)
+    network.backward(dy)
+    optimizer.step(network.parameters())
+
+
+def test_scores_that_overflow_are_one_error_and_no_warning():
+    network = Sequential([Dense(2, None), BatchNorm()], (2,), np.random.default_rng(0))
+    with network.parameters()["1.BatchNorm.gain"].edit() as gain:
+        gain[:] = np.finfo(np.float32).max
+    with pytest.raises(ValueError, match=r"not finite, first the output of 1\.BatchNorm"):
+        network.predict(np.full((3, 2), 1e6, np.float32))
+
+
 # Summary
 
 

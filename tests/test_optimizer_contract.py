@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -78,6 +79,31 @@ def test_a_network_of_another_width_is_refused_by_parameter_and_both_shapes(kind
     other = parameters_of(SHAPES | {"2.Dense.weight": (width, 3)})  # the last to be looked at
     words = ["2.Dense.weight: ", "(8, 3)", f"({width}, 3)", "new optimizer"]
     assert_refused(optimizer, other, ValueError, words)
+
+
+@pytest.mark.parametrize("kind", WITH_MOMENTS)
+def test_another_network_of_the_same_shapes_is_refused(kind):
+    """A notebook cell that makes the network anew: the moments would be foreign ones."""
+    first, optimizer = parameters_of(SHAPES), KINDS[kind]()
+    optimizer.step(first)
+    words = ["0.Dense.weight: ", "not the one that was moved by the 1 steps", "new optimizer"]
+    assert_refused(optimizer, parameters_of(SHAPES), ValueError, words)
+    other = KINDS[kind]()
+    other.set_state(optimizer.steps, optimizer.state, parameters_of(SHAPES))
+    assert_refused(other, parameters_of(SHAPES), ValueError, words)
+
+
+@pytest.mark.parametrize("kind", WITH_MOMENTS)
+def test_copies_go_on_in_any_pairing(kind):
+    first, optimizer = parameters_of(SHAPES), KINDS[kind]()
+    optimizer.step(first)
+    ends = []
+    for parameters in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        copy.deepcopy(optimizer).step(parameters)
+        ends.append(parameters["0.Dense.weight"].latent)
+    optimizer.step(first)
+    for end in ends:
+        np.testing.assert_array_equal(end, first["0.Dense.weight"].latent)
 
 
 @pytest.mark.parametrize("kind", WITH_MOMENTS)

@@ -17,7 +17,7 @@ from qnn_ref.experiments import runs as runs_module
 from qnn_ref.experiments.description import digest, identity, read_description, write_description
 from qnn_ref.experiments.recipe import FLAGS, REAL, WHOLE, Recipe
 from qnn_ref.experiments.runs import check_data, load_run, start_run, train_recipe
-from qnn_ref.files import FileError
+from qnn_ref.files import FileError, load_arrays, save_arrays
 
 OLD = Path(__file__).parent / "data" / "run_of_version_1"
 TINY = replace(RECIPES["digits"], hidden=(5,), epochs=2, validation=50, batch_size=50, limit=100)
@@ -355,6 +355,13 @@ def test_a_checkpoint_of_another_seed_is_refused(folder, digits, tmp_path):
 def test_a_checkpoint_that_says_nothing_is_refused(folder, digits):
     save_checkpoint(folder / "checkpoint.npz", load_run(folder)[1])
     both_refuse(folder, digits, r"checkpoint\.npz: belongs to another run than the description")
+
+
+def test_a_best_epoch_that_is_not_the_historys_is_refused(folder, digits):
+    path = folder / "checkpoint.npz"
+    arrays, header = load_arrays(path, "checkpoint", 2)
+    save_arrays(path, arrays, header | {"best_epoch": 1 - header["best_epoch"]})
+    both_refuse(folder, digits, r"checkpoint\.npz: damaged checkpoint: best_epoch is")
 
 
 def test_more_epochs_than_the_description_names_are_refused(folder, digits):

@@ -493,6 +493,8 @@ def call(images=IMAGES, labels=LABELS, validation=VALIDATION, **options):
         ({"batch_size": 4.0}, TypeError, ["batch_size:", "4.0"]),
         ({"batch_size": True}, TypeError, ["batch_size:", "True"]),
         ({"epochs": 2.5}, TypeError, ["epochs:", "2.5"]),
+        ({"after_epoch": 3}, TypeError, ["after_epoch:", "function", "int"]),
+        ({"progress": "yes"}, TypeError, ["progress:", "True or False", "yes"]),
         ({"epochs": -1}, ValueError, ["epochs:", "-1"]),
         ({"epochs": None}, TypeError, ["epochs:", "None"]),
         ({"loss": "squared_hinge"}, TypeError, ["loss:", "function", "str"]),

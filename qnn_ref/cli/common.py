@@ -30,11 +30,13 @@ def table(cells: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def check_output(path: str) -> None:
-    """Refuse a file that cannot be written, before the work that it is to hold begins."""
+def check_output(path: str) -> Path:
+    """The file that will be written, or an error before the work that it is to hold begins."""
     from qnn_ref.files import target_of
 
-    _try_to_write(path, target_of(path).parent)
+    target = target_of(path)
+    _try_to_write(path, target.parent)
+    return target
 
 
 def check_folder(path: str, *files: str) -> None:

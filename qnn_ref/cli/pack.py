@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from qnn_ref import datasets
 from qnn_ref.cli.common import RUN_FILES, answer, check_output
-from qnn_ref.experiments.runs import load_run
+from qnn_ref.experiments.runs import existing_folder, load_run
 from qnn_ref.packed import PackedNetwork, identical_scores, pack
 
 
 def run(args: argparse.Namespace) -> int:
     """Pack and save; with --verify the answer is no if a score differs."""
-    check_output(args.output)
-    if Path(args.output).resolve() in [Path(args.run_folder, f).resolve() for f in RUN_FILES]:
+    target, folder = check_output(args.output), existing_folder(args.run_folder)
+    if target in [Path(os.path.realpath(folder / file)) for file in RUN_FILES]:
         raise ValueError(f"--output: {args.output} is a file of the run itself")
     recipe, state = load_run(args.run_folder)
     images = datasets.load(recipe.dataset, args.data).test_images if args.verify else None
     network = state.best_network()
     pack(network).save(args.output)
-    packed_bytes = Path(args.output).stat().st_size
+    packed_bytes = target.stat().st_size
     float_bytes = sum(4 * p.size for p in network.parameters().values())
     result = {"file": args.output, "packed_bytes": packed_bytes, "float_bytes": float_bytes}
     text = (

@@ -32,7 +32,7 @@ from qnn_ref.experiments.description import (
 from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.files import FileError, atomic_write, make_folder, remove_parts, target_of
 from qnn_ref.losses import squared_hinge
-from qnn_ref.training import Run, check_examples, train
+from qnn_ref.training import Run, best_epoch, check_examples, train
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Recipe, Run]:
     except (TypeError, ValueError) as error:
         raise FileError(f"{folder / DESCRIPTION}: damaged run description: {error}") from error
     load_checkpoint(path, run, identity(description))
-    _check_epochs(folder, run, recipe)
+    _check_history(folder, run, recipe)
     return recipe, run
 
 
@@ -276,7 +276,7 @@ def _go_on(folder: Path, recipe: Recipe, description: Description, run: Run) -> 
         raise FileError(f"{folder}: holds another run; these differ: {', '.join(different)}")
     if (folder / CHECKPOINT).exists():
         load_checkpoint(folder / CHECKPOINT, run, identity(old))
-    _check_epochs(folder, run, recipe)
+    _check_history(folder, run, recipe)
     if recipe.epochs != before.epochs:
         if recipe.retrain_epochs and len(run.history) > min(before.epochs, recipe.epochs):
             raise FileError(
@@ -294,9 +294,14 @@ def _go_on(folder: Path, recipe: Recipe, description: Description, run: Run) -> 
     return keeper
 
 
-def _check_epochs(folder: Path, run: Run, recipe: Recipe) -> None:
+def _check_history(folder: Path, run: Run, recipe: Recipe) -> None:
     done, last = len(run.history), recipe.epochs + recipe.retrain_epochs
     if done > last:
         raise FileError(
             f"{folder}: {done} epochs are done there, more than {last}; give at least as many"
+        )
+    if done and run.best_epoch != (best := best_epoch(run.history)):
+        raise FileError(
+            f"{folder / CHECKPOINT}: damaged checkpoint: best_epoch is {run.best_epoch} in it, and "
+            f"{best} by its history"
         )

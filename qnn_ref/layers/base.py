@@ -6,7 +6,7 @@ import inspect
 import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -51,6 +51,15 @@ class Layer:
 
     _kept: tuple[Any, int] = (None, 0)
     """What the last training forward kept, and its batch size."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Called for what is not there; most of a layer is not, until it is built."""
+            words = f"{type(self).__name__} has no attribute {name!r}"
+            if "input_shape" not in vars(self) and not name.startswith("__"):
+                words = f"{type(self).__name__} is not built yet: call build(input_shape)"
+            raise AttributeError(words, name=name, obj=self)
 
     @property
     def _saved(self) -> Any:

@@ -80,6 +80,7 @@ class Optimizer:
         self.learning_rate = learning_rate
         self.steps = 0
         self.state: dict[str, dict[str, Array]] = {}
+        self._moved: dict[str, int] = {}  # numbers of the parameters that the state belongs to
 
     def settings(self) -> dict[str, Any]:
         """What the rule was made with, by name, but for the rate, which a schedule changes."""
@@ -99,21 +100,21 @@ class Optimizer:
                 "parameters: expected names with their parameters, as network.parameters() gives "
                 f"them, got {type(parameters).__name__}"
             )
+        for name, parameter in parameters.items():
+            instance(name, parameter, Parameter)
         if self.state:
             self._refuse_others(parameters)
         work = []
         for name, parameter in parameters.items():
-            instance(name, parameter, Parameter)
             moments = self.state.get(name)
             if moments is None:
                 moments = {m: np.zeros_like(parameter.latent) for m in self.moments}
-            self._check_moments(name, parameter, moments)
             gradient = checked_gradient(name, parameter)
             numbers = self._numbers(name, parameter, self.steps + 1)
             work.append((name, parameter, gradient, numbers, moments))
         self.steps += 1
         for name, parameter, gradient, numbers, moments in work:
-            self.state[name] = moments
+            self.state[name], self._moved[name] = moments, parameter.number
             flat = {m: array.reshape(-1) for m, array in moments.items()}
             bound = parameter.dtype.type(parameter.bound)
             with threads_for(parameter.size), parameter.edit() as latent:
@@ -150,6 +151,7 @@ class Optimizer:
             name: {m: np.array(a, order="C") for m, a in moments.items()}
             for name, moments in state.items()
         }
+        self._moved = {name: parameters[name].number for name in state}
 
     def _refuse_others(self, parameters: Mapping[str, Parameter]) -> None:
         for name in sorted(parameters.keys() ^ self.state.keys()):
@@ -157,6 +159,17 @@ class Optimizer:
             raise ValueError(
                 f"{name}: this parameter {which} the {self.steps} steps of this {_KEEP_APART}"
             )
+        for name, parameter in parameters.items():
+            self._check_moments(name, parameter, self.state[name])
+        for (
+            name,
+            parameter,
+        ) in parameters.items():  # of the same shape: foreign moments all the same
+            if self.moments and self._moved.get(name, parameter.number) != parameter.number:
+                raise ValueError(
+                    f"{name}: this parameter is not the one that was moved by the {self.steps} "
+                    f"steps of this {_KEEP_APART}"
+                )
 
     def _check_moments(self, name: str, parameter: Parameter, moments: Mapping[str, Array]) -> None:
         if set(moments) != set(self.moments):
