@@ -183,7 +183,7 @@ def wrong_uses(tmp_path, run_folder):
             "damaged.qnn: not a qnn_ref packed network",
         ),
         (["predict", tmp_path / "missing.qnn", packed], "there is no such file"),
-        (["predict", run_folder / "checkpoint.npz", packed], "expected a qnn_ref packed network"),
+        (["predict", run_folder / "checkpoint.npz", packed], "not a qnn_ref packed network"),
         (["predict", packed, tmp_path / "floats.npy"], "floats.npy"),
         (["predict", packed, tmp_path / "text.png"], "text.png"),
         (["predict", packed, tmp_path / "large.npy"], "images: expected shape (N, 8, 8, 1)"),
