@@ -81,10 +81,8 @@ class Sequential:
         """Algorithm 1, lines 1-4, for all layers: scores (batch, classes) for `x` (batch, ...)."""
         try:
             return forward_row(self.layers, x, training)
-        except (
-            BaseException
-        ):  # Ctrl-C too: half a pass is none, backward must not meet older halves
-            if training:
+        except BaseException:
+            if training:  # half a pass is none, also after Ctrl-C: backward must not meet it
                 for _, layer in self.walk():
                     layer._saved = None
             raise

@@ -161,10 +161,8 @@ class Optimizer:
             )
         for name, parameter in parameters.items():
             self._check_moments(name, parameter, self.state[name])
-        for (
-            name,
-            parameter,
-        ) in parameters.items():  # of the same shape: foreign moments all the same
+        # One of the same shape has foreign moments all the same.
+        for name, parameter in parameters.items():
             if self.moments and self._moved.get(name, parameter.number) != parameter.number:
                 raise ValueError(
                     f"{name}: this parameter is not the one that was moved by the {self.steps} "
