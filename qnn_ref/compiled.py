@@ -219,7 +219,7 @@ def _say_once(level: int, message: str) -> None:
 
 
 class _Listener(event.Listener):  # type: ignore[misc]
-    """Hears when Numba compiles; what it takes from the cache, it does not compile."""
+    """What hears when Numba compiles; what it takes from the cache, it does not compile."""
 
     def on_start(self, event: Any) -> None:
         function = event.data["dispatcher"].py_func

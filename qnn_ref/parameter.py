@@ -111,7 +111,7 @@ class Parameter:
 
     @property
     def quantizer(self) -> Quantizer | None:
-        """Makes the quantized value; without one it is the latent value."""
+        """What makes the quantized value; without one it is the latent value."""
         return self._quantizer
 
     @quantizer.setter

@@ -22,6 +22,10 @@ SHAPE = re.compile(r"\([^()]*\)|\b(shape|scalar)s?\b")  # in a docstring: "(batc
 SOURCE = re.compile(
     r"\b(eqs?\.|equation|algorithm|section|table|figure|appendix|not in the paper)", re.I
 )
+THIRD_PERSON = re.compile(
+    "This|(Return|Give|Make|Set|Compute|Get|Take|Refuse|Read|Write|Add|Say|Hear|Convert|Check|Build"
+    "|Create|Calculate|Load|Save|Run|Pack|Multipl|Appl|Provide|Perform|Represent)(s|ies)"
+)
 HINT = "(an equation, algorithm or section; or: Not in the paper, and why)"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -192,7 +196,37 @@ def has_source(name: str, text: str) -> list[str]:
     return findings
 
 
-RULES = [has_docstring, parameters_equal_signature, has_shapes, has_source]
+def twins_state_one_contract(name: str, text: str) -> list[str]:
+    """Of a NumPy twin and its fast form one has the contract; the other says "as" that one."""
+    functions = {node.name: node for node in ast.parse(text).body if isinstance(node, Function)}
+    return [
+        f"{name}:{twin.lineno}: {title} repeats the contract of {title.removesuffix('_reference')}"
+        for title, twin in functions.items()
+        if title.endswith("_reference")
+        and (fast := functions.get(title.removesuffix("_reference")))
+        and all("Parameters" in sections_of(ast.get_docstring(f) or "") for f in (twin, fast))
+    ]
+
+
+def speaks_in_one_voice(name: str, text: str) -> list[str]:
+    """A docstring begins with an order or with the name of what there is, not with "Returns"."""
+    return [
+        f"{name}:{node.lineno}: {node.name}: begin with an order or a name, not with {word!r}"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, Function | ast.ClassDef)
+        for word in (ast.get_docstring(node) or "-").split()[:1]
+        if THIRD_PERSON.fullmatch(word)
+    ]
+
+
+RULES = [
+    has_docstring,
+    parameters_equal_signature,
+    has_shapes,
+    has_source,
+    twins_state_one_contract,
+    speaks_in_one_voice,
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -276,6 +310,14 @@ def test_sound_code_has_no_finding(rule):
         (has_shapes, "    Parameters\n    ----------\n    scores", "    scores", "no Parameters"),
         (has_source, "Eq. (7).", "See above.", "hinge has no Source"),
         (has_source, "Section 4.2.", "", "Loss has no Source"),
+        (speaks_in_one_voice, "Hinge: max", "Returns the hinge: max", "not with 'Returns'"),
+        (speaks_in_one_voice, "A loss.", "This is a loss.", "Loss: begin with an order"),
+        (
+            speaks_in_one_voice,
+            "    def forward(self, scores: Array) -> float:\n",
+            '    def forward(self, scores: Array) -> float:\n        """Computes it."""\n',
+            "Computes",
+        ),
     ],
 )
 def test_broken_code_is_found(rule, old, new, words):
@@ -299,6 +341,11 @@ def test_a_twin_leaves_its_contract_to_its_fast_form_or_the_other_way_round():
             assert rule("qnn_ref/losses.py", long + brief.replace("ONE", "it"))
             assert rule("qnn_ref/losses.py", brief.replace("ONE", one))
             assert rule("qnn_ref/losses.py", brief.replace("ONE", one) + brief), "neither says it"
+
+
+def test_a_twin_and_its_fast_form_with_two_contracts_are_found():
+    both = GOOD + GOOD.replace("def hinge(", "def hinge_reference(")
+    assert "repeats the contract of hinge" in twins_state_one_contract("qnn_ref/a.py", both)[0]
 
 
 def test_a_helper_without_arrays_needs_no_source():

@@ -62,19 +62,7 @@ def xnor_conv_reference(
     A tap adds its product to the places whose window has it inside the image, and nothing to the
     others: zero padding needs no border.
 
-    Parameters
-    ----------
-    x : array of uint64, shape (B, H, W, ceil(C / 64))
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
-    C, stride, padding, pad_value : as `xnor_conv`
-
-    Returns
-    -------
-    array of int32, shape (B, out_height, out_width, N)
-
-    Source
-    ------
-    Eq. (8) for each tap.
+    Parameters, Returns: as `xnor_conv`.
     """
     C = check_packed("x", x, check_kernel(w, C), "B", "H", "W")
     geometry = geometry_of(x.shape[1:3], w.shape[1:3], stride, padding)
@@ -164,19 +152,7 @@ def planes_conv_reference(
     out = (step sum_a 2^a Xnor(beta_a, w) + offset sum w) / 2, where both sums run over the taps
     inside the image.
 
-    Parameters
-    ----------
-    planes : array of uint64, shape (P, B, H, W, ceil(C / 64))
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
-    C, grid, stride, padding, pad_value : as `planes_conv`
-
-    Returns
-    -------
-    array of int32, shape (B, out_height, out_width, N)
-
-    Source
-    ------
-    Eq. (7) in the form of Algorithm 5, for each window.
+    Parameters, Returns: as `planes_conv`.
     """
     C = _check_planes(planes, check_kernel(w, C), grid)
     _excess(grid.high, pad_value)
@@ -341,19 +317,7 @@ def pixels_conv_reference(
 ) -> NDArray[np.int32]:
     """Convolve pixels as Algorithm 5 treats them, in eight bit planes: the twin of `pixels_conv`.
 
-    Parameters
-    ----------
-    images : array of uint8, shape (B, H, W, C)
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
-    stride, padding, pad_value : as `pixels_conv`
-
-    Returns
-    -------
-    array of int32, shape (B, out_height, out_width, N)
-
-    Source
-    ------
-    Eq. (7); Algorithm 5, first loop, for each window.
+    Parameters, Returns: as `pixels_conv`.
     """
     check_array("images", images, PIXEL, ("B", "H", "W", "C"))
     planes, C = pixel_planes(images), images.shape[-1]

@@ -129,20 +129,7 @@ def _from_rows(rows, lines, line, dx):
 def conv_input_gradient_reference(w: Array, dy: Array, image: Pair, padding: Pair) -> Array:
     """Gradient of the input with NumPy, tap by tap: the twin of `conv_input_gradient`.
 
-    Parameters
-    ----------
-    w : array (kh, kw, C, N)
-        Weights +-1.
-    dy : array (B, out_height, out_width, N)
-    image, padding : pair of int
-
-    Returns
-    -------
-    array (B, H, W, C), the dtype of `dy`
-
-    Source
-    ------
-    Algorithm 1, line 8, for each window.
+    Parameters, Returns: as `conv_input_gradient`, but `w` (kh, kw, C, N) holds the weights +-1.
     """
     check_array("w", w, FLOATS, ("kh", "kw", "C", "N"))
     (H, W), (ph, pw) = _check_gradient(w.shape, dy, image, padding)
@@ -236,22 +223,7 @@ def conv_weight_gradient_reference(
 ) -> Array:
     """Gradient of the weights with NumPy, tap by tap: the twin of `conv_weight_gradient`.
 
-    Parameters
-    ----------
-    x : array (B, H, W, C)
-        Its signs are the input.
-    dy : array (B, out_height, out_width, N)
-    kernel, padding : pair of int
-    pad_value : int
-        What stands in the border, 0 or 1.
-
-    Returns
-    -------
-    array (kh, kw, C, N), the dtype of `dy`
-
-    Source
-    ------
-    Algorithm 1, line 9, for each window.
+    Parameters, Returns: as `conv_weight_gradient`.
     """
     (kh, kw), (ph, pw) = _check_weight_gradient(x, dy, kernel, padding, pad_value)
     places, (_, high, wide, N) = int(np.prod(dy.shape[:3])), dy.shape

@@ -53,23 +53,7 @@ def xnor_matmul_reference(
 ) -> NDArray[np.int32]:
     """Multiply +-1 matrices with NumPy: the twin of `xnor_matmul`.
 
-    Parameters
-    ----------
-    a : array of uint64, shape (M, ceil(K / 64))
-        Left matrix, packed along its rows.
-    b : array of uint64, shape (N, ceil(K / 64))
-        Right matrix, packed along its columns.
-    K : int
-        Number of elements of a row of `a` and of a column of the right matrix.
-
-    Returns
-    -------
-    array of int32, shape (M, N)
-        Dot products, from -K to K.
-
-    Source
-    ------
-    Eq. (8); section 6.
+    Parameters, Returns: as `xnor_matmul`.
     """
     check_words("a", a, K, ndim=2)
     check_words("b", b, K, ndim=2)

@@ -30,23 +30,7 @@ def levels_matmul_reference(
 ) -> NDArray[np.int32]:
     """Multiply integers without offset by k l binary products: the twin of `levels_matmul`.
 
-    Parameters
-    ----------
-    a : array of uint64, shape (k, M, ceil(K / 64))
-        Bit planes of the left integers, least significant first.
-    b : array of uint64, shape (l, N, ceil(K / 64))
-        Bit planes of the right integers.
-    K : int
-        Elements of a row.
-
-    Returns
-    -------
-    array of int32, shape (M, N)
-        Exact sums.
-
-    Source
-    ------
-    Section 3, products of symmetric codes by planes.
+    Parameters, Returns: as `levels_matmul`.
     """
     _check_planes(a, b, K, signed=False)
     total = np.zeros((a.shape[1], b.shape[1]), np.int64)
@@ -105,23 +89,7 @@ def fixed_matmul_reference(
 ) -> NDArray[np.int32]:
     """Multiply integers in two's complement by AND and popcount: the twin of `fixed_matmul`.
 
-    Parameters
-    ----------
-    a : array of uint64, shape (k, M, ceil(K / 64))
-        Bit planes of the left integers in two's complement, least significant first.
-    b : array of uint64, shape (l, N, ceil(K / 64))
-        Bit planes of the right integers.
-    K : int
-        Elements of a row.
-
-    Returns
-    -------
-    array of int32, shape (M, N)
-        Exact sums.
-
-    Source
-    ------
-    Section 3, products of fixed-point codes by planes.
+    Parameters, Returns: as `fixed_matmul`.
     """
     _check_planes(a, b, K, signed=True)
     total = np.zeros((a.shape[1], b.shape[1]), np.int64)

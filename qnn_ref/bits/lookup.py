@@ -55,19 +55,7 @@ def signs_matmul_reference(b: NDArray[np.uint64], x: Array) -> Array:
 
     It adds in the same order, so the results are the same bit for bit.
 
-    Parameters
-    ----------
-    b : array of uint64, shape (N, ceil(K / 64))
-        Signs, packed.
-    x : array of float32 or float64, shape (K, L)
-
-    Returns
-    -------
-    array (N, L), the dtype of `x`
-
-    Source
-    ------
-    Algorithm 1, lines 8 and 9, without multiplications.
+    Parameters, Returns: as `signs_matmul`.
     """
     check_array("x", x, FLOATS, ("K", "L"))
     K, L = x.shape
@@ -101,23 +89,7 @@ def pixels_matmul_reference(
 
     out[m, n] = sum_a 2^a Xnor(plane a of image m, w[n]) = sum_k (2 p[m, k] - 255) w[n, k]
 
-    Parameters
-    ----------
-    images : array of uint8, shape (M, K)
-        Pixels p.
-    b : array of uint64, shape (N, ceil(K / 64))
-        Weights +-1, packed along fan_in.
-    K : int
-        Pixels of an image.
-
-    Returns
-    -------
-    array of int32, shape (M, N)
-        Exact sums.
-
-    Source
-    ------
-    Eq. (7); Algorithm 5, first loop.
+    Parameters, Returns: as `pixels_matmul`.
     """
     _check_pixels(images, K)
     return planes_matmul_reference(pixel_planes(images), b, K, PIXELS)

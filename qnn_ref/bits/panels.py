@@ -244,17 +244,7 @@ class SignMatrix:
 def pack_panels_reference(x: Array) -> SignMatrix:
     """Pack a matrix along its columns and along its rows with NumPy: the twin of `pack_panels`.
 
-    Parameters
-    ----------
-    x : array of numbers, shape (R, C)
-
-    Returns
-    -------
-    SignMatrix
-
-    Source
-    ------
-    Eq. (1).
+    Parameters, Returns: as `pack_panels`.
     """
     x = np.asarray(x)
     if x.ndim != 2:

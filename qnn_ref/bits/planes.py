@@ -50,21 +50,7 @@ def _check_levels(levels: Any, P: int) -> int:
 def pack_levels_reference(levels: Array, P: int) -> NDArray[np.uint64]:
     """Split levels into bit planes with NumPy: the twin of `pack_levels`.
 
-    Parameters
-    ----------
-    levels : array of unsigned integers, shape (..., K)
-        Numbers from 0 to 2^P - 1.
-    P : int
-        Number of planes.
-
-    Returns
-    -------
-    array of uint64, shape (P, ..., ceil(K / 64))
-        Plane a holds bit a of the levels.
-
-    Source
-    ------
-    Eq. (7).
+    Parameters, Returns: as `pack_levels`.
     """
     P = _check_levels(levels, P)
     kind = levels.dtype.type
@@ -212,25 +198,7 @@ def planes_matmul_reference(
 ) -> NDArray[np.int32]:
     """Multiply integers by +-1 with NumPy, one binary product a plane: the twin of `planes_matmul`.
 
-    Parameters
-    ----------
-    planes : array of uint64, shape (P, M, ceil(K / 64))
-        Bit planes of the integers, least significant first.
-    b : array of uint64, shape (N, ceil(K / 64))
-        Weights +-1, packed along fan_in.
-    K : int
-        Number of weights of an output (fan_in).
-    grid : Grid
-        Of the integers.
-
-    Returns
-    -------
-    array of int32, shape (M, N)
-        Exact sums of code times weight.
-
-    Source
-    ------
-    Eq. (7) in the form of Algorithm 5: Xnor of each plane.
+    Parameters, Returns: as `planes_matmul`.
     """
     check_words("planes", planes, K, ndim=3)
     check_words("b", b, K, ndim=2)

@@ -77,19 +77,7 @@ def powers_matmul_reference(
 ) -> NDArray[np.int64]:
     """Multiply signed powers of two by +-1 with NumPy: the twin of `powers_matmul`.
 
-    Parameters
-    ----------
-    signs : array of uint64, shape (M, W)
-    powers : array of uint64, shape (P, M, W)
-    b : array of uint64, shape (N, W)
-
-    Returns
-    -------
-    array of int64, shape (M, N)
-
-    Source
-    ------
-    Section 3, quantized gradients.
+    Parameters, Returns: as `powers_matmul`.
     """
     word = (np.dtype(np.uint64),)
     check_array("signs", signs, word, ("M", "W"))

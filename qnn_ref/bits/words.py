@@ -167,20 +167,7 @@ def _pack_reals(x, words, K):
 def pack_bits_reference(bits: ArrayLike) -> NDArray[np.uint64]:
     """Pack truth values with NumPy: the twin of `pack_bits`.
 
-    Parameters
-    ----------
-    bits : array of bool, shape (..., K)
-        True becomes bit 1, that is +1.
-
-    Returns
-    -------
-    array of uint64, shape (..., ceil(K / 64))
-        Words, as described at the top of this module.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `pack_bits`.
+    Parameters, Returns: as `pack_bits`.
     """
     array = _as_bools("bits", bits)
     # bitorder: NumPy's default would put element 0 into the most significant bit of its byte.
@@ -233,16 +220,7 @@ def pack_thresholds_reference(
 ) -> NDArray[np.uint64]:
     """Compare with a threshold for each column and pack, in NumPy: twin of `pack_thresholds`.
 
-    Parameters
-    ----------
-    sums : array of int32, shape (M, K)
-    at : array of int32, shape (K,)
-    flip : array of bool, shape (K,)
-
-    Returns
-    -------
-    array of uint64, shape (M, ceil(K / 64))
-        Bit k of row m is (sums[m, k] >= at[k]) XOR flip[k].
+    Parameters, Returns: as `pack_thresholds`.
     """
     _check_thresholds(sums, at, flip)
     return pack_bits_reference((sums >= at) ^ flip)
@@ -299,20 +277,7 @@ def pack_thresholds(
 def pack_reference(x: ArrayLike) -> NDArray[np.uint64]:
     """Pack signs with NumPy: the twin of `pack`.
 
-    Parameters
-    ----------
-    x : array of numbers, shape (..., K)
-        Any real or integer dtype.
-
-    Returns
-    -------
-    array of uint64, shape (..., ceil(K / 64))
-        Words, as described at the top of this module.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `pack`.
+    Parameters, Returns: as `pack`.
     """
     array = _as_numbers("x", x)
     if np.isnan(array).any():
