@@ -230,32 +230,6 @@ def test_a_kernel_of_one_pixel_is_a_dense_layer_at_each_place():
     np.testing.assert_allclose(conv.bias.grad, dense.bias.grad, rtol=1e-13, atol=1e-13)
 
 
-def test_torch_agrees():
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is the second oracle where it is installed"
-    )
-    rng = np.random.default_rng(3)
-    for kernel, stride, padding in (
-        ((3, 3), (1, 1), (1, 1)),
-        ((2, 3), (2, 1), (0, 2)),
-        ((4, 2), (3, 3), (1, 0)),  # even; pixels that no window reaches
-        ((9, 3), (1, 2), (2, 1)),  # higher than the image
-    ):
-        layer = built((7, 6), kernel, stride, padding, rng, channels=4)
-        x = rng.normal(size=(2, 7, 6, 4))
-        y = layer.forward(x, training=True)
-        dy = rng.normal(size=y.shape)
-        dx = layer.backward(dy)
-        tx = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
-        tw = torch.tensor(layer.weight.quantized.transpose(3, 2, 0, 1).copy(), requires_grad=True)
-        ty = torch.nn.functional.conv2d(tx, tw, stride=stride, padding=padding)
-        ty.backward(torch.tensor(dy.transpose(0, 3, 1, 2).copy()))
-        np.testing.assert_allclose(y, ty.detach().numpy().transpose(0, 2, 3, 1), atol=1e-12)
-        np.testing.assert_allclose(dx, tx.grad.numpy().transpose(0, 2, 3, 1), atol=1e-12)
-        grad = tw.grad.numpy().transpose(2, 3, 1, 0)
-        np.testing.assert_allclose(layer.weight.grad, grad, atol=1e-12)
-
-
 def test_no_input_gradient_is_made_where_none_is_needed():
     layer = Conv2D(2, 3).build((4, 4, 1), np.random.default_rng(0))
     layer.needs_input_gradient = False

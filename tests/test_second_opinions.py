@@ -1,6 +1,7 @@
 """SciPy's own convolution, pools, softmax and gradient check beside ours: other people's code.
 
-Skipped with a message where SciPy is not installed. PyTorch's opinion: `tests/test_oracles.py`.
+Skipped with a message where SciPy is not installed. PyTorch's and onnxruntime's opinions stand in
+files of their own beside this one.
 """
 
 import numpy as np
