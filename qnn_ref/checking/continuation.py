@@ -74,8 +74,10 @@ class Continuation:
     def _jumps(self, a: Array, b: Array) -> Array:
         return np.abs(a - b) > self.unlike
 
-    def change(self, x: Array) -> tuple[Array, int]:
+    def change(self, x: Array, reflecting: bool = True) -> tuple[Array, int]:
         """`value(x) - value(x0)` without kink, any shape, and how many that moved met a bound."""
+        if not reflecting:  # far away, where pieces do not go on
+            return self.value(x) - self.start, 0
         d = x - self.x0
         leaves = self._jumps(slope_of(self.value, x), self.inside)
         change = self.value(np.where(leaves, self.x0 - d, x)) - self.start

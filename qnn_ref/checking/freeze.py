@@ -49,6 +49,7 @@ class Frozen:
         self.place = place
         self.calls: list[Any] = []
         self.recording = True
+        self.reflecting = True
         self.position = 0
         self.met = 0
 
@@ -110,7 +111,7 @@ class FrozenQuantizer(Frozen, Quantizer):
         if self.recording:
             self._record(x, noise)
         codes, scale, continuation = self.next_call()
-        change, met = continuation.change(x)
+        change, met = continuation.change(x, self.reflecting)
         self.met += met
         return codes + change / scale, scale
 
@@ -236,7 +237,8 @@ class FrozenFunction(Frozen):
         if continuation is None:
             y = y0 + (self._surrogate(*arrays, **named) - start)
         else:
-            change, met = continuation.change(np.asarray([*arrays, *named.values()][0]))
+            first = np.asarray([*arrays, *named.values()][0])
+            change, met = continuation.change(first, self.reflecting)
             self.met += met
             y = y0 + change
         return (y, *more) if more else y
@@ -326,11 +328,14 @@ class FrozenPiecewise(Frozen):
         super().__init__(place)
         self.forward, self.pointwise = layer.forward, layer.pointwise
 
+    def surrogate_words(self) -> str:
+        return ""  # it is the layer itself
+
     def __call__(self, x: Array, training: bool = False) -> Array:
         if self.recording:
             self.calls.append(Continuation(self.pointwise, x))
         continuation = self.next_call()
-        change, met = continuation.change(x)
+        change, met = continuation.change(x, self.reflecting)
         self.met += met
         self.forward(x, training)  # what backward needs
         return continuation.start + change

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -27,15 +26,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
-from qnn_ref.checking.differences import STEP, Slope, slope_along
-from qnn_ref.checking.points import Damage, Model, Point, Tensor, spread
+from qnn_ref.checking.diagnosis import diagnosed
+from qnn_ref.checking.differences import STEP
+from qnn_ref.checking.elements import (
+    MOVE,
+    MOVES,
+    Settings,
+    beside,
+    element_slope,
+    gradient_of,
+    slope_of,
+)
+from qnn_ref.checking.points import Damage, Model, Point, Tensor
 from qnn_ref.checking.report import Entry, GradientError, Report
 from qnn_ref.checking.subjects import Arrays, Surrogate
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
-
-MOVE = 1e-3  # how far a tensor is moved, in its own unit, where it sits on a kink
-MOVES = 3
 
 
 def check_gradients(
@@ -154,26 +160,14 @@ def check_gradients(
     check = _probe if mode == "probe" else _full
     entries = [_damage_entry(damage, tolerance) for damage in point.damages]
     entries += [_entry(check, model, point, tensor, settings, rng) for tensor in point.base]
-    return Report(tuple(entries), point.kinks(), tuple(model.randomized))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The numbers of a check; see `check_gradients`."""
-
-    tolerance: float
-    floor: float
-    step: float
-    directions: int
-
-    def __post_init__(self) -> None:
-        for name, least in (("tolerance", 0), ("step", 0), ("directions", 0)):
-            if not getattr(self, name) > least:
-                raise ValueError(
-                    f"{name}: expected a number above {least}, got {getattr(self, name)}"
-                )
-        if not self.floor >= 0:
-            raise ValueError(f"floor: expected a number from 0, got {self.floor}")
+    failed = [entry for entry in entries if not entry.passed]
+    return Report(
+        tuple(entries),
+        point.kinks(),
+        tuple(model.randomized),
+        diagnoses=(diagnosed(model, point, failed, settings, rng),) if failed else (),
+        surrogates=point.surrogates(),
+    )
 
 
 def _damage_entry(damage: Damage, tolerance: float) -> Entry:
@@ -199,20 +193,6 @@ def _entry(
     if base.size == 0:
         raise GradientError(f"{tensor.layer}.{tensor.name}: empty tensor; nothing was checked")
     return check(model, point, tensor, settings, rng)
-
-
-def _gradient(point: Point, tensor: Tensor) -> Array:
-    gradient = point.gradients.get(tensor)
-    if gradient is None:  # a forgotten gradient is compared as what an optimizer would see: none
-        return np.zeros_like(point.base[tensor])
-    if not np.isfinite(gradient).all():
-        raise GradientError(f"{tensor.layer}.{tensor.name}: the gradient is not finite")
-    return gradient
-
-
-def _unit_step(settings: Settings, base: Array) -> float:
-    # A power of two, so that the step is exact beside +-1 and whole numbers.
-    return settings.step * 2.0 ** round(math.log2(spread(base)))
 
 
 def _judged(
@@ -253,12 +233,6 @@ def _judged(
     )
 
 
-def _move(model: Model, tensor: Tensor, rng: np.random.Generator, base: Array) -> Point:
-    """The same model with one tensor a little aside, no element by less than half the move."""
-    change = rng.uniform(0.5, 1, base.shape) * rng.choice([-1, 1], base.shape)
-    return Point(model.moved(tensor, change * MOVE * spread(base)), rng)
-
-
 def _probe(
     model: Model, point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
 ) -> Entry:
@@ -268,11 +242,11 @@ def _probe(
             base = point.base[tensor]
             direction = rng.normal(size=base.shape)
             length = float(np.linalg.norm(direction))
-            gradient = _gradient(point, tensor)
+            gradient = gradient_of(point, tensor)
             expected = float(np.vdot(gradient, direction))
             size = float(np.linalg.norm(gradient)) / math.sqrt(gradient.size)
             point.met = 0
-            slope = _slope(point, tensor, settings, direction, expected, size * length, length)
+            slope = slope_of(point, tensor, settings, direction, expected, size * length, length)
             kinks = max(kinks, point.met)
             if not slope.kink:
                 break
@@ -283,7 +257,7 @@ def _probe(
                 )
             kinks += 1
             notes = [f"a kink at the point: moved by {MOVE:g}"]
-            point = _move(model, tensor, rng, base)
+            point = beside(model, tensor, rng, base)
         entries.append(
             _judged(
                 point,
@@ -311,36 +285,14 @@ def _unseen(settings: Settings, size: float) -> float:
     return max(settings.tolerance, settings.floor / size if size else math.inf) / least
 
 
-def _slope(
-    point: Point,
-    tensor: Tensor,
-    settings: Settings,
-    direction: Array,
-    expected: float,
-    size: float,
-    length: float = 1.0,
-) -> Slope:
-    base = point.base[tensor]
-    slope = slope_along(
-        lambda t: point.at(tensor, base + t * direction),
-        point.output,
-        point.covector,
-        step=_unit_step(settings, base),
-        expected=expected,
-        allowed=max(settings.tolerance * size, settings.floor * length),
-    )
-    point.put_back(tensor)
-    return slope
-
-
 def _full(
     model: Model, point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
 ) -> Entry:
     shape = point.base[tensor].shape
-    gradient = _gradient(point, tensor)
+    gradient = gradient_of(point, tensor)
     numeric, scatter, stuck, met = np.empty(shape), np.empty(shape), [], []
     for index in np.ndindex(shape):
-        slope, at_bound = _element(point, tensor, settings, index)
+        slope, at_bound = element_slope(point, tensor, settings, index)
         numeric[index], scatter[index] = slope.value, slope.scatter
         if slope.kink:
             stuck.append(index)
@@ -350,16 +302,16 @@ def _full(
     if stuck:  # judged a little aside, where there is a slope to compare
         notes.append(f"{len(stuck)} at a kink of their own: moved by {MOVE:g}")
         gradient = gradient.copy()
-        moved = _move(model, tensor, rng, point.base[tensor])
+        aside = beside(model, tensor, rng, point.base[tensor])
         for index in stuck:
-            slope, _ = _element(moved, tensor, settings, index)
+            slope, _ = element_slope(aside, tensor, settings, index)
             if slope.kink:
                 raise GradientError(
                     f"{tensor.layer}.{tensor.name}{list(index)}: a kink here and beside it "
                     f"(slopes {slope.left:.6g} and {slope.right:.6g})"
                 )
             numeric[index], scatter[index] = slope.value, slope.scatter
-            gradient[index] = _gradient(moved, tensor)[index]
+            gradient[index] = gradient_of(aside, tensor)[index]
     worst = np.unravel_index(np.abs(numeric - gradient).argmax(), shape)
     return _judged(
         point,
@@ -373,20 +325,10 @@ def _full(
         index=tuple(map(int, worst)),
         kinks=len(met),
         kink_indices=tuple(met),
+        numeric_array=numeric,
+        analytic_array=gradient.astype(np.float64),
+        x_array=point.base[tensor].copy(),
     )
-
-
-def _element(
-    point: Point, tensor: Tensor, settings: Settings, index: tuple[int, ...]
-) -> tuple[Slope, bool]:
-    """Derivative by one element, and whether its change met a bound."""
-    gradient = _gradient(point, tensor)
-    direction = np.zeros(gradient.shape)
-    direction[index] = 1
-    point.met = 0
-    largest = float(np.abs(gradient).max())
-    slope = _slope(point, tensor, settings, direction, float(gradient[index]), largest)
-    return slope, point.met > 0
 
 
 def remainders(
@@ -423,7 +365,7 @@ def remainders(
         model.randomize(rng)
     point = Point(model, rng)
     directions = {t: rng.normal(size=base.shape) for t, base in point.base.items()}
-    slope = sum(float(np.vdot(_gradient(point, t), v)) for t, v in directions.items())
+    slope = sum(float(np.vdot(gradient_of(point, t), v)) for t, v in directions.items())
     found = []
     for h in steps:
         for tensor, v in directions.items():

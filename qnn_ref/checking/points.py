@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
@@ -216,23 +216,35 @@ class Point:
     rng : numpy.random.Generator
         Draws the covector, and a decoy: one forward and backward pass somewhere else comes first,
         so that a layer that keeps an old cache, or adds to an old gradient, is found.
+    dys : list of arrays, optional
+        Gradients of the outputs, in place of drawn ones.
+    decoy : bool
+        False leaves that first pass out.
     """
 
-    def __init__(self, model: Model, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        model: Model,
+        rng: np.random.Generator,
+        dys: Sequence[Array] | None = None,
+        decoy: bool = True,
+    ) -> None:
         self.model = replace(model, subject=copy.deepcopy(model.subject), x=model.x.copy())
         self.base = self.model.values()
         self.damages: list[Damage] = []
         self.inputs: dict[str, Array] = {}  # of each layer, by its place
         self.met = 0
         check_jumps(self.model.layers())
-        self._decoy(rng)
+        if decoy:
+            self._decoy(rng)
         self.damages.clear()
         self.frozen = freeze(self.model.layers())
         with self._watched():
             y = self.model.forward()
             if not np.isfinite(y).all():
                 raise GradientError(f"{self.model.name}: the output is not finite")
-            self.covector, self.gradients = self._backward(y, rng)
+            self.dys = self._drawn(y, rng) if dys is None else list(dys)
+            self.covector, self.gradients = self._backward(y, self.dys)
         for item in self.frozen:
             item.recording = False
         found = self.model.subject.damages if isinstance(self.model.subject, Pair) else []
@@ -245,19 +257,24 @@ class Point:
         if x.dtype.kind == "f":
             elsewhere = elsewhere + rng.normal(size=x.shape) * spread(x)
         self.model.x = elsewhere
-        self._backward(self.model.forward(), rng)
+        y = self.model.forward()
+        self._backward(y, self._drawn(y, rng))
         self.model.x = x
 
-    def _backward(
-        self, y: Array, rng: np.random.Generator
-    ) -> tuple[Array, dict[Tensor, Array | None]]:
+    def _drawn(self, y: Array, rng: np.random.Generator) -> list[Array]:
+        """Random gradients of all outputs; none where a loss gives them."""
+        model = self.model
+        if not isinstance(model.subject, Sequential | Layer) or model.loss is not None:
+            return []
+        outputs = (y, *(head.scores for head in model.auxiliaries()))
+        return [np.asarray(rng.normal(size=output.shape)) for output in outputs]
+
+    def _backward(self, y: Array, dys: Sequence[Array]) -> tuple[Array, dict[Tensor, Array | None]]:
         model = self.model
         if not isinstance(model.subject, Sequential | Layer):
             return np.ones(1), {model.input: self._gradient_of(model.subject, model.x)}
         heads = model.auxiliaries()
         if model.loss is None:
-            outputs = (y, *(head.scores for head in heads))
-            dys = [np.asarray(rng.normal(size=output.shape)) for output in outputs]
             dy, covector = dys[0], np.concatenate([d.ravel() for d in dys]) if heads else dys[0]
             for head, dscores in zip(heads, dys[1:], strict=True):
                 head.receive(dscores)
@@ -311,6 +328,21 @@ class Point:
         if change is not None:
             self.damages.append(Damage(place, *change))
 
+    @contextmanager
+    def as_it_is(self) -> Iterator[None]:
+        """Surrogates with their bounds, for moves beyond them."""
+        for item in self.frozen:
+            item.reflecting = False
+        try:
+            yield
+        finally:
+            for item in self.frozen:
+                item.reflecting = True
+
+    def gradients_for(self, dys: Sequence[Array]) -> dict[Tensor, Array | None]:
+        """Gradients of another backward pass at the present values, for these of the outputs."""
+        return self._backward(self._rewound().forward(), dys)[1]
+
     def outputs(self) -> Array:
         """What differences are taken of, with the tensors' present values."""
         return self._finish(self._rewound().forward())
@@ -343,6 +375,17 @@ class Point:
     def put_back(self, tensor: Tensor) -> None:
         """Give a tensor its value at the point again."""
         self.model.assign(tensor, self.base[tensor])
+
+    def surrogates(self) -> tuple[tuple[str, str], ...]:
+        """What stood in the place of each jump: (words, place)."""
+        found = [(item.surrogate_words(), item.place) for item in self.frozen]
+        found += [
+            ("the identity", f"{place}.{name}")
+            for place, layer in self.model.layers()
+            for name, parameter in layer.parameters().items()
+            if parameter.quantizer is not None
+        ]
+        return tuple(dict.fromkeys(pair for pair in found if pair[0]))
 
     def kinks(self) -> tuple[Kink, ...]:
         """Values exactly on a bound at the point."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from qnn_ref.checking.pictures import both_arrays
 from qnn_ref.shown import html_table
+
+Array = NDArray[Any]
 
 
 class GradientError(Exception):
@@ -67,6 +73,8 @@ class Entry:
         Of a probe: an error of the gradient, in one element or in all, whose length is this share
         of the gradient's is missed once in 100 checks, a shorter one more often. None where every
         element was looked at.
+    numeric_array, analytic_array, x_array : array or None
+        Full mode: all difference quotients, the whole gradient, and the tensor itself.
     """
 
     layer: str
@@ -81,6 +89,24 @@ class Entry:
     kink_indices: tuple[tuple[int, ...], ...] = ()
     note: str = ""
     unseen: float | None = None
+    numeric_array: Array | None = field(default=None, compare=False, repr=False)
+    analytic_array: Array | None = field(default=None, compare=False, repr=False)
+    x_array: Array | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def wrong(self) -> int | None:
+        """How many elements are wrong; None where not every one was looked at."""
+        if self.numeric_array is None or self.analytic_array is None:
+            return None
+        differ = np.abs(self.numeric_array - self.analytic_array)
+        return 0 if self.passed else int(np.count_nonzero(differ > self.allowed))
+
+    @property
+    def allowed(self) -> float:
+        """Largest difference of an element that passes."""
+        if self.relative_error == 0 or not math.isfinite(self.relative_error):
+            return 0.0
+        return self.tolerance * self.absolute_error / self.relative_error
 
     @property
     def name(self) -> str:
@@ -108,9 +134,30 @@ class Entry:
             "passed": self.passed,
             "index": None if self.index is None else list(self.index),
             "kinks": self.kinks,
+            "wrong": self.wrong,
             "note": self.note,
             **numbers,
         }
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong, in a sentence, and where it can be seen.
+
+    Parameters
+    ----------
+    sentence : str
+        The first line of a report.
+    details : tuple of str
+        The smallest place, or lines of code that declare what was not declared.
+    yours, expected : array or None
+        The gradient and the difference quotients; NaN where none was taken.
+    """
+
+    sentence: str
+    details: tuple[str, ...] = ()
+    yours: Array | None = field(default=None, compare=False, repr=False)
+    expected: Array | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,11 +172,17 @@ class Report:
         Values that sit exactly on a bound at the point of the check.
     randomized : tuple of str
         Parameters that got random values on the check's own copy, because they were all 0 or 1.
+    diagnoses : tuple of Diagnosis
+        What is wrong, where something is.
+    surrogates : tuple of pairs of str
+        What stood in the place of each jump, in words, and where.
     """
 
     entries: tuple[Entry, ...]
     kinks: tuple[Kink, ...] = ()
     randomized: tuple[str, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    surrogates: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.entries:
@@ -143,6 +196,8 @@ class Report:
             entries=tuple(entry for part in parts for entry in part.entries),
             kinks=tuple(kink for part in parts for kink in part.kinks),
             randomized=tuple(name for part in parts for name in part.randomized),
+            diagnoses=tuple(diagnosis for part in parts for diagnosis in part.diagnoses),
+            surrogates=tuple(pair for part in parts for pair in part.surrogates),
         )
 
     def renamed(self, new_name: Callable[[str], str]) -> Report:
@@ -161,6 +216,8 @@ class Report:
             entries=tuple(replace(entry, layer=new_name(entry.layer)) for entry in self.entries),
             kinks=tuple(replace(kink, layer=new_name(kink.layer)) for kink in self.kinks),
             randomized=tuple(new_name(name) for name in self.randomized),
+            diagnoses=self.diagnoses,
+            surrogates=tuple((words, new_name(place)) for words, place in self.surrogates),
         )
 
     @property
@@ -182,8 +239,9 @@ class Report:
         failed = [entry for entry in self.entries if not entry.passed]
         if failed:
             lines = "\n".join("  " + line for line in _lines(failed))
+            found = "".join(f"{line}\n" for line in self._found())
             raise GradientError(
-                f"{len(failed)} of {len(self.entries)} gradients are wrong:\n{lines}"
+                f"{found}{len(failed)} of {len(self.entries)} gradients are wrong:\n{lines}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -191,12 +249,32 @@ class Report:
         return {
             "passed": self.passed,
             **_numbers(worst_relative_error=self.worst_relative_error),
+            "diagnoses": [diagnosis.sentence for diagnosis in self.diagnoses],
+            "surrogates": [{"place": place, "words": words} for words, place in self.surrogates],
             "entries": [entry.to_json() for entry in self.entries],
         }
 
     def __str__(self) -> str:
-        """A line a tensor: name, worst error, tolerance, verdict; and what probes do not see."""
-        return "\n".join([*_lines(self.entries), *self._blind()])
+        """What is wrong, if anything; a line a tensor: name, worst error, tolerance, verdict.
+
+        Below, what stood in the place of jumps, and what probes do not see.
+        """
+        lines = [*self._found(), *_lines(self.entries), *self._surrogates(), *self._blind()]
+        return "\n".join(lines)
+
+    def _found(self) -> list[str]:
+        return [
+            line
+            for diagnosis in self.diagnoses
+            for line in (diagnosis.sentence, *(f"  {detail}" for detail in diagnosis.details))
+        ]
+
+    def _surrogates(self) -> list[str]:
+        """A line for each surrogate, with the places that have it."""
+        places: dict[str, list[str]] = {}
+        for words, place in self.surrogates:
+            places.setdefault(words, []).append(place)
+        return [f"surrogate of {_some(names)}: {words}" for words, names in places.items()]
 
     def __repr__(self) -> str:
         """The verdict in a line; `print` shows every tensor."""
@@ -213,7 +291,13 @@ class Report:
         ]
         failed = [index for index, entry in enumerate(self.entries) if not entry.passed]
         table = html_table([("tensor", "error", "tolerance", "verdict"), *rows], (1, 2), failed)
-        return table + "".join(f"<p>{escape(line)}</p>" for line in self._blind())
+        above = "".join(
+            f"<p><b>{escape(d.sentence)}</b></p><pre>{escape(chr(10).join(d.details))}</pre>"
+            + both_arrays(d.yours, d.expected)
+            for d in self.diagnoses
+        )
+        below = (*self._surrogates(), *self._blind())
+        return above + table + "".join(f"<p>{escape(line)}</p>" for line in below)
 
     def _blind(self) -> list[str]:
         shares = [entry.unseen for entry in self.entries if entry.unseen is not None]
@@ -224,6 +308,12 @@ class Report:
             f"{len(shares)} of {len(self.entries)} tensors in random directions: an error below "
             f"{max(finite):.0e} of a gradient's length, in one element or in all, may not be seen"
         ]
+
+
+def _some(names: list[str]) -> str:
+    """At most four names."""
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
 
 
 def _numbers(**numbers: float | None) -> dict[str, Any]:
@@ -251,6 +341,8 @@ def _remarks(entry: Entry) -> list[str]:
     if not entry.passed and not math.isnan(entry.numeric):
         place = "" if entry.index is None else f"at {entry.index}: "
         remarks.append(f"{place}numeric {entry.numeric:.9g}, backward {entry.analytic:.9g}")
+    if entry.wrong:
+        remarks.append(f"{entry.wrong} of {np.size(entry.numeric_array)} elements wrong")
     if entry.kinks:
         remarks.append(f"{entry.kinks} at a bound within the step")
     if entry.note:

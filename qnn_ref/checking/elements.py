@@ -1,0 +1,96 @@
+"""Difference quotients of one tensor: along a direction, and by one element."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnn_ref.checking.differences import Slope, slope_along
+from qnn_ref.checking.points import Model, Point, Tensor, spread
+from qnn_ref.checking.report import GradientError
+
+Array = NDArray[Any]
+
+MOVE = 1e-3  # how far a tensor is moved, in its own unit, where it sits on a kink
+MOVES = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of a check; see `check_gradients`."""
+
+    tolerance: float
+    floor: float
+    step: float
+    directions: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("tolerance", 0), ("step", 0), ("directions", 0)):
+            if not getattr(self, name) > least:
+                raise ValueError(
+                    f"{name}: expected a number above {least}, got {getattr(self, name)}"
+                )
+        if not self.floor >= 0:
+            raise ValueError(f"floor: expected a number from 0, got {self.floor}")
+
+
+def gradient_of(point: Point, tensor: Tensor) -> Array:
+    """What backward left; zeros where it left nothing."""
+    gradient = point.gradients.get(tensor)
+    if gradient is None:  # a forgotten gradient is compared as what an optimizer would see: none
+        return np.zeros_like(point.base[tensor])
+    if not np.isfinite(gradient).all():
+        raise GradientError(f"{tensor.layer}.{tensor.name}: the gradient is not finite")
+    return gradient
+
+
+def unit_step(settings: Settings, base: Array) -> float:
+    """First step of the differences for this tensor."""
+    # A power of two, so that the step is exact beside +-1 and whole numbers.
+    return settings.step * 2.0 ** round(math.log2(spread(base)))
+
+
+def beside(model: Model, tensor: Tensor, rng: np.random.Generator, base: Array) -> Point:
+    """The same model with one tensor a little aside, no element by less than half the move."""
+    change = rng.uniform(0.5, 1, base.shape) * rng.choice([-1, 1], base.shape)
+    return Point(model.moved(tensor, change * MOVE * spread(base)), rng)
+
+
+def slope_of(
+    point: Point,
+    tensor: Tensor,
+    settings: Settings,
+    direction: Array,
+    expected: float,
+    size: float,
+    length: float = 1.0,
+) -> Slope:
+    """Derivative along a direction."""
+    base = point.base[tensor]
+    slope = slope_along(
+        lambda t: point.at(tensor, base + t * direction),
+        point.output,
+        point.covector,
+        step=unit_step(settings, base),
+        expected=expected,
+        allowed=max(settings.tolerance * size, settings.floor * length),
+    )
+    point.put_back(tensor)
+    return slope
+
+
+def element_slope(
+    point: Point, tensor: Tensor, settings: Settings, index: tuple[int, ...]
+) -> tuple[Slope, bool]:
+    """Derivative by one element, and whether its change met a bound."""
+    gradient = gradient_of(point, tensor)
+    direction = np.zeros(gradient.shape)
+    direction[index] = 1
+    point.met = 0
+    largest = float(np.abs(gradient).max())
+    slope = slope_of(point, tensor, settings, direction, float(gradient[index]), largest)
+    return slope, point.met > 0
