@@ -75,6 +75,7 @@ def test_json_has_the_promised_keys_and_is_json():
         "numeric": 0.5,
         "analytic": 0.5,
         "kinks": 3,
+        "wrong": None,
         "note": "",
         "unseen": None,
     }

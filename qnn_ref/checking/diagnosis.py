@@ -10,10 +10,13 @@ import copy
 import inspect
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from qnn_ref.checking.elements import Settings, element_slope
+from qnn_ref.checking.differences import estimate
+from qnn_ref.checking.elements import Settings, element_slope, gradient_of, unit_step
 from qnn_ref.checking.evidence import Evidence, sampled
 from qnn_ref.checking.jumps import Jump, draws, find_jump
 from qnn_ref.checking.patterns import constant_factor, recognised, transposed
@@ -21,6 +24,8 @@ from qnn_ref.checking.points import Model, Point, Tensor
 from qnn_ref.checking.report import Diagnosis, Entry, GradientError
 from qnn_ref.checking.subjects import Pair
 from qnn_ref.network import Sequential
+
+Array = NDArray[Any]
 
 
 def diagnosed(
@@ -167,6 +172,9 @@ def _evidence(
         slope, _ = element_slope(point, tensor, settings, index)
         if not slope.kink:
             numeric[index] = slope.value
+    if fits and np.isnan(numeric).any() and not _differs(numeric, gradient, settings):
+        index = _by_halving(point, tensor, settings, rng)
+        numeric[index] = element_slope(point, tensor, settings, index)[0].value
     point.gradients[tensor] = gradient
     largest = float(np.abs(numeric[~np.isnan(numeric)]).max(initial=0))
     if gradient is not None:
@@ -174,6 +182,42 @@ def _evidence(
         largest = max(largest, float(np.abs(gradient).max(initial=0)))
     allowed = max(settings.tolerance * largest, settings.floor)
     return Evidence(model, point, tensor, gradient, numeric, allowed, _slope, rng)
+
+
+def _differs(numeric: Array, gradient: Array | None, settings: Settings) -> bool:
+    """Whether one of the elements that were looked at is wrong."""
+    assert gradient is not None
+    known = ~np.isnan(numeric)
+    largest = max(float(np.abs(numeric[known]).max(initial=0)), float(np.abs(gradient).max()))
+    wrong = np.abs((numeric - gradient)[known]) > max(settings.tolerance * largest, settings.floor)
+    return bool(wrong.any())
+
+
+def _by_halving(
+    point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
+) -> tuple[int, ...]:
+    """An element of a large tensor that is wrong, by halving the set of those that may be."""
+    base, gradient = point.base[tensor], gradient_of(point, tensor)
+    direction = rng.normal(size=base.size)
+
+    def error(some: Array) -> float:
+        v = np.zeros(base.size)
+        v[some] = direction[some]
+        moved = v.reshape(base.shape)
+        found = estimate(
+            lambda t: point.at(tensor, base + t * moved),
+            point.output,
+            point.covector,
+            unit_step(settings, base),
+        )
+        return abs(found.smooth - float(np.vdot(gradient, moved)))
+
+    left = np.arange(base.size)
+    while len(left) > 1:
+        first, second = left[: len(left) // 2], left[len(left) // 2 :]
+        left = first if error(first) >= error(second) else second
+    point.put_back(tensor)
+    return tuple(int(i) for i in np.unravel_index(int(left[0]), base.shape))
 
 
 def _of_evidence(e: Evidence) -> Diagnosis:
@@ -198,20 +242,31 @@ def _of_evidence(e: Evidence) -> Diagnosis:
     if words is None:
         count = np.count_nonzero(e.wrong)
         words = f"is wrong in {count} of {e.n.size} elements"
+        if count == 1:
+            words += f", at {_place(e)}"
     return Diagnosis(f"{e.name}: the gradient {words}", (*details, *_equation(e)), yours, e.numeric)
+
+
+def _first(e: Evidence) -> tuple[int, ...]:
+    """Index of the first wrong element."""
+    return tuple(int(i) for i in np.argwhere(e.known)[int(np.argmax(e.wrong))])
+
+
+def _place(e: Evidence) -> str:
+    index = _first(e)
+    return f"{e.tensor.name}{list(index)}" if index else e.tensor.name
 
 
 def _smallest(e: Evidence) -> Iterator[str]:
     """The first wrong element: its value, yours, expected; and how many there are."""
     if not e.wrong.any():
         return
-    index = tuple(int(i) for i in np.argwhere(e.known)[int(np.argmax(e.wrong))])
+    index = _first(e)
     count, looked = np.count_nonzero(e.wrong), e.n.size
     of = f"{count} of {looked} elements wrong" + (" (a sample)" if looked < e.x.size else "")
-    at = f"{e.tensor.name}{list(index)}" if index else e.tensor.name
     assert e.gradient is not None
     yield (
-        f"at {at} = {e.x[index]:.6g}: yours {e.gradient[index]:.6g}, "
+        f"at {_place(e)} = {e.x[index]:.6g}: yours {e.gradient[index]:.6g}, "
         f"expected {e.numeric[index]:.6g}; {of}"
     )
 
@@ -242,9 +297,10 @@ def _cure(model: Model, jump: Jump, kind: str) -> tuple[str, ...]:
                 'or surrogate="identity", where the gradient passes everywhere',
             )
         part = "draw" if kind == "choice" else "sign"
+        given = arrays if len(subject.arrays) == 1 else f"({arrays})"
         return (
             f"def {name}({arrays}, {part}={part}):  # what jumps or draws becomes an argument",
-            f"check_gradients({name}, ({arrays}), backward={name}_backward, rng=rng,",
+            f"check_gradients({name}, {given}, backward={name}_backward, rng=rng,",
             f'                surrogate={{"{part}": {word}}})'
             "  # or a function, such as lambda x: np.clip(x, -1, 1)",
         )

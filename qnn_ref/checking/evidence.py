@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -170,8 +171,9 @@ class Evidence:
 
 def sampled(shape: tuple[int, ...], rng: np.random.Generator) -> Sequence[tuple[int, ...]]:
     """Indices of all elements of a small tensor, of some of a large one."""
-    every = list(np.ndindex(shape))
-    if len(every) <= LOOK:
-        return every
-    chosen = rng.choice(len(every), LOOK, replace=False)
-    return [every[i] for i in sorted(chosen)]
+    size = math.prod(shape)
+    if size <= LOOK:
+        return list(np.ndindex(shape))
+    count = max(6, min(LOOK, 200_000 // size))  # a pass through a large layer takes its time
+    chosen = np.sort(rng.choice(size, count, replace=False))
+    return [tuple(int(i) for i in np.unravel_index(int(k), shape)) for k in chosen]

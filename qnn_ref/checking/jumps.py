@@ -93,7 +93,7 @@ def _halved(values: Callable[[float], Array]) -> tuple[float, float] | None:
     for piece in np.argsort(changes)[::-1][:4]:
         low, high = float(ts[piece]), float(ts[piece + 1])
         below, above = ys[piece], ys[piece + 1]
-        halfway = 0.0
+        whole, halfway = float(changes[piece]), 0.0
         for step in range(HALVINGS):
             middle = (low + high) / 2
             y = values(middle)
@@ -101,11 +101,13 @@ def _halved(values: Callable[[float], Array]) -> tuple[float, float] | None:
                 high, above = middle, y
             else:
                 low, below = middle, y
+            if step == 14 and np.abs(above - below).sum() < 2.0**-8 * whole:
+                break  # continuous: it shrinks with the interval
             if step == HALVINGS // 2:
                 halfway = float(np.abs(above - below).sum())
         change = float(np.abs(above - below).sum())
         # Rounding to float32 makes steps too, of 1e-7.
-        if change > 0.05 * halfway and change > 1e-5 * large:
+        if halfway and change > 0.05 * halfway and change > 1e-5 * large:
             return low, high
     return None
 
@@ -128,9 +130,9 @@ def _located(point: Point, tensor: Tensor, direction: Array, low: float, high: f
         x_moved = np.abs(other_x - x).max(initial=0)
         if x_moved < 1e-3 * jump.max():
             at = np.unravel_index(jump.argmax(), jump.shape)
-            return Jump(place, "input", _round(x[at]) if x.shape == jump.shape else None)
+            return Jump(place, "input", _round(float(x[at])) if x.shape == jump.shape else None)
     element = _element(point, tensor, before, after)
-    value = None if element is None else _round((before[element] + after[element]) / 2)
+    value = None if element is None else _round(float(before[element] + after[element]) / 2)
     return Jump(tensor.layer, tensor.name, value)
 
 

@@ -112,7 +112,12 @@ def _reason(e: Evidence, size: float) -> str:
             return f": {words}, {value:.4g}, is missing"
     batch = e.batch
     places = e.x.size // e.x.shape[-1] if e.is_input and e.x.ndim > 2 else batch
-    for count, words in ((batch, "the batch size"), (places, "the number of examples and places")):
+    counts = {
+        e.x.size: "the number of elements",
+        places: "the number of examples and places",
+        batch: "the batch size",
+    }
+    for count, words in counts.items():
         if count > 1 and close(size, count):
             return f", {words}: a sum stands where a mean belongs"
         if count > 1 and close(size, 1 / count):
@@ -187,20 +192,20 @@ def permuted(e: Evidence) -> Words:
 
 
 def other_weights(e: Evidence) -> Words:
-    """The gradient that other weights would have: latent ones, transposed ones."""
-    if e.dy is None or e.tensor != e.model.input:
+    """The gradient that other weights, or another border, would give."""
+    if e.dy is None:
         return None
-    for name, change in (("latent", _unquantized), ("transposed", _turned)):
+    of_input = e.tensor == e.model.input
+    for change, words in OTHER_WEIGHTS if of_input else OTHER_BORDERS:
         other = replace(e.model, subject=copy.deepcopy(e.model.subject), x=e.model.x.copy())
-        changed = [n for _, layer in other.layers() for n in change(layer)]
+        changed = [name for _, layer in other.layers() for name in change(layer)]
         if not changed:
             continue
         point = Point(other, e.rng, e.point.dys, decoy=False)
         indices = np.argwhere(e.known)[:12]
         there = np.array([e.slope(point, e.tensor, tuple(map(int, i))) for i in indices])
         if e.equal(e.gradient[tuple(indices.T)], there):  # type: ignore[index]
-            right = "quantized" if name == "latent" else "plain"
-            return f"uses the {name} {changed[0]} where the {right} one belongs"
+            return words.format(changed[0])
     return None
 
 
@@ -216,6 +221,36 @@ def _turned(layer: Layer) -> Iterator[str]:
         if parameter.latent.ndim == 2 and len(set(parameter.shape)) == 1:
             parameter.assign(parameter.latent.T.copy())
             yield name
+
+
+def _flipped(layer: Layer) -> Iterator[str]:
+    for name, parameter in layer.parameters().items():
+        if parameter.latent.ndim == 4:
+            parameter.assign(parameter.latent[::-1, ::-1].copy())
+            yield name
+
+
+def _sides_exchanged(layer: Layer) -> Iterator[str]:
+    for name, parameter in layer.parameters().items():
+        if parameter.latent.ndim == 4:
+            high, wide, *rest = parameter.shape
+            parameter.assign(parameter.latent.reshape(wide, high, *rest).swapaxes(0, 1).copy())
+            yield name
+
+
+def _other_border(layer: Layer) -> Iterator[str]:
+    if hasattr(layer, "one_padding"):
+        layer.one_padding = not layer.one_padding
+        yield "0" if layer.one_padding else "1"
+
+
+OTHER_WEIGHTS = (
+    (_unquantized, "uses the latent {} where the quantized one belongs"),
+    (_turned, "uses {} where its transpose belongs, or the other way round"),
+    (_flipped, "uses {} turned by 180 degrees"),
+    (_sides_exchanged, "takes the sides of the kernel for each other in {}"),
+)
+OTHER_BORDERS = ((_other_border, "counts the padding wrongly: forward has {} in the border"),)
 
 
 def unused(e: Evidence) -> Words:
@@ -252,22 +287,37 @@ def _windows(e: Evidence) -> Array | None:
 
 
 def overlap(e: Evidence) -> Words:
-    """Right where a pixel is in one window, wrong where it is in several."""
+    """Right where a pixel is in one window, wrong where it is in several: the last one wins."""
     count = _windows(e)
-    if count is None or (count <= 1).all() or (count > 1).all():
+    if count is None or e.dy is None or np.any(e.wrong & (count[e.known] <= 1)):
         return None
-    if e.wrong.any() and not np.any(e.wrong & (count[e.known] <= 1)):
-        return "is wrong only where windows overlap: = stands where += belongs"
-    return None
+    for index in np.argwhere(e.known)[e.wrong][:2]:
+        if not _of_one_window(e, tuple(int(i) for i in index)):
+            return None
+    return "is that of one window only where windows overlap: = stands where += belongs"
+
+
+def _of_one_window(e: Evidence, index: tuple[int, ...]) -> bool:
+    """Whether the gradient of a pixel is what one place of the output gives to it."""
+    assert e.dy is not None
+    assert e.gradient is not None
+    for place in np.ndindex(e.dy.shape[1:3]):
+        alone = np.zeros_like(e.dy)
+        alone[:, *place] = e.dy[:, *place]
+        point = Point(e.model, e.rng, [alone], decoy=False)
+        if abs(e.slope(point, e.tensor, index) - e.gradient[index]) <= 10 * e.allowed:
+            return True
+    return False
 
 
 def ties(e: Evidence) -> Words:
     """A pool that gives its gradient to other elements than its maxima."""
     if e.dy is None or not hasattr(e.layer, "winners") or not e.known.all():
         return None
-    yours, right = (np.count_nonzero(np.abs(a) > e.allowed) for a in (e.g, e.n))
-    if yours > right:
-        return f"goes to {yours} elements, not {right}: all equal maxima get it, not the first"
+    yours, right = (np.abs(a) > e.allowed for a in (e.g, e.n))
+    more = np.count_nonzero(yours & ~right)
+    if more and not np.any(right & ~yours):
+        return f"goes to {more} elements more than it should: all equal maxima get it"
     if np.isclose(e.g.sum(), e.dy.sum()):
         return "goes to other elements than the maxima that forward chose"
     return None
@@ -336,9 +386,9 @@ def _of_gradient(e: Evidence) -> Words:
     if e.dy is None or e.dy.shape != e.x.shape:
         return None
     dy, g = e.dy[e.known], e.g
-    for looked in (np.clip(dy, -1, 1), np.where(np.abs(dy) <= 1, dy, 0)):
+    for looked in (np.clip(dy, -1, 1), np.where(np.abs(dy) <= 1, dy, 0), np.maximum(dy, 0)):
         if e.equal(g, looked):
-            return "is masked by the size of dy: the mask looks at the wrong array, it belongs to x"
+            return "is masked by dy, not by x: the mask looks at the wrong array"
     return None
 
 
@@ -385,21 +435,26 @@ def masked_weights(e: Evidence) -> Words:
     )
 
 
+LARGEST_AXIS = 64
+
+
 def part_of_dy(e: Evidence) -> Words:
     """Only some of the examples, places or channels of dy arrive."""
-    if e.dy is None or e.dy.ndim == 0:
+    if e.dy is None or np.count_nonzero(e.wrong) == 1 < e.wrong.size:
         return None
     names = ("examples", "rows", "columns") if e.dy.ndim == 4 else ("examples",)
     for axis in range(e.dy.ndim):
         words = names[axis] if axis < len(names) else "channels"
+        if e.dy.shape[axis] > LARGEST_AXIS:
+            continue  # one backward pass for each part
         used = [i for i in range(e.dy.shape[axis]) if _matters(e, axis, i)]
         if not 0 < len(used) < e.dy.shape[axis]:
             continue
         needed = [i for i in range(e.dy.shape[axis]) if _needed(e, axis, i)]
-        if used == needed:
+        if set(needed) <= set(used):
             continue
         some = f"{words[:-1]} {used[0]}" if len(used) == 1 else f"{words} {used}"
-        if not set(used) <= set(needed):
+        if not set(used) & set(needed):
             return f"follows {some} of dy where it should follow {needed}: the order is another one"
         return f"counts only {some} of dy: a sum over the {words} is missing or incomplete"
     return None
@@ -426,7 +481,7 @@ def _needed(e: Evidence, axis: int, i: int) -> bool:
     point = Point(e.model, e.rng, [alone], decoy=False)
     point.gradients[e.tensor] = None
     looked = np.argwhere(e.known)
-    some = looked[:: max(1, len(looked) // 24)]
+    some = looked[:: max(1, len(looked) // 12)]
     return any(abs(e.slope(point, e.tensor, tuple(map(int, k)))) > e.allowed for k in some)
 
 
@@ -437,7 +492,7 @@ def part_of_outputs(e: Evidence) -> Words:
             return None
         dys = [dy + (i == k) for i, dy in enumerate(e.point.dys)]
         before, after = (e.point.gradients_for(d).get(e.tensor) for d in (e.point.dys, dys))
-        if before is not None and after is not None and np.array_equal(before, after):
+        if before is not None and after is not None and np.allclose(before, after, atol=1e-12):
             return f"does not follow the gradient {words}"
     return None
 
@@ -446,6 +501,7 @@ def norm_terms(e: Evidence) -> Words:
     """The two terms of a batch norm that go through mean and variance."""
     if not e.is_input or e.dy is None or e.dy.shape != e.x.shape or not e.known.all():
         return None
+    assert e.gradient is not None
     channels = e.x.shape[-1]
     x, n, g = (a.reshape(-1, channels) for a in (e.x, e.numeric, e.gradient))
     dy = e.dy.reshape(-1, channels)
@@ -477,6 +533,35 @@ def normalized_factor(e: Evidence) -> Words:
     if e.equal(e.g, plain[e.known]) and not e.equal(e.n, plain[e.known]):
         return "is the plain sum of dy: the factor that it belongs to is missing"
     return None
+
+
+def scale_term(e: Evidence) -> Words:
+    """Weights with a scale of their own, the mean of |w|: its factor, or its own gradient."""
+    if e.x.ndim != 2 or not e.known.all() or e.gradient is None:
+        return None
+    columns = [slice(None)] if min(e.x.shape) < 3 else [*range(e.x.shape[1])]
+    for parts in ([slice(None)], columns):
+        fits = [_fitted(e, part) for part in parts]
+        if all(fit is not None for fit in fits):
+            factors = np.array([fit[0] for fit in fits if fit is not None])
+            term = (
+                f"lacks the term in sign({e.tensor.name}): the one through mean |{e.tensor.name}|"
+            )
+            if np.allclose(factors, 1, rtol=1e-4):
+                return term
+            return f"{term}, and the factor {', '.join(f'{f:.4g}' for f in factors[:4])}"
+    return None
+
+
+def _fitted(e: Evidence, part: Any) -> Array | None:
+    """Numbers a, b with `numeric = a gradient + b sign(x)` in some columns, if there are any."""
+    assert e.gradient is not None
+    x, g, n = (array[:, part].ravel() for array in (e.x, e.gradient, e.numeric))
+    if len(n) < 3:
+        return None
+    basis = np.stack([g, np.sign(x)], axis=1)
+    fit = np.linalg.lstsq(basis, n, rcond=None)[0]
+    return fit if e.equal(basis @ fit, n) and abs(fit[1]) > 100 * e.allowed else None
 
 
 def right_class(e: Evidence) -> Words:
@@ -528,7 +613,7 @@ def of_dy_only(e: Evidence) -> Words:
         change = e.rng.normal(size=e.point.base[tensor].shape)
         moved = Point(e.model.moved(tensor, change), e.rng, e.point.dys, decoy=False)
         there = moved.gradients.get(e.tensor)
-        if there is None or not np.array_equal(there, e.gradient):
+        if there is None or e.gradient is None or not np.array_equal(there, e.gradient):
             return None
         if abs(e.slope(moved, e.tensor, index) - e.numeric[index]) > 10 * e.allowed:
             return "depends on dy only: the values of the forward pass play no part in it"
@@ -571,11 +656,12 @@ PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
     unsteady,
     normalized_factor,
     right_class,
+    scale_term,
     part_of_outputs,
-    part_of_dy,
-    other_weights,
     ties,
     overlap,
+    part_of_dy,
+    other_weights,
     permuted,
     single_precision,
     border,

@@ -341,8 +341,8 @@ def _remarks(entry: Entry) -> list[str]:
     if not entry.passed and not math.isnan(entry.numeric):
         place = "" if entry.index is None else f"at {entry.index}: "
         remarks.append(f"{place}numeric {entry.numeric:.9g}, backward {entry.analytic:.9g}")
-    if entry.wrong:
-        remarks.append(f"{entry.wrong} of {np.size(entry.numeric_array)} elements wrong")
+    if entry.wrong and entry.numeric_array is not None:
+        remarks.append(f"{entry.wrong} of {entry.numeric_array.size} elements wrong")
     if entry.kinks:
         remarks.append(f"{entry.kinks} at a bound within the step")
     if entry.note:
