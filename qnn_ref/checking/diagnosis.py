@@ -10,11 +10,10 @@ import copy
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checking.differences import estimate
 from qnn_ref.checking.elements import Settings, element_slope, gradient_of, unit_step
 from qnn_ref.checking.evidence import Evidence, sampled
@@ -24,8 +23,6 @@ from qnn_ref.checking.points import Model, Point, Tensor
 from qnn_ref.checking.report import Diagnosis, Entry, GradientError
 from qnn_ref.checking.subjects import Pair
 from qnn_ref.network import Sequential
-
-Array = NDArray[Any]
 
 
 def diagnosed(
@@ -266,8 +263,8 @@ def _smallest(e: Evidence) -> Iterator[str]:
     of = f"{count} of {looked} elements wrong" + (" (a sample)" if looked < e.x.size else "")
     assert e.gradient is not None
     yield (
-        f"at {_place(e)} = {e.x[index]:.6g}: yours {e.gradient[index]:.6g}, "
-        f"expected {e.numeric[index]:.6g}; {of}"
+        f"at {_place(e)} = {e.x[index]:.6g}: yours {e.gradient[index] + 0.0:.6g}, "
+        f"expected {e.numeric[index] + 0.0:.6g}; {of}"
     )
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checking.differences import Slope, slope_along
 from qnn_ref.checking.points import Model, Point, Tensor, spread
 from qnn_ref.checking.report import GradientError
-
-Array = NDArray[Any]
 
 MOVE = 1e-3  # how far a tensor is moved, in its own unit, where it sits on a kink
 MOVES = 3

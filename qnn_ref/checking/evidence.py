@@ -6,18 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checking.points import Model, Point, Tensor
 from qnn_ref.checking.subjects import Pair
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
-
-Array = NDArray[Any]
 
 LOOK = 160
 """Elements that are looked at one by one in a tensor that a probe found wrong."""

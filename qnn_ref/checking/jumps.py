@@ -13,11 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checking.points import Point, Tensor, spread
-
-Array = NDArray[Any]
 
 REACH = 4.0
 """How far a tensor is moved, in its own unit."""

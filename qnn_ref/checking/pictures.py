@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from qnn_ref._typing import Array
 
 LARGEST = 400
 """Elements of an array up to which it is drawn."""

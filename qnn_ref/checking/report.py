@@ -9,12 +9,10 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnn_ref._typing import Array
 from qnn_ref.checking.pictures import both_arrays
 from qnn_ref.shown import html_table
-
-Array = NDArray[Any]
 
 
 class GradientError(Exception):
