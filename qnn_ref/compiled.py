@@ -9,6 +9,8 @@ they add to `numba.njit` is what goes wrong with it in use:
   a thread of its own would end without a word.
 - A process that was forked after threads of GNU OpenMP had started is killed by its first parallel
   loop, and whoever waits for it waits for ever. A call raises an error before that.
+- Numba's own work queue, where there is neither OpenMP nor TBB, ends a process in which two threads
+  of Python call a kernel at the same time. There the second one waits.
 - Where nothing can be stored, or what was stored is damaged, kernels are compiled again.
 - The first compilation is logged, since it takes seconds: logger `qnn_ref.compiled`, level INFO.
 """
@@ -21,6 +23,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
@@ -78,7 +81,12 @@ def parallel_kernel(function: Function) -> Any:
     def call(*arguments: Any) -> Any:
         if _lost_threads:
             raise RuntimeError(FORKED)
-        return compiled(*arguments)
+        if _several_may_call:
+            return compiled(*arguments)
+        with _one_at_a_time:
+            result = compiled(*arguments)
+            _look_at_threads()
+        return result
 
     call.compiled = compiled  # type: ignore[attr-defined]
     call._numba_type_ = compiled._numba_type_  # type: ignore[attr-defined]  # for other kernels
@@ -290,11 +298,20 @@ def cache_folder() -> str | None:
 
 
 _lost_threads = False
+_several_may_call = False
+"""Whether the threads of kernels, once they are known, take calls from several of Python."""
+_one_at_a_time = threading.Lock()
+
+
+def _look_at_threads() -> None:
+    global _several_may_call
+    _several_may_call = threading_layer() in ("omp", "tbb")
 
 
 def _note_fork() -> None:
     # An error that is raised here, Python prints and forgets: remember, and raise in the call.
-    global _lost_threads
+    global _lost_threads, _one_at_a_time
+    _one_at_a_time = threading.Lock()  # a thread that is not in this process may have held it
     _lost_threads = _lost_threads or not forks_safely()
 
 

@@ -251,6 +251,33 @@ def test_a_forked_child_says_that_its_threads_are_gone(run, layer, words):
 
 
 @jit
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_several_threads_of_python_may_call_kernels(run, layer):
+    """Numba's work queue would end the process: "Concurrent access has been detected"."""
+    process = run(
+        """
+        import os
+        from concurrent.futures import ThreadPoolExecutor
+        def work(_):
+            fill(out := np.zeros(100_000, int), 100_000)
+            return int(out.sum())
+        with ThreadPoolExecutor(8) as threads:
+            print(set(threads.map(work, range(400))))
+            if os.environ["NUMBA_THREADING_LAYER"] == "workqueue":  # a lock may be held now
+                busy = [threads.submit(work, 0) for _ in range(100)]
+                for _ in range(5):
+                    if (child := os.fork()) == 0:
+                        os._exit(work(0) != 9_999_900_000)
+                    assert os.waitpid(child, 0)[1] == 0
+        """,
+        NUMBA_THREADING_LAYER=layer,
+        NUMBA_NUM_THREADS="2",
+        PYTHONWARNINGS="ignore",
+    )
+    assert (process.returncode, process.stdout) == (0, "{9999900000}\n"), process.stderr
+
+
+@jit
 @gnu_openmp
 def test_a_child_that_was_forked_before_the_first_kernel_runs_it(run):
     process = run(

@@ -158,7 +158,7 @@ def layer_words(kernels: dict[str, Any]) -> str:
     return {
         "omp": "by OpenMP",
         "tbb": "by TBB",
-        "workqueue": "by Numba's work queue: call kernels from one thread of Python only",
+        "workqueue": "by Numba's work queue: one thread of Python at a time",
     }.get(kernels["threading_layer"], "not started")
 
 
