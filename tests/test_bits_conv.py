@@ -523,8 +523,16 @@ LOCKED.flags.writeable = False
             TypeError,
             "padding: expected one or two .* got '1'",
         ),
-        (lambda: xnor_conv(X, W, 70, 1, 1, 2), ValueError, "pad_value: expected 0 or 1, got 2"),
-        (lambda: xnor_conv(X, W, 70, 1, 1, -1), ValueError, "pad_value: expected 0 or 1, got -1"),
+        (
+            lambda: xnor_conv(X, W, 70, 1, 1, 2),
+            ValueError,
+            "pad_value: expected a whole number from 0 to 1, got 2",
+        ),
+        (
+            lambda: xnor_conv(X, W, 70, 1, 1, -1),
+            ValueError,
+            "pad_value: expected a whole number from 0 to 1, got -1",
+        ),
         (
             lambda: xnor_conv(X[:, :2], W, 70),
             ValueError,
@@ -563,14 +571,22 @@ LOCKED.flags.writeable = False
             ValueError,
             "stride: expected .* from 1",
         ),
-        (lambda: planes_conv(PLANES, W, 70, GRID, 1, 1, 3), ValueError, "pad_value: expected 0"),
+        (
+            lambda: planes_conv(PLANES, W, 70, GRID, 1, 1, 3),
+            ValueError,
+            "pad_value: expected a whole",
+        ),
         (lambda: planes_conv(PLANES, DIRTY, 70, GRID), ValueError, "w: a padding bit"),
         (lambda: pixels_conv(IMAGES / 255, W), TypeError, "images: .* of uint8, got float64"),
         (lambda: pixels_conv([[1]], W), TypeError, "images: expected an array .* got list"),
         (lambda: pixels_conv(IMAGES[0], W), ValueError, r"images: expected shape \(B, H, W, C\)"),
         (lambda: pixels_conv(IMAGES[..., :3], W), ValueError, "w: .* for 3 channels, got"),
         (lambda: pixels_conv(IMAGES[..., :3], PREPARED), ValueError, "w: .* of 3 channels, got 70"),
-        (lambda: pixels_conv(IMAGES, W, 1, 1, 255), ValueError, "pad_value: expected 0 or 1"),
+        (
+            lambda: pixels_conv(IMAGES, W, 1, 1, 255),
+            ValueError,
+            "pad_value: expected a whole number from 0 to 1",
+        ),
         (
             lambda: pixels_conv(IMAGES, W, 1, -1),
             ValueError,

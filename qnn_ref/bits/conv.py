@@ -23,7 +23,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.gemm import run_panels
 from qnn_ref.bits.kernel_words import (
     KernelPanels,
@@ -50,13 +50,8 @@ PIXEL = (np.dtype(np.uint8),)
 
 
 def xnor_conv_reference(
-    x: NDArray[np.uint64],
-    w: NDArray[np.uint64],
-    C: int,
-    stride: Size = 1,
-    padding: Size = 0,
-    pad_value: int = 0,
-) -> NDArray[np.int32]:
+    x: Words, w: Words, C: int, stride: Size = 1, padding: Size = 0, pad_value: int = 0
+) -> Ints:
     """Convolve +-1 images with NumPy, tap by tap: the twin of `xnor_conv`.
 
     A tap adds its product to the places whose window has it inside the image, and nothing to the
@@ -81,14 +76,14 @@ def xnor_conv_reference(
 
 
 def xnor_conv(
-    x: NDArray[np.uint64],
-    w: NDArray[np.uint64] | KernelPanels,
+    x: Words,
+    w: Words | KernelPanels,
     C: int,
     stride: Size = 1,
     padding: Size = 0,
     pad_value: int = 0,
-    out: NDArray[np.int32] | None = None,
-) -> NDArray[np.int32]:
+    out: Ints | None = None,
+) -> Ints:
     """Convolve images of +1 and -1 that are stored as bits (no flip of the kernel).
 
     out[b, i, j, n] = sum_{u, v, c} x[b, i sh + u - ph, j sw + v - pw, c] w[n, u, v, c]
@@ -139,14 +134,14 @@ def _check_planes(planes: Any, C: int, grid: Grid) -> int:
 
 
 def planes_conv_reference(
-    planes: NDArray[np.uint64],
-    w: NDArray[np.uint64],
+    planes: Words,
+    w: Words,
     C: int,
     grid: Grid,
     stride: Size = 1,
     padding: Size = 0,
     pad_value: int = 0,
-) -> NDArray[np.int32]:
+) -> Ints:
     """Convolve integers of a grid with NumPy, one binary convolution a plane: `planes_conv`'s twin.
 
     out = (step sum_a 2^a Xnor(beta_a, w) + offset sum w) / 2, where both sums run over the taps
@@ -167,15 +162,15 @@ def planes_conv_reference(
 
 
 def planes_conv(
-    planes: NDArray[np.uint64],
-    w: NDArray[np.uint64] | KernelPanels,
+    planes: Words,
+    w: Words | KernelPanels,
     C: int,
     grid: Grid,
     stride: Size = 1,
     padding: Size = 0,
     pad_value: int = 0,
-    out: NDArray[np.int32] | None = None,
-) -> NDArray[np.int32]:
+    out: Ints | None = None,
+) -> Ints:
     """Convolve integers of a grid with weights +-1, exactly.
 
     out[b, i, j, n] = sum_{u, v, c} code[b, i sh + u - ph, j sw + v - pw, c] w[n, u, v, c]
@@ -184,18 +179,13 @@ def planes_conv(
     ----------
     planes : array of uint64, shape (P, B, H, W, ceil(C / 64))
         Bit planes of the integers, least significant first (`to_planes`, `pixel_planes`).
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64)), or KernelPanels
-        As `xnor_conv`.
-    C : int
-        Channels, without padding bits.
+    w, C : as `xnor_conv`
     grid : Grid
         Of the integers.
-    stride, padding : int or pair of int
-        As `xnor_conv`.
+    stride, padding : as `xnor_conv`
     pad_value : int
         What stands outside the image: 0 for the integer 0, on the grid or not; 1 for the largest.
-    out : array of int32, shape (B, out_height, out_width, N), optional
-        As `xnor_conv`.
+    out : as `xnor_conv`
 
     Returns
     -------
@@ -217,15 +207,15 @@ def planes_conv(
 
 
 def _convolve_planes(
-    planes: NDArray[np.uint64],
-    w: NDArray[np.uint64] | KernelPanels,
+    planes: Words,
+    w: Words | KernelPanels,
     C: int,
     grid: Grid,
     stride: Size,
     padding: Size,
     pad_value: int,
-    out: NDArray[np.int32] | None,
-) -> NDArray[np.int32]:
+    out: Ints | None,
+) -> Ints:
     """Convolve checked planes."""
     kernel = as_kernel(w, C)
     geometry = geometry_of(planes.shape[2:4], kernel.words.shape[1:3], stride, padding)
@@ -236,7 +226,7 @@ def _convolve_planes(
     pad = np.stack([ones * np.uint64(level >> a & 1) for a in range(len(planes))])
     base = without_differences(kernel.panels, grid)
 
-    def multiply(rows: NDArray[np.uint64], sums: NDArray[np.int32]) -> None:
+    def multiply(rows: Words, sums: Ints) -> None:
         run_panels(rows, kernel.panels, base, grid.step, sums)
 
     return _convolve(planes, pad, geometry, kernel, excess, multiply, out)
@@ -244,9 +234,7 @@ def _convolve_planes(
 
 def _excess(high: int, pad_value: int) -> int:
     """What the code outside, `high`, is too much."""
-    if whole("pad_value", pad_value) not in (0, 1):
-        raise ValueError(f"pad_value: expected 0 or 1, got {pad_value!r}")
-    return high if pad_value == 0 else 0
+    return 0 if whole("pad_value", pad_value, 0, 1) else high
 
 
 @parallel_kernel
@@ -284,9 +272,9 @@ def _convolve(
     geometry: Geometry,
     kernel: KernelPanels,
     excess: int,
-    multiply: Callable[[Array, NDArray[np.int32]], Any],
-    out: NDArray[np.int32] | None,
-) -> NDArray[np.int32]:
+    multiply: Callable[[Array, Ints], Any],
+    out: Ints | None,
+) -> Ints:
     """Write windows out as rows, some at a time; multiply them; take away what the border added."""
     P, B, _, _, V = planes.shape
     shape = (B, *geometry.output, kernel.panels.N)
@@ -309,12 +297,8 @@ def _convolve(
 
 
 def pixels_conv_reference(
-    images: NDArray[np.uint8],
-    w: NDArray[np.uint64],
-    stride: Size = 1,
-    padding: Size = 0,
-    pad_value: int = 0,
-) -> NDArray[np.int32]:
+    images: NDArray[np.uint8], w: Words, stride: Size = 1, padding: Size = 0, pad_value: int = 0
+) -> Ints:
     """Convolve pixels as Algorithm 5 treats them, in eight bit planes: the twin of `pixels_conv`.
 
     Parameters, Returns: as `pixels_conv`.
@@ -326,12 +310,12 @@ def pixels_conv_reference(
 
 def pixels_conv(
     images: NDArray[np.uint8],
-    w: NDArray[np.uint64] | KernelPanels,
+    w: Words | KernelPanels,
     stride: Size = 1,
     padding: Size = 0,
     pad_value: int = 0,
-    out: NDArray[np.int32] | None = None,
-) -> NDArray[np.int32]:
+    out: Ints | None = None,
+) -> Ints:
     """Convolve pixels, as the odd integers 2 p - 255, with weights +-1, exactly.
 
     out[b, i, j, n] = sum_{u, v, c} (2 p[b, i sh + u - ph, j sw + v - pw, c] - 255) w[n, u, v, c]
@@ -343,14 +327,10 @@ def pixels_conv(
     ----------
     images : array of uint8, shape (B, H, W, C)
         Pixels p.
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64)), or KernelPanels
-        As `xnor_conv`.
-    stride, padding : int or pair of int
-        As `xnor_conv`.
+    w, stride, padding : as `xnor_conv`
     pad_value : int
         What stands outside the image: 0 for the integer 0, which no pixel has; 1 for 255.
-    out : array of int32, shape (B, out_height, out_width, N), optional
-        As `xnor_conv`.
+    out : as `xnor_conv`
 
     Returns
     -------
@@ -367,7 +347,7 @@ def pixels_conv(
 
     Source
     ------
-    Eq. (7), for each window, computed by table lookup instead of bit planes.
+    Eq. (7); Algorithm 5, first loop, for each window, by table lookup instead of bit planes.
     """
     check_array("images", images, PIXEL, ("B", "H", "W", "C"))
     kernel = as_kernel(w, images.shape[-1])
@@ -376,7 +356,7 @@ def pixels_conv(
     check_sums("w", kernel.panels.K, 4 * 255)
     pad = np.full((1, kernel.C), 255, np.uint8)
 
-    def multiply(rows: NDArray[np.uint8], sums: NDArray[np.int32]) -> None:
+    def multiply(rows: NDArray[np.uint8], sums: Ints) -> None:
         pixels_matmul(rows[0], kernel.dense, kernel.panels.K, sums)
 
     return _convolve(images[None], pad, geometry, kernel, excess, multiply, out)

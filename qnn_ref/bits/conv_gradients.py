@@ -28,7 +28,7 @@ from qnn_ref.bits.lookup import run_signs, signs_matmul
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
 from qnn_ref.bits.words import pack, words_for
-from qnn_ref.checks import FLOATS, check_array
+from qnn_ref.checks import FLOATS, check_array, instance, whole
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.geometry import pair
 
@@ -53,10 +53,8 @@ class SignKernel:
 
     def __post_init__(self) -> None:
         """Refuse directions of two kernels."""
-        if not isinstance(self.forward, KernelPanels):
-            raise TypeError(f"forward: expected KernelPanels, got {type(self.forward).__name__}")
-        if not isinstance(self.backward, Panels):
-            raise TypeError(f"backward: expected Panels, got {type(self.backward).__name__}")
+        instance("forward", self.forward, KernelPanels)
+        instance("backward", self.backward, Panels)
         N, kh, kw, _ = self.forward.words.shape
         C = self.forward.C
         if self.size != (kh, kw, C, N):
@@ -170,8 +168,7 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     ------
     Algorithm 1, line 8, for each window.
     """
-    if not isinstance(kernel, SignKernel):
-        raise TypeError(f"kernel: expected a SignKernel, got {type(kernel).__name__}")
+    instance("kernel", kernel, SignKernel)
     kh, kw, C, N = kernel.size
     (H, W), (ph, pw) = _check_gradient(kernel.size, dy, image, padding)
     if ph >= kh or pw >= kw:
@@ -332,8 +329,7 @@ def _check_weight_gradient(
         raise ValueError(f"x: expected shape (B, H, W, C), none of them 0, got {x.shape}")
     if np.isnan(x).any():
         raise ValueError("x: contains NaN, which has no sign; expected numbers")
-    if pad_value not in (0, 1):
-        raise ValueError(f"pad_value: expected 0 or 1, got {pad_value!r}")
+    whole("pad_value", pad_value, 0, 1)
     size = pair("kernel", kernel, 1)
     N = dy.shape[-1] if isinstance(dy, np.ndarray) and dy.ndim else 0
     _, border = _check_gradient((*size, x.shape[3], N), dy, x.shape[1:3], padding, len(x))

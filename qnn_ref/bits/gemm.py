@@ -19,20 +19,14 @@ from llvmlite import binding
 from numba import prange
 from numpy.typing import NDArray
 
+from qnn_ref._typing import Ints, Words
 from qnn_ref.bits.ladder import carry_save, column_panels, vector_tiles
-from qnn_ref.bits.operands import (
-    INT64,
-    WORDS,
-    check_out,
-    check_sums,
-    read_only,
-    room_for,
-)
+from qnn_ref.bits.operands import INT64, WORDS, check_out, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words
-from qnn_ref.checks import check_array, whole
+from qnn_ref.checks import check_array, instance, whole
 from qnn_ref.compiled import parallel_kernel
 
 COUNTS_VECTORS = bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
@@ -48,9 +42,7 @@ FEW = 4
 """Left rows below which a product goes row by row: a tile of four would be half empty."""
 
 
-def xnor_matmul_reference(
-    a: NDArray[np.uint64], b: NDArray[np.uint64], K: int
-) -> NDArray[np.int32]:
+def xnor_matmul_reference(a: Words, b: Words, K: int) -> Ints:
     """Multiply +-1 matrices with NumPy: the twin of `xnor_matmul`.
 
     Parameters, Returns: as `xnor_matmul`.
@@ -79,16 +71,7 @@ def _multiply_few(planes, b, base, step, out):
 
 
 def kernel_names() -> str:
-    """Say which kernels run on this processor, and why.
-
-    Returns
-    -------
-    str
-
-    Source
-    ------
-    Not in the paper.
-    """
+    """Say which kernels run on this processor, and why."""
     if numba.config.DISABLE_JIT:
         return "column_panels, as plain Python (NUMBA_DISABLE_JIT is set)"
     if COUNTS_VECTORS:
@@ -97,33 +80,13 @@ def kernel_names() -> str:
 
 
 def kernel_for(W: int) -> Any:
-    """Choose the kernel for columns of W words on this processor.
-
-    Parameters
-    ----------
-    W : int
-        Words of a column.
-
-    Returns
-    -------
-    function
-        A kernel of `bits.ladder` that reads panels.
-
-    Source
-    ------
-    Not in the paper.
-    """
+    """Choose the kernel of `bits.ladder` for columns of W words, in panels, on this processor."""
     if numba.config.DISABLE_JIT:
         return column_panels
     return carry_save if W >= LONG and not COUNTS_VECTORS else vector_tiles
 
 
-def xnor_matmul(
-    a: NDArray[np.uint64],
-    b: NDArray[np.uint64] | Panels,
-    K: int,
-    out: NDArray[np.int32] | None = None,
-) -> NDArray[np.int32]:
+def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) -> Ints:
     """Multiply matrices of +1 and -1 that are stored as bits.
 
     out[m, n] = sum_k a[m, k] b[n, k] = K - 2 popcount(a[m] XOR b[n])
@@ -168,12 +131,8 @@ def xnor_matmul(
 
 
 def run_panels(
-    planes: NDArray[np.uint64],
-    panels: Panels,
-    base: NDArray[np.int64],
-    step: int,
-    out: NDArray[np.int32] | None,
-) -> NDArray[np.int32]:
+    planes: Words, panels: Panels, base: NDArray[np.int64], step: int, out: Ints | None
+) -> Ints:
     """Call the kernel on checked operands: out = base - step * (weighted count of differences).
 
     Parameters
@@ -200,8 +159,7 @@ def run_panels(
         If planes or base do not fit the panels, or `out` is not a writeable, C-contiguous int32
         array of shape (M, N) with memory of its own.
     """
-    if not isinstance(panels, Panels):
-        raise TypeError(f"panels: expected Panels, got {type(panels).__name__}")
+    instance("panels", panels, Panels)
     check_array("planes", planes, WORDS, ("P", "M", panels.words.shape[1]))
     if panels.rows is not None and planes.shape[1] < FEW:
         out = np.empty((planes.shape[1], panels.N), np.int32) if out is None else out
@@ -217,33 +175,10 @@ def run_panels(
     return out
 
 
-def run_few(
-    planes: NDArray[np.uint64],
-    rows: NDArray[np.uint64],
-    base: NDArray[np.int64],
-    step: int,
-    out: NDArray[np.int32],
-) -> NDArray[np.int32]:
+def run_few(planes: Words, rows: Words, base: NDArray[np.int64], step: int, out: Ints) -> Ints:
     """Do what `run_panels` does with packed columns as they are: best for one to three rows.
 
-    Parameters
-    ----------
-    planes : array of uint64, shape (P, M, W)
-    rows : array of uint64, shape (N, W)
-        Packed columns of the right matrix.
-    base : array of int64, shape (N,)
-    step : int
-    out : array of int32, shape (M, N)
-
-    Returns
-    -------
-    array of int32, shape (M, N)
-        The array `out`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `run_panels`.
+    rows (N, W) are the columns of the right matrix; all others, and the result: as `run_panels`.
     """
     check_array("planes", planes, WORDS, ("P", "M", "W"))
     check_array("rows", rows, WORDS, ("N", planes.shape[2]))

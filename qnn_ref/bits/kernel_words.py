@@ -9,21 +9,21 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from qnn_ref._typing import Pair
+from qnn_ref._typing import Ints, Pair, Words
 from qnn_ref.bits.operands import WORDS, check_sums, read_only
 from qnn_ref.bits.panels import Panels, arrange_panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack, unpack, words_for
-from qnn_ref.checks import check_array, whole
+from qnn_ref.checks import check_array, instance, whole
 from qnn_ref.geometry import Geometry, Size, geometry_of, pair
 
 TABLES = 8
 """Border tables that a kernel keeps: images of ever new sizes must not fill the memory."""
 
 
-def pack_kernel(codes: ArrayLike) -> NDArray[np.uint64]:
+def pack_kernel(codes: ArrayLike) -> Words:
     """Pack the signs of a layer's weights for the convolutions of `bits.conv`.
 
     bit c of words[n, u, v] = 1 if codes[u, v, c, n] >= 0, else 0
@@ -55,23 +55,17 @@ def pack_kernel(codes: ArrayLike) -> NDArray[np.uint64]:
     return pack(np.moveaxis(array, -1, 0))
 
 
-def outside_sums(
-    w: NDArray[np.uint64], C: int, image: Pair, stride: Size = 1, padding: Size = 0
-) -> NDArray[np.int32]:
+def outside_sums(w: Words, C: int, image: Pair, stride: Size = 1, padding: Size = 0) -> Ints:
     """Sum the weights whose taps fall outside the image, for each place of the window.
 
     out[i, j, n] = sum over taps (u, v) outside of sum_c w[n, u, v, c]
 
     Parameters
     ----------
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
-        Weights +-1 (`pack_kernel`).
-    C : int
-        Channels.
+    w, C : as `xnor_conv`
     image : pair of int
         Height and width of an image.
-    stride, padding : int or pair of int
-        As `xnor_conv`.
+    stride, padding : as `xnor_conv`
 
     Returns
     -------
@@ -110,15 +104,14 @@ class KernelPanels:
         The words of an output as one column; K = kh kw C.
     """
 
-    words: NDArray[np.uint64]
+    words: Words
     C: int
     panels: Panels
-    _tables: dict[Geometry, NDArray[np.int32]] = field(default_factory=dict, init=False, repr=False)
+    _tables: dict[Geometry, Ints] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit each other: compiled code looks at no size."""
-        if not isinstance(self.panels, Panels):
-            raise TypeError(f"panels: expected Panels, got {type(self.panels).__name__}")
+        instance("panels", self.panels, Panels)
         C, words = whole("C", self.C, 0), self.words
         check_array("words", words, WORDS, ("N", "kh", "kw", words_for(C)))
         N, kh, kw, width = words.shape
@@ -139,7 +132,7 @@ class KernelPanels:
         codes = unpack(self.words, self.C)
         return to_panels(pack(codes.reshape(self.panels.N, self.panels.K)), self.panels.K)
 
-    def outside(self, geometry: Geometry) -> NDArray[np.int32]:
+    def outside(self, geometry: Geometry) -> Ints:
         """Give `outside_sums` for a geometry, (places, N); computed at its first use."""
         table = self._tables.get(geometry)
         if table is None:
@@ -152,7 +145,7 @@ class KernelPanels:
         return table
 
 
-def to_kernel_panels(w: NDArray[np.uint64], C: int) -> KernelPanels:
+def to_kernel_panels(w: Words, C: int) -> KernelPanels:
     """Prepare packed weights that are used many times.
 
     Parameters
@@ -174,10 +167,6 @@ def to_kernel_panels(w: NDArray[np.uint64], C: int) -> KernelPanels:
     ValueError
         If the shape does not fit C, a kernel has no taps, K = kh kw C reaches 2^31, or a padding
         bit is set.
-
-    Source
-    ------
-    Not in the paper: a layout for speed.
     """
     C = check_kernel(w, C)
     N, kh, kw, width = w.shape
@@ -186,24 +175,7 @@ def to_kernel_panels(w: NDArray[np.uint64], C: int) -> KernelPanels:
 
 
 def check_kernel(w: Any, C: int) -> int:
-    """Refuse what is not a packed kernel.
-
-    Parameters
-    ----------
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
-    C : int
-        Channels.
-
-    Returns
-    -------
-    int
-        C as an integer of Python.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `to_kernel_panels`.
-    """
+    """Refuse what is no packed kernel, as `to_kernel_panels` does; return C as a plain integer."""
     C = check_packed("w", w, C, "N", "kh", "kw")
     kh, kw = w.shape[1:3]
     if kh * kw == 0:
@@ -213,27 +185,9 @@ def check_kernel(w: Any, C: int) -> int:
 
 
 def check_packed(name: str, words: Any, C: int, *axes: str) -> int:
-    """Refuse what is no packing along C channels, as `check_words` does.
+    """Refuse what is no packing along C channels, as `check_words` does; return C as an integer.
 
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the message.
-    words : array of uint64, shape (..., ceil(C / 64))
-    C : int
-        Channels.
-    *axes : str
-        Names of the axes that stand before the words.
-
-    Returns
-    -------
-    int
-        C as an integer of Python.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `check_words`.
+    `axes` are the names of the axes that stand before the words.
     """
     C = whole("C", C, 0)
     width = words_for(C)
@@ -248,23 +202,7 @@ def check_packed(name: str, words: Any, C: int, *axes: str) -> int:
 
 
 def as_kernel(w: Any, C: int) -> KernelPanels:
-    """Take weights in either form and check that they fit C channels.
-
-    Parameters
-    ----------
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64)), or KernelPanels
-    C : int
-        Channels.
-
-    Returns
-    -------
-    KernelPanels
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `to_kernel_panels`; also if prepared weights have other channels.
-    """
+    """Take weights in either form and check that they fit C channels, as `to_kernel_panels`."""
     if not isinstance(w, KernelPanels):
         return to_kernel_panels(w, C)
     if w.C != C:

@@ -2,7 +2,7 @@
 
 Every rung computes the same integers, for any shape, and adds one idea to the rung below it. The
 first two are the paper's own baseline, the product of floats; the last two are what `bits.gemm`
-uses. Read them in this order:
+uses. They stand in one long file, to be compared. Read them in this order:
 
 ==================== ==============================================================
 rung                 what is new

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from numba import prange
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from qnn_ref._typing import Ints, Words
 from qnn_ref.bits.gemm import xnor_matmul_reference
 from qnn_ref.bits.operands import check_sums, read_only
 from qnn_ref.bits.planes import planes_matmul, to_planes
@@ -25,9 +26,7 @@ from qnn_ref.compiled import parallel_kernel
 from qnn_ref.grid import Grid, check_grid
 
 
-def levels_matmul_reference(
-    a: NDArray[np.uint64], b: NDArray[np.uint64], K: int
-) -> NDArray[np.int32]:
+def levels_matmul_reference(a: Words, b: Words, K: int) -> Ints:
     """Multiply integers without offset by k l binary products: the twin of `levels_matmul`.
 
     Parameters, Returns: as `levels_matmul`.
@@ -40,7 +39,7 @@ def levels_matmul_reference(
     return total.astype(np.int32)
 
 
-def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArray[np.int32]:
+def levels_matmul(a: Words, b: Words, K: int) -> Ints:
     """Multiply odd integers of k and l bits, exactly: k l runs of the XNOR product.
 
     With beta = 2 B - 1 of every plane, the code of LinearQuant's symmetric reading is
@@ -84,9 +83,7 @@ def levels_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArr
     return total
 
 
-def fixed_matmul_reference(
-    a: NDArray[np.uint64], b: NDArray[np.uint64], K: int
-) -> NDArray[np.int32]:
+def fixed_matmul_reference(a: Words, b: Words, K: int) -> Ints:
     """Multiply integers in two's complement by AND and popcount: the twin of `fixed_matmul`.
 
     Parameters, Returns: as `fixed_matmul`.
@@ -118,7 +115,7 @@ def _fixed_kernel(a, b, out):
             out[m, n] = np.int32(total)
 
 
-def fixed_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArray[np.int32]:
+def fixed_matmul(a: Words, b: Words, K: int) -> Ints:
     """Multiply integers in two's complement, exactly: AND and popcount of each pair of planes.
 
     A k-bit integer is -2^(k-1) B_{k-1} + sum_{a < k-1} 2^a B_a, the form of LinearQuant's
@@ -160,7 +157,7 @@ def fixed_matmul(a: NDArray[np.uint64], b: NDArray[np.uint64], K: int) -> NDArra
     return out
 
 
-def to_fixed_planes(codes: ArrayLike, bits: int) -> NDArray[np.uint64]:
+def to_fixed_planes(codes: ArrayLike, bits: int) -> Words:
     """Split signed integers into the bit planes of their two's complement.
 
     code = -2^(k-1) B_{k-1} + sum_{a < k-1} 2^a B_a
@@ -207,11 +204,7 @@ def _check_planes(a: Any, b: Any, K: int, signed: bool) -> None:
     check_sums("K", int(K), largest)
 
 
-def join_planes(
-    products: Sequence[NDArray[np.int32]],
-    row_sums: NDArray[np.int32] | None,
-    grid: Grid,
-) -> NDArray[np.int32]:
+def join_planes(products: Sequence[Ints], row_sums: Ints | None, grid: Grid) -> Ints:
     """Product with weights of a grid, from the products with the signs of their bit planes.
 
     out = (step sum_b 2^b products[b] + offset row_sums) / 2

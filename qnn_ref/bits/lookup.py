@@ -10,7 +10,9 @@ is a few vectors, and reading and adding it are plain vector instructions that e
 tables, 16 KB, are filled for 32 rows of the real matrix and used for all outputs before the next.
 
 `signs_matmul` serves floats. `pixels_matmul` serves 8-bit pixels, exactly, in 16-bit integers:
-eight bit planes, which Algorithm 5 prints, would cost eight binary products.
+eight bit planes, which Algorithm 5 prints, would cost eight binary products. Both fill and read
+tables by the same helpers, and Numba caches a kernel with helpers of its own file only: hence one
+long file.
 """
 
 # mypy: allow-untyped-defs
@@ -22,7 +24,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.gemm import FEW, run_panels
 from qnn_ref.bits.operands import INT64, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
@@ -30,7 +32,7 @@ from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
 from qnn_ref.bits.words import check_words, unpack, words_for
-from qnn_ref.checks import FLOATS, check_array, check_written, whole
+from qnn_ref.checks import FLOATS, check_array, check_written, instance, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 from qnn_ref.grid import PIXELS
 
@@ -50,7 +52,7 @@ PIXEL_HALVES = 4
 """Half words after which 16 bits may be full: 128 pixels give sums of up to 32,640."""
 
 
-def signs_matmul_reference(b: NDArray[np.uint64], x: Array) -> Array:
+def signs_matmul_reference(b: Words, x: Array) -> Array:
     """Multiply signs by real numbers with 16 sums for each four: the twin of `signs_matmul`.
 
     It adds in the same order, so the results are the same bit for bit.
@@ -82,9 +84,7 @@ def _check_pixels(images: Any, K: int) -> None:
     check_sums("K", K, 4 * 255)
 
 
-def pixels_matmul_reference(
-    images: NDArray[np.uint8], b: NDArray[np.uint64], K: int
-) -> NDArray[np.int32]:
+def pixels_matmul_reference(images: NDArray[np.uint8], b: Words, K: int) -> Ints:
     """Multiply pixels by +-1 as Algorithm 5 prints it: the twin of `pixels_matmul`.
 
     out[m, n] = sum_a 2^a Xnor(plane a of image m, w[n]) = sum_k (2 p[m, k] - 255) w[n, k]
@@ -268,7 +268,7 @@ def _signs_kernel(panels, x, starts, out, lanes, outputs):
                     out[top + n, left + lane] = sums[n * width + lane]
 
 
-def signs_matmul(b: NDArray[np.uint64] | Panels, x: Array, out: Array | None = None) -> Array:
+def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array:
     """Multiply a matrix of signs by a real matrix, without multiplications.
 
     out[n, l] = sum_k s[n, k] x[k, l]
@@ -327,8 +327,7 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
         If the sizes do not fit each other, or a row leaves `x`.
     """
     check_array("x", x, FLOATS, ("size",))
-    if not isinstance(panels, Panels):
-        raise TypeError(f"panels: expected Panels, got {type(panels).__name__}")
+    instance("panels", panels, Panels)
     check_array("starts", starts, INT64, (as_panels(panels, panels.K).K,))
     check_array("out", out, (x.dtype,), (panels.N, "L"))
     check_written("out", out, x, starts)
@@ -398,11 +397,8 @@ def _pixels_kernel(quads, K, panels, base, out, lanes):
 
 
 def pixels_matmul(
-    images: NDArray[np.uint8],
-    b: NDArray[np.uint64] | Panels,
-    K: int,
-    out: NDArray[np.int32] | None = None,
-) -> NDArray[np.int32]:
+    images: NDArray[np.uint8], b: Words | Panels, K: int, out: Ints | None = None
+) -> Ints:
     """Multiply pixels, as the odd integers 2 p - 255, by weights +-1, exactly.
 
     (2 p - 255) . w = 2 (p . w) - 255 sum w, with p . w looked up. A few images go as bit planes.
@@ -433,7 +429,7 @@ def pixels_matmul(
 
     Source
     ------
-    Eq. (7), computed by table lookup instead of bit planes.
+    Eq. (7); Algorithm 5, first loop, by table lookup instead of bit planes.
     """
     _check_pixels(images, K)
     panels = as_panels(b, K)

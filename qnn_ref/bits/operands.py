@@ -15,22 +15,7 @@ WORDS, INT64 = (np.dtype(np.uint64),), (np.dtype(np.int64),)
 
 
 def check_sums(name: str, count: int, largest: int) -> None:
-    """Refuse sums that an int32 might not hold.
-
-    Parameters
-    ----------
-    name : str
-        The argument that makes them so large, for the error.
-    count : int
-        Products in a sum.
-    largest : int
-        The largest magnitude of a product.
-
-    Raises
-    ------
-    ValueError
-        If count times largest reaches 2^31.
-    """
+    """Refuse sums of `count` products of up to `largest` that an int32 might not hold."""
     if count * largest >= INT32_END:
         raise ValueError(
             f"{name}: sums of {count} products of up to {largest} do not fit in int32 (below 2^31)"
@@ -40,15 +25,7 @@ def check_sums(name: str, count: int, largest: int) -> None:
 def read_only(array: Array) -> Array:
     """View an array as contiguous and read-only: one type, so a kernel is compiled once.
 
-    Parameters
-    ----------
-    array : array of any dtype and shape
-        Operand of a kernel.
-
-    Returns
-    -------
-    array, dtype and shape of `array`
-        A view, or a copy where the array was not contiguous.
+    It is copied where it was not contiguous.
     """
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
@@ -58,28 +35,7 @@ def read_only(array: Array) -> Array:
 def room_for(
     out: Any, shape: tuple[int, ...], dtype: DTypeLike = np.int32, *operands: Array
 ) -> Array:
-    """Return the array for a result: what the caller gave, checked, or a new one.
-
-    Parameters
-    ----------
-    out : array or None
-        What the caller gave.
-    shape : tuple of int
-        The shape of the result: (M, N) for a matrix.
-    dtype : dtype
-        The type of its numbers.
-    *operands : arrays
-        What is read while the result is written.
-
-    Returns
-    -------
-    array of that shape and type
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `check_out`.
-    """
+    """Return the array for a result: what the caller gave (see `check_out`), or a new one."""
     if out is None:
         out = np.empty(shape, dtype)
     else:

@@ -14,11 +14,11 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Words
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import WORD_BITS, check_words, pack, pack_reference, words_for
-from qnn_ref.checks import check_array, whole
+from qnn_ref.checks import check_array, instance, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 PANEL = 16
@@ -46,10 +46,10 @@ class Panels:
         Whether zero bits stand between the elements, as between the taps of a convolution.
     """
 
-    words: NDArray[np.uint64]
+    words: Words
     N: int
     K: int
-    rows: NDArray[np.uint64] | None = None
+    rows: Words | None = None
     gaps: bool = False
 
     def __post_init__(self) -> None:
@@ -75,14 +75,14 @@ class Panels:
         counts = popcount(self.words).sum(axis=1)
         return counts.reshape(-1)[: self.N].astype(np.int64)
 
-    def to_words(self) -> NDArray[np.uint64]:
+    def to_words(self) -> Words:
         """Give the columns one after the other, (N, words)."""
         count, W, _ = self.words.shape  # written out: -1 would be ambiguous for W = 0
         columns = self.words.transpose(0, 2, 1).reshape(count * PANEL, W)
         return np.ascontiguousarray(columns[: self.N])
 
 
-def to_panels(b: NDArray[np.uint64], K: int) -> Panels:
+def to_panels(b: Words, K: int) -> Panels:
     """Rearrange packed weights for the kernels.
 
     Parameters
@@ -103,35 +103,13 @@ def to_panels(b: NDArray[np.uint64], K: int) -> Panels:
         If `b` is not an array of uint64.
     ValueError
         If its shape does not fit K, or a padding bit is set.
-
-    Source
-    ------
-    Not in the paper: a layout for speed.
     """
     check_words("b", b, K, ndim=2)
     return arrange_panels(b, K, gaps=False)
 
 
-def as_panels(b: NDArray[np.uint64] | Panels, K: int) -> Panels:
-    """Take weights in either form and check that they fit K.
-
-    Parameters
-    ----------
-    b : array of uint64, shape (N, ceil(K / 64)), or Panels
-        Weights.
-    K : int
-        Number of weights of an output.
-
-    Returns
-    -------
-    Panels
-        The weights as panels.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `to_panels`; also if the panels hold columns of another length.
-    """
+def as_panels(b: Words | Panels, K: int) -> Panels:
+    """Take weights in either form, as `to_panels` does, and check that columns have K of them."""
     if not isinstance(b, Panels):
         return to_panels(b, K)
     if b.K != K:
@@ -141,26 +119,10 @@ def as_panels(b: NDArray[np.uint64] | Panels, K: int) -> Panels:
     return b
 
 
-def arrange_panels(b: NDArray[np.uint64], K: int, gaps: bool = True) -> Panels:
-    """Rearrange words whose bits may have gaps, all zero.
+def arrange_panels(b: Words, K: int, gaps: bool = True) -> Panels:
+    """Rearrange words (N, W) whose bits may have gaps: those that stand for no weight are zero.
 
-    Parameters
-    ----------
-    b : array of uint64, shape (N, W)
-        Weights. Bits that stand for no weight are zero, as they are in the left operand.
-    K : int
-        Number of weights of an output: 64 W or less.
-    gaps : bool
-        Whether there may be some.
-
-    Returns
-    -------
-    Panels
-        The same weights, W words a column.
-
-    Source
-    ------
-    Not in the paper: a layout for speed.
+    They are zero in the left operand too. K is the number of weights of a column, 64 W or less.
     """
     N, W = b.shape
     words = aligned_zeros((-(-N // PANEL), W, PANEL))
@@ -224,8 +186,7 @@ class SignMatrix:
     def __post_init__(self) -> None:
         """Refuse directions of two matrices."""
         for name, panels in (("columns", self.columns), ("rows", self.rows)):
-            if not isinstance(panels, Panels):
-                raise TypeError(f"{name}: expected Panels, got {type(panels).__name__}")
+            instance(name, panels, Panels)
         if (self.rows.N, self.rows.K) != (self.columns.K, self.columns.N):
             raise ValueError(
                 f"rows: expected {self.columns.K} of {self.columns.N} bits, as the columns have, "
@@ -292,21 +253,8 @@ def pack_panels(x: Array) -> SignMatrix:
     return SignMatrix(Panels(by_column, C, R), Panels(by_row, R, C))
 
 
-def aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.uint64]:
-    """Make zeros that start at a multiple of 64 bytes, so that no vector crosses a cache line.
-
-    Parameters
-    ----------
-    shape : tuple of int
-
-    Returns
-    -------
-    array of uint64 of this shape
-
-    Source
-    ------
-    Not in the paper: a layout for speed.
-    """
+def aligned_zeros(shape: tuple[int, ...]) -> Words:
+    """Make zeros that start at a multiple of 64 bytes, so that no vector crosses a cache line."""
     size = int(np.prod(shape))
     room = np.zeros(size + 7, np.uint64)
     start = -room.ctypes.data // 8 % 8

@@ -21,7 +21,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.gemm import run_panels, xnor_matmul_reference
 from qnn_ref.bits.operands import check_sums
 from qnn_ref.bits.panels import Panels, as_panels
@@ -47,7 +47,7 @@ def _check_levels(levels: Any, P: int) -> int:
     return P
 
 
-def pack_levels_reference(levels: Array, P: int) -> NDArray[np.uint64]:
+def pack_levels_reference(levels: Array, P: int) -> Words:
     """Split levels into bit planes with NumPy: the twin of `pack_levels`.
 
     Parameters, Returns: as `pack_levels`.
@@ -73,7 +73,7 @@ def _split_rows(levels, planes):
                 planes[a, m, w] = word
 
 
-def pack_levels(levels: Array, P: int) -> NDArray[np.uint64]:
+def pack_levels(levels: Array, P: int) -> Words:
     """Split levels into bit planes.
 
     levels[..., k] = sum_a 2^a B_a[..., k]; plane a packs the bits B_a
@@ -113,7 +113,7 @@ def pack_levels(levels: Array, P: int) -> NDArray[np.uint64]:
     return planes.reshape(P, *leading, words_for(K))
 
 
-def pixel_planes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def pixel_planes(images: NDArray[np.uint8]) -> Words:
     """Split 8-bit pixels into their eight bit planes, straight from the bytes.
 
     The same planes as ``to_planes(2 p - 255, PIXELS)``: the level of the odd integer
@@ -148,7 +148,7 @@ def pixel_planes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return pack_levels(images, 8)
 
 
-def to_planes(codes: ArrayLike, grid: Grid) -> NDArray[np.uint64]:
+def to_planes(codes: ArrayLike, grid: Grid) -> Words:
     """Split integers of a grid into bit planes.
 
     level = (code - low) / step = sum_a 2^a B_a, with P bits for the largest level
@@ -193,9 +193,7 @@ def to_planes(codes: ArrayLike, grid: Grid) -> NDArray[np.uint64]:
     return pack_levels(((whole - low) // step).astype(np.uint8 if P <= 8 else np.uint32), P)
 
 
-def planes_matmul_reference(
-    planes: NDArray[np.uint64], b: NDArray[np.uint64], K: int, grid: Grid
-) -> NDArray[np.int32]:
+def planes_matmul_reference(planes: Words, b: Words, K: int, grid: Grid) -> Ints:
     """Multiply integers by +-1 with NumPy, one binary product a plane: the twin of `planes_matmul`.
 
     Parameters, Returns: as `planes_matmul`.
@@ -211,12 +209,8 @@ def planes_matmul_reference(
 
 
 def planes_matmul(
-    planes: NDArray[np.uint64],
-    b: NDArray[np.uint64] | Panels,
-    K: int,
-    grid: Grid,
-    out: NDArray[np.int32] | None = None,
-) -> NDArray[np.int32]:
+    planes: Words, b: Words | Panels, K: int, grid: Grid, out: Ints | None = None
+) -> Ints:
     """Multiply integers of a grid by weights +-1, exactly.
 
     out[m, n] = sum_k code[m, k] w[n, k]
@@ -263,21 +257,10 @@ def planes_matmul(
 
 
 def without_differences(panels: Panels, grid: Grid) -> NDArray[np.int64]:
-    """Sum that each column of weights gives where no bit of the planes differs from the weights'.
+    """Sums (N,) where no bit of the planes differs from that of the weights.
 
     The kernel counts differences c_a. With Xnor = K - 2 c_a and K + sum w = 2 (weights +1), the
     product is low sum w + step ((2^P - 1) (weights +1) - sum_a 2^a c_a).
-
-    Parameters
-    ----------
-    panels : Panels
-        N columns of weights.
-    grid : Grid
-        Of the integers.
-
-    Returns
-    -------
-    array of int64, shape (N,)
     """
     sum_w = 2 * panels.plus - panels.K
     return grid.low * sum_w + grid.step * (2**grid.planes - 1) * panels.plus

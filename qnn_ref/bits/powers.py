@@ -17,7 +17,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Words
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits
@@ -28,7 +28,7 @@ LARGEST_POWER = 40
 """Exponents 0..40: sums of 2^22 such numbers fit in 63 bits."""
 
 
-def to_powers(codes: Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def to_powers(codes: Array) -> tuple[Words, Words]:
     """Split zeros and signed powers of two into a sign plane and a plane for each power.
 
     Parameters
@@ -72,9 +72,7 @@ def to_powers(codes: Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return pack_bits(codes >= 0), np.stack(planes)
 
 
-def powers_matmul_reference(
-    signs: NDArray[np.uint64], powers: NDArray[np.uint64], b: NDArray[np.uint64]
-) -> NDArray[np.int64]:
+def powers_matmul_reference(signs: Words, powers: Words, b: Words) -> NDArray[np.int64]:
     """Multiply signed powers of two by +-1 with NumPy: the twin of `powers_matmul`.
 
     Parameters, Returns: as `powers_matmul`.
@@ -110,9 +108,7 @@ def _powers_kernel(signs, powers, b, out):
             out[m, n] = total
 
 
-def powers_matmul(
-    signs: NDArray[np.uint64], powers: NDArray[np.uint64], b: NDArray[np.uint64], K: int
-) -> NDArray[np.int64]:
+def powers_matmul(signs: Words, powers: Words, b: Words, K: int) -> NDArray[np.int64]:
     """Multiply signed powers of two by +-1, exactly, by shifts.
 
     out[m, n] = sum_j (popcount(M_j[m]) - 2 popcount(M_j[m] AND (S[m] XOR b[n]))) << j

@@ -20,10 +20,6 @@ class threads_for:  # reads as a word: `with threads_for(...)`
     ----------
     nanoseconds : float
         What the work would take on one thread, roughly.
-
-    Source
-    ------
-    Not in the paper.
     """
 
     def __init__(self, nanoseconds: float) -> None:

@@ -37,20 +37,7 @@ def _transpose(x, result):
 
 
 def transposed(x: Array) -> Array:
-    """Transpose a matrix into new, contiguous memory.
-
-    Parameters
-    ----------
-    x : array of float32 or float64, shape (R, C)
-
-    Returns
-    -------
-    array (C, R), the dtype of `x`
-
-    Source
-    ------
-    Not in the paper.
-    """
+    """Transpose a matrix of float32 or float64, (R, C), into new, contiguous memory (C, R)."""
     check_array("x", x, FLOATS, ("R", "C"))
     result = np.empty(x.shape[::-1], x.dtype)
     if numba.config.DISABLE_JIT:

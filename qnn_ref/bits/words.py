@@ -21,7 +21,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, load, nan_bits, sign_bits
 from qnn_ref.checks import check_array, whole
@@ -37,25 +37,7 @@ _COMPILED = frozenset(
 
 
 def words_for(K: int) -> int:
-    """Give the number of words that hold K bits: ceil(K / 64).
-
-    Parameters
-    ----------
-    K : int
-        Number of elements, >= 0.
-
-    Returns
-    -------
-    int
-        Number of words.
-
-    Raises
-    ------
-    ValueError
-        If K is negative.
-    TypeError
-        If K is not an integer.
-    """
+    """Give the number of words that hold K bits: ceil(K / 64)."""
     return -(-whole("K", K, 0) // WORD_BITS)
 
 
@@ -164,7 +146,7 @@ def _pack_reals(x, words, K):
     return not_a_number
 
 
-def pack_bits_reference(bits: ArrayLike) -> NDArray[np.uint64]:
+def pack_bits_reference(bits: ArrayLike) -> Words:
     """Pack truth values with NumPy: the twin of `pack_bits`.
 
     Parameters, Returns: as `pack_bits`.
@@ -178,7 +160,7 @@ def pack_bits_reference(bits: ArrayLike) -> NDArray[np.uint64]:
     return padded.view("<u8").astype(np.uint64)
 
 
-def pack_bits(bits: ArrayLike) -> NDArray[np.uint64]:
+def pack_bits(bits: ArrayLike) -> Words:
     """Pack truth values into words.
 
     bit k = bits[..., k]
@@ -207,17 +189,13 @@ def pack_bits(bits: ArrayLike) -> NDArray[np.uint64]:
     return _pack(_as_bools("bits", bits).view(np.int8), 1)[0]
 
 
-def _check_thresholds(
-    sums: NDArray[np.int32], at: NDArray[np.int32], flip: NDArray[np.bool_]
-) -> None:
+def _check_thresholds(sums: Ints, at: Ints, flip: NDArray[np.bool_]) -> None:
     check_array("sums", sums, (np.dtype(np.int32),), ("M", "K"))
     check_array("at", at, (np.dtype(np.int32),), sums.shape[1:])
     check_array("flip", flip, (np.dtype(np.bool_),), sums.shape[1:])
 
 
-def pack_thresholds_reference(
-    sums: NDArray[np.int32], at: NDArray[np.int32], flip: NDArray[np.bool_]
-) -> NDArray[np.uint64]:
+def pack_thresholds_reference(sums: Ints, at: Ints, flip: NDArray[np.bool_]) -> Words:
     """Compare with a threshold for each column and pack, in NumPy: twin of `pack_thresholds`.
 
     Parameters, Returns: as `pack_thresholds`.
@@ -238,9 +216,7 @@ def _pack_thresholds(sums, at, flip, words):
             words[m, w] = word
 
 
-def pack_thresholds(
-    sums: NDArray[np.int32], at: NDArray[np.int32], flip: NDArray[np.bool_]
-) -> NDArray[np.uint64]:
+def pack_thresholds(sums: Ints, at: Ints, flip: NDArray[np.bool_]) -> Words:
     """Compare integer sums with a threshold for each column, and pack the answers.
 
     bit k of row m = (sums[m, k] >= at[k]) XOR flip[k]
@@ -274,7 +250,7 @@ def pack_thresholds(
     return words
 
 
-def pack_reference(x: ArrayLike) -> NDArray[np.uint64]:
+def pack_reference(x: ArrayLike) -> Words:
     """Pack signs with NumPy: the twin of `pack`.
 
     Parameters, Returns: as `pack`.
@@ -285,7 +261,7 @@ def pack_reference(x: ArrayLike) -> NDArray[np.uint64]:
     return pack_bits_reference(array >= 0)
 
 
-def pack(x: ArrayLike) -> NDArray[np.uint64]:
+def pack(x: ArrayLike) -> Words:
     """Pack the signs of numbers into words.
 
     bit k = 1 if x[..., k] >= 0, else 0
@@ -325,7 +301,7 @@ def pack(x: ArrayLike) -> NDArray[np.uint64]:
     return words
 
 
-def _pack(array: Array, least: int) -> tuple[NDArray[np.uint64], int]:
+def _pack(array: Array, least: int) -> tuple[Words, int]:
     """Call the kernel on an array with any number of axes."""
     K = array.shape[-1]
     words = np.empty((*array.shape[:-1], words_for(K)), np.uint64)
@@ -339,7 +315,7 @@ def _pack(array: Array, least: int) -> tuple[NDArray[np.uint64], int]:
     return words, _pack_rows(flat, array.dtype.type(least), by_row)
 
 
-def unpack(words: NDArray[np.uint64], K: int, dtype: DTypeLike = np.int8) -> Array:
+def unpack(words: Words, K: int, dtype: DTypeLike = np.int8) -> Array:
     """Turn words back into +1 and -1.
 
     x[..., k] = 2 bit_k - 1

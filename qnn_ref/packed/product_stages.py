@@ -32,14 +32,7 @@ from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import whole
 from qnn_ref.geometry import output_size
 from qnn_ref.grid import PIXELS, SIGNS, Grid
-from qnn_ref.packed.stages import (
-    Flow,
-    Stage,
-    expect_channels,
-    expect_flow,
-    expect_words,
-    pair_of,
-)
+from qnn_ref.packed.stages import Flow, Stage, expect_channels, expect_flow, expect_words, pair_of
 
 
 def sums(shape: Shape, K: int, grid: Grid, weights: Grid = SIGNS) -> Flow:
