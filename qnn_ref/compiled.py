@@ -69,8 +69,8 @@ def parallel_kernel(function: Function) -> Any:
         attribute `compiled` is Numba's object. In a forked process that has lost its threads a
         call is a RuntimeError.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     if numba.config.DISABLE_JIT:
@@ -108,8 +108,8 @@ def serial_kernel(function: Function | None = None, **options: Any) -> Any:
     callable
         To be called from Python and from other kernels.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     if function is None:
@@ -191,8 +191,8 @@ def taken_from_elsewhere(function: Function) -> str:
         It changes with the text of a file that another function comes from, also one that is
         called by a third, and with the value of a number.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     package = function.__module__.partition(".")[0]
@@ -252,8 +252,8 @@ def threading_layer() -> str | None:
     -------
     str or None
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     try:
@@ -271,8 +271,8 @@ def forks_safely() -> bool:
         False where threads of GNU OpenMP have started. Numba's other threads are started anew in
         the new process.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     if threading_layer() != "omp":
@@ -289,8 +289,8 @@ def cache_folder() -> str | None:
     str or None
         None if there is no place for them.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     folders = [folder for folder in _FOLDERS.values() if folder]

@@ -34,8 +34,8 @@ class UniqueFilters(NamedTuple):
     per_map_up_to_sign : float
         The same, with a form and its negative counted as one.
 
-    Source
-    ------
+    References
+    ----------
     Section 5.3; which of the three the paper counts is not certain.
     """
 
@@ -64,8 +64,8 @@ def filter_forms(codes: Array) -> Array:
     ValueError
         If there are not four axes, more than 62 taps, or other numbers than +-1.
 
-    Source
-    ------
+    References
+    ----------
     Section 5.3.
     """
     codes = np.asarray(codes)
@@ -95,8 +95,8 @@ def form_filters(forms: Array, kernel: tuple[int, int]) -> Array:
     array (..., kh, kw) of int8
         +1 and -1.
 
-    Source
-    ------
+    References
+    ----------
     Section 5.3.
     """
     kh, kw = kernel
@@ -121,8 +121,8 @@ def unique_filters(codes: Array) -> UniqueFilters:
     ValueError
         As `filter_forms`, or if there are no filters.
 
-    Source
-    ------
+    References
+    ----------
     Section 5.3.
     """
     forms = filter_forms(codes)
@@ -158,8 +158,8 @@ def expected_unique_share(filters: int, forms: int) -> float:
     ValueError
         If one of them is below 1.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: what its shares have to be compared with.
     """
     if filters < 1 or forms < 1:

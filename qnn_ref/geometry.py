@@ -45,8 +45,8 @@ def pair(name: str, value: Any, least: int) -> Pair:
     TypeError, ValueError
         If it is neither, or too small, or too large to be a place in an image.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     both = value if isinstance(value, tuple | list | np.ndarray) and np.ndim(value) else [value] * 2
@@ -77,8 +77,8 @@ def output_size(image: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
     ValueError
         If the kernel does not fit in the padded image.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2 (3x3, stride 1, padding 1 keep the size).
     """
     padded = image[0] + 2 * padding[0], image[1] + 2 * padding[1]
@@ -108,8 +108,8 @@ def pad_images(x: Array, padding: Pair, value: float) -> Array:
     array (batch, height + 2 rows, width + 2 columns, channels)
         `x` itself if there is nothing to put.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2's recipes (zeros); one-padding is ours.
     """
     if padding == (0, 0):
@@ -133,8 +133,8 @@ def windows(x: Array, kernel: Pair, stride: Pair) -> Array:
     -------
     array (batch, out_height, out_width, kh, kw, channels), read-only
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2; the geometry of any convolution.
     """
     every = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(1, 2))
@@ -156,8 +156,8 @@ def taps(x: Array, kernel: Pair, stride: Pair) -> list[Array]:
     -------
     list of kh kw arrays (batch, out_height, out_width, channels)
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2; the geometry of any convolution or pool.
     """
     high, wide = output_size(x.shape[1:3], kernel, stride, (0, 0))  # type: ignore[arg-type]
@@ -187,8 +187,8 @@ def add_windows(dw: Array, padded: Shape, stride: Pair) -> Array:
     array, shape `padded`
         0 where no window reached.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2, backward: by the chain rule contributions add.
     """
     kh, kw = dw.shape[3:5]
@@ -201,8 +201,8 @@ def add_windows(dw: Array, padded: Shape, stride: Pair) -> Array:
 class Geometry(NamedTuple):
     """Where the windows lie: (rows, columns) each.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2; the geometry of any convolution.
     """
 
@@ -248,8 +248,8 @@ def geometry_of(
     TypeError, ValueError
         As `pair` and `output_size`; also if there are too many windows to count.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2; the geometry of any convolution.
     """
     (H, W), (kh, kw) = image, kernel

@@ -36,15 +36,15 @@ class Grid:
     ValueError
         If low >= high, step < 1, or step does not divide high - low.
 
+    References
+    ----------
+    Eq. (7), for any grid of integers.
+
     Examples
     --------
     >>> grid = Grid(-3, 3, 2)
     >>> print(grid, "in", grid.planes, "planes")
     -3, -1, ..., 3 in 2 planes
-
-    Source
-    ------
-    Eq. (7), for any grid of integers.
     """
 
     low: int
@@ -163,8 +163,8 @@ class Encoding:
     step : float
         From one code to the next; 0 off the grid.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.6 (integers in and out of every product); the form is ours.
     """
 

@@ -39,8 +39,8 @@ def check_labels(labels: ArrayLike, examples: int, classes: int, name: str = "la
     ValueError
         If their number or their range is wrong.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     labels = _as_array(labels, name)
@@ -106,8 +106,8 @@ def signed_targets(targets: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Ar
     ValueError
         If a two-dimensional target is not +-1. Targets 0 and 1 would silently give another loss.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2 (targets +-1 of the L2-SVM output).
     """
     targets = _as_array(targets, "targets")
@@ -149,8 +149,8 @@ def squared_hinge(scores: Array, targets: ArrayLike) -> tuple[float, Array]:
         If shapes, labels or targets are wrong, or a score or the loss is not finite; 0/1 targets
         are refused.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2, the loss of the MNIST, CIFAR-10 and SVHN recipes.
     """
     scores = _check_scores(scores)
@@ -186,8 +186,8 @@ def softmax_cross_entropy(scores: Array, labels: ArrayLike) -> tuple[float, Arra
     ValueError
         If shapes or labels are wrong, or a score or the loss is not finite.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.3 (negative log-likelihood of the ImageNet networks).
     """
     scores = _check_scores(scores)

@@ -43,8 +43,8 @@ def glorot_scale(fan_in: int, fan_out: int) -> float:
     float
         A scalar.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, the gamma_k of line 11; value from the authors' code (the inverse of the
     initialisation coefficient).
     """
@@ -69,8 +69,8 @@ class Parameter:
     learning_rate_scale : float
         The optimizer multiplies the step by it, before the clip.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.3 (latent weights and their clipping), Algorithm 1, lines 1 and 11.
     """
 

@@ -52,8 +52,8 @@ def clipped_share(parameters: Iterable[Parameter]) -> float:
     -------
     float
 
-    Source
-    ------
+    References
+    ----------
     Section 2.3, the projection onto [-1, 1].
     """
     bounded = [p for p in parameters if np.isfinite(p.bound)]

@@ -58,9 +58,9 @@ def ap2_sign_exponent(x: ArrayLike) -> tuple[Array, Array]:
 
     Returns
     -------
-    signs : ndarray, shape of x, int8
+    signs : array of int8, the shape of `x`
         -1, 0 or +1.
-    exponents : ndarray, shape of x, int32
+    exponents : array of int32, the shape of `x`
         round(log2|x|), at most 127 (float32) or 1023 (float64), see `ap2`.
 
     Raises
@@ -70,8 +70,8 @@ def ap2_sign_exponent(x: ArrayLike) -> tuple[Array, Array]:
     ValueError
         If x contains NaN or an infinity.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, Algorithm 2 (AP2).
     """
     x = _float_array(x, "x")
@@ -121,8 +121,8 @@ def ap2_words(real: Any, word: Any) -> tuple[Any, Any, Any]:
     largest : word
         The largest power of two.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, Algorithm 2 (AP2); the form on bits is ours.
     """
     p = int(np.finfo(real).nmant)
@@ -182,13 +182,13 @@ def ap2(x: ArrayLike, out: Array | None = None) -> Array:
     Parameters
     ----------
     x : array_like, any shape, float32 or float64
-    out : ndarray, shape and dtype of x, optional
+    out : array, the shape and dtype of `x`, optional
         Array for the result; x itself is allowed. Arrays in C order need no temporary array,
         others are copied. After an error it is unchanged.
 
     Returns
     -------
-    ndarray, shape and dtype of x
+    array, the shape and dtype of `x`
         `out` if it was given. A scalar gives an array of shape ().
 
     Raises
@@ -198,8 +198,8 @@ def ap2(x: ArrayLike, out: Array | None = None) -> Array:
     ValueError
         If x contains NaN, or out has another shape or is read-only.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, Algorithm 2 (AP2). Hardware that takes the index of the most significant bit
     computes floor(log2|x|); the paper's formula and the authors' Torch code round.
 
@@ -255,12 +255,12 @@ def shift_multiply(x: ArrayLike, y: ArrayLike, out: Array | None = None) -> Arra
     y : array_like, broadcastable to the shape of x, dtype of x
         The factor that is rounded. Infinities are refused: there is no shift by infinitely many
         places, and 0 times infinity has no value.
-    out : ndarray, shape and dtype of x, optional
+    out : array, the shape and dtype of `x`, optional
         Array for the result; x or y itself is allowed. After an error it is unchanged.
 
     Returns
     -------
-    ndarray, shape and dtype of x
+    array, the shape and dtype of `x`
         Bit for bit ``x * ap2(y)``; `out` if it was given.
 
     Raises
@@ -271,8 +271,8 @@ def shift_multiply(x: ArrayLike, y: ArrayLike, out: Array | None = None) -> Arra
         If y is not finite or does not broadcast to the shape of x, or out has another shape or
         is read-only.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, Algorithm 2 (the operation << >>).
 
     Examples
@@ -303,7 +303,7 @@ def to_fixed(x: ArrayLike, fraction_bits: int) -> Array:
 
     Returns
     -------
-    ndarray, shape of x, int64
+    array of int64, the shape of `x`
 
     Raises
     ------
@@ -312,8 +312,8 @@ def to_fixed(x: ArrayLike, fraction_bits: int) -> Array:
     ValueError
         If x is not finite or too large, or fraction_bits is out of range.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: the integer form in which its shifts run on hardware.
     """
     x = _float_array(x, "x")
@@ -344,7 +344,7 @@ def from_fixed(codes: ArrayLike, fraction_bits: int) -> Array:
 
     Returns
     -------
-    ndarray, shape of codes, float64
+    array of float64, the shape of `codes`
 
     Raises
     ------
@@ -353,8 +353,8 @@ def from_fixed(codes: ArrayLike, fraction_bits: int) -> Array:
     ValueError
         If fraction_bits is out of range.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: the integer form in which its shifts run on hardware.
     """
     codes = _code_array(codes)
@@ -415,7 +415,7 @@ def shift_multiply_fixed(codes: ArrayLike, signs: ArrayLike, exponents: ArrayLik
 
     Returns
     -------
-    ndarray, shape of codes, int64
+    array of int64, the shape of `codes`
         Codes with as many fraction bits as before.
 
     Raises
@@ -426,8 +426,8 @@ def shift_multiply_fixed(codes: ArrayLike, signs: ArrayLike, exponents: ArrayLik
         If shapes do not fit, a sign is not -1, 0 or +1, a code is -2^63, or a left shift would
         leave -(2^63 - 1)..2^63 - 1.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, Algorithm 2 (the operation << >>), on integers.
 
     Examples

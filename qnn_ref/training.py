@@ -104,8 +104,8 @@ def train_step(
         Loss of this batch before the update, those of auxiliary classifiers included.
     scores : array (batch, classes)
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 1-11.
     """
     scores = network.forward(images, training=True)  # lines 1-4
@@ -174,8 +174,8 @@ def train(
     FloatingPointError
         If a number is no longer finite; no epoch is reported then, and `after_epoch` not called.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1; model choice and shuffling as in section 4.2.
     """
     network, first = run.network, len(run.history)
@@ -294,8 +294,8 @@ def train_epoch(
     FloatingPointError
         If a number is not finite: it says where and when.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1.
     """
     network, optimizer = run.network, run.optimizer

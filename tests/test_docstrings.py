@@ -37,7 +37,7 @@ def is_public(node: ast.AST) -> bool:
 
 def sections_of(docstring: str) -> dict[str, list[str]]:
     """The numpydoc sections of a cleaned docstring: title -> lines."""
-    lines = docstring.splitlines()
+    lines = docstring.splitlines() or [""]
     found: dict[str, list[str]] = {}
     current: list[str] = []
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
@@ -190,9 +190,9 @@ def has_source(name: str, text: str) -> list[str]:
     findings = []
     for node in tree.body:
         if is_public(node) and not described_by_twin(node, tree) and not is_helper(node):
-            source = sections_of(ast.get_docstring(node) or "").get("Source", [])
+            source = sections_of(ast.get_docstring(node) or "").get("References", [])
             if not SOURCE.search(" ".join(source)):
-                findings.append(f"{name}:{node.lineno}: {node.name} has no Source {HINT}")
+                findings.append(f"{name}:{node.lineno}: {node.name} has no References {HINT}")
     return findings
 
 
@@ -239,12 +239,44 @@ def speaks_in_one_voice(name: str, text: str) -> list[str]:
     ]
 
 
+SECTIONS = {
+    *("Parameters", "Returns", "Yields", "Raises", "Warns", "See Also", "Notes", "References"),
+    "Examples",
+}
+
+
+def sections_are_numpydocs(name: str, text: str) -> list[str]:
+    """What numpydoc does not know it drops, with a warning."""
+    return [
+        f"{name}:{node.lineno}: {node.name}: numpydoc knows no section {section!r}"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, Function | ast.ClassDef)
+        for section in sections_of(ast.get_docstring(node) or "")
+        if section not in SECTIONS
+    ]
+
+
+def shapes_have_one_dialect(name: str, text: str) -> list[str]:
+    """`array (batch, units) of uint8`: the shape at once, then the kind of numbers."""
+    return [
+        f"{name}:{node.lineno}: {node.name}: expected array (M, N) of uint8, got {line.strip()}"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, Function | ast.ClassDef)
+        for title, lines in sections_of(ast.get_docstring(node) or "").items()
+        if title in ("Parameters", "Returns", "Yields")
+        for line in lines
+        if line[:1].strip() and re.search(r"(?<!numpy\.)\bndarray|arrays?\b.*, shapes? \(", line)
+    ]
+
+
 RULES = [
     has_docstring,
     parameters_equal_signature,
     has_shapes,
     has_source,
     one_contract_a_pair,
+    sections_are_numpydocs,
+    shapes_have_one_dialect,
     speaks_in_one_voice,
 ]
 
@@ -273,8 +305,8 @@ class Loss:
     weight : float
         How much it counts.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2.
     """
 
@@ -301,8 +333,8 @@ def hinge(scores: Array, margin: float, *rest: int, name: str = "x", **more: int
     -------
     array, the shape of `scores`
 
-    Source
-    ------
+    References
+    ----------
     Eq. (7).
     """
     return scores
@@ -328,8 +360,16 @@ def test_sound_code_has_no_finding(rule):
         (has_shapes, "array (batch, classes)", "array", "shape of scores"),
         (has_shapes, "array, the shape of `scores`", "array", "shape that it returns"),
         (has_shapes, "    Parameters\n    ----------\n    scores", "    scores", "no Parameters"),
-        (has_source, "Eq. (7).", "See above.", "hinge has no Source"),
-        (has_source, "Section 4.2.", "", "Loss has no Source"),
+        (has_source, "Eq. (7).", "See above.", "hinge has no References"),
+        (has_source, "Section 4.2.", "", "Loss has no References"),
+        (sections_are_numpydocs, "References\n    ----------", "Source\n    ------", "'Source'"),
+        (
+            shapes_have_one_dialect,
+            "array (batch, classes)",
+            "array, shape (batch, classes)",
+            "got sc",
+        ),
+        (shapes_have_one_dialect, "array (batch, classes)", "ndarray of uint8", "got scores"),
         (speaks_in_one_voice, "Hinge: max", "Returns the hinge: max", "not with 'Returns'"),
         (speaks_in_one_voice, "A loss.", "This is a loss.", "Loss: begin with an order"),
         (

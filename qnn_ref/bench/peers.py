@@ -60,13 +60,13 @@ class Operands:
 
     Parameters
     ----------
-    a : array of uint64, shape (M, ceil(K / 64))
+    a : array (M, ceil(K / 64)) of uint64
         Left matrix, packed along its rows.
-    b : array of uint64, shape (N, ceil(K / 64))
+    b : array (N, ceil(K / 64)) of uint64
         Right matrix, packed along its columns.
-    x : array of float32, shape (M, K)
+    x : array (M, K) of float32
         Left matrix.
-    w : array of float32, shape (K, N)
+    w : array (K, N) of float32
         Right matrix.
     threads : int
         Threads of a call.

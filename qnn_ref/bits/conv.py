@@ -90,9 +90,9 @@ def xnor_conv(
 
     Parameters
     ----------
-    x : array of uint64, shape (B, H, W, ceil(C / 64))
+    x : array (B, H, W, ceil(C / 64)) of uint64
         Images, packed along the channels (`pack`).
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64)), or KernelPanels
+    w : array (N, kh, kw, ceil(C / 64)) of uint64, or KernelPanels
         Weights (`pack_kernel`); those that are used many times are prepared once by
         `to_kernel_panels`.
     C : int
@@ -101,12 +101,12 @@ def xnor_conv(
         (sh, sw) and (ph, pw), or one number for both.
     pad_value : int
         What stands outside the image: 0, so that taps there count nothing, or 1.
-    out : array of int32, shape (B, out_height, out_width, N), optional
+    out : array (B, out_height, out_width, N) of int32, optional
         C-contiguous array that receives the result; new by default.
 
     Returns
     -------
-    array of int32, shape (B, out_height, out_width, N)
+    array (B, out_height, out_width, N) of int32
         Exact sums, from -kh kw C to kh kw C.
 
     Raises
@@ -118,8 +118,8 @@ def xnor_conv(
         impossible, the kernel does not fit in the padded image, kh kw C reaches 2^31, or `out`
         does not fit.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (8); Xnor(x, w) of Algorithm 5 for each window. Padding is not in the algorithm.
     """
     C = check_packed("x", x, C, "B", "H", "W")
@@ -177,7 +177,7 @@ def planes_conv(
 
     Parameters
     ----------
-    planes : array of uint64, shape (P, B, H, W, ceil(C / 64))
+    planes : array (P, B, H, W, ceil(C / 64)) of uint64
         Bit planes of the integers, least significant first (`to_planes`, `pixel_planes`).
     w, C : as `xnor_conv`
     grid : Grid
@@ -189,7 +189,7 @@ def planes_conv(
 
     Returns
     -------
-    array of int32, shape (B, out_height, out_width, N)
+    array (B, out_height, out_width, N) of int32
         Exact sums.
 
     Raises
@@ -198,8 +198,8 @@ def planes_conv(
         As `xnor_conv`; also if `grid` is no Grid, the number of planes does not fit it, or kh kw C
         times its largest code reaches 2^31: then a sum might not fit in int32.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (7) in the form of Algorithm 5, for each window. Padding is not in the algorithm.
     """
     C = _check_planes(planes, C, grid)
@@ -325,7 +325,7 @@ def pixels_conv(
 
     Parameters
     ----------
-    images : array of uint8, shape (B, H, W, C)
+    images : array (B, H, W, C) of uint8
         Pixels p.
     w, stride, padding : as `xnor_conv`
     pad_value : int
@@ -334,7 +334,7 @@ def pixels_conv(
 
     Returns
     -------
-    array of int32, shape (B, out_height, out_width, N)
+    array (B, out_height, out_width, N) of int32
         Exact sums.
 
     Raises
@@ -345,8 +345,8 @@ def pixels_conv(
         As `xnor_conv`; also if 1020 kh kw C reaches 2^31: then a sum on the way might not fit in
         int32.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (7); Algorithm 5, first loop, for each window, by table lookup instead of bit planes.
     """
     check_array("images", images, PIXEL, ("B", "H", "W", "C"))

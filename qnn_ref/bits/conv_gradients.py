@@ -75,7 +75,7 @@ def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
 
     Parameters
     ----------
-    weights : array of numbers, shape (kh, kw, C, N)
+    weights : array (kh, kw, C, N) of numbers
         Latent weights, or their codes.
 
     Returns
@@ -87,8 +87,8 @@ def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
     TypeError, ValueError
         As `pack_kernel`.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (1).
     """
     array = np.asarray(weights)
@@ -164,8 +164,8 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     ValueError
         If the shapes do not fit, or the padding is as large as the kernel.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, line 8, for each window.
     """
     instance("kernel", kernel, SignKernel)
@@ -261,8 +261,8 @@ def conv_weight_gradient(
     TypeError, ValueError
         If shapes or dtypes do not fit, or `x` holds a NaN.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, line 9, for each window.
     """
     (kh, kw), (ph, pw) = _check_weight_gradient(x, dy, kernel, padding, pad_value)

@@ -93,19 +93,19 @@ def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) ->
 
     Parameters
     ----------
-    a : array of uint64, shape (M, ceil(K / 64))
+    a : array (M, ceil(K / 64)) of uint64
         Left matrix, packed along its rows (`pack`).
-    b : array of uint64, shape (N, ceil(K / 64)), or Panels
+    b : array (N, ceil(K / 64)) of uint64, or Panels
         Right matrix, packed along its columns: for weights, along fan_in. Weights that are used
         many times are rearranged once by `to_panels`.
     K : int
         Number of elements of a row of `a`, without padding.
-    out : array of int32, shape (M, N), optional
+    out : array (M, N) of int32, optional
         C-contiguous array that receives the result; new by default.
 
     Returns
     -------
-    array of int32, shape (M, N)
+    array (M, N) of int32
         Dot products, from -K to K; all 0 if K = 0.
 
     Raises
@@ -116,8 +116,8 @@ def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) ->
         If the shapes do not fit K, K is 2^31 or more, a padding bit is set, or `out` does not
         fit.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (8); section 6; Xnor(x, w) of Algorithm 5.
     """
     check_words("a", a, K, ndim=2)
@@ -137,20 +137,20 @@ def run_panels(
 
     Parameters
     ----------
-    planes : array of uint64, shape (P, M, W)
+    planes : array (P, M, W) of uint64
         Bit planes of the left matrix, least significant first.
     panels : Panels
         Weights.
-    base : array of int64, shape (N,)
+    base : array (N,) of int64
         Result of a row without a difference.
     step : int
         What a difference in plane 0 takes away.
-    out : array of int32, shape (M, N), or None
+    out : array (M, N) of int32, or None
         C-contiguous array that receives the result; None makes one.
 
     Returns
     -------
-    array of int32, shape (M, N)
+    array (M, N) of int32
         The array `out`.
 
     Raises

@@ -30,12 +30,12 @@ def pack_kernel(codes: ArrayLike) -> Words:
 
     Parameters
     ----------
-    codes : array of numbers, shape (kh, kw, C, N)
+    codes : array (kh, kw, C, N) of numbers
         Weights +-1 of N outputs, or latent weights: their signs are packed.
 
     Returns
     -------
-    array of uint64, shape (N, kh, kw, ceil(C / 64))
+    array (N, kh, kw, ceil(C / 64)) of uint64
         Words along the channels.
 
     Raises
@@ -45,8 +45,8 @@ def pack_kernel(codes: ArrayLike) -> Words:
     ValueError
         If it has not four axes, or holds a NaN.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (1); section 6 (packing of +-1 values into registers).
     """
     array = np.asarray(codes)
@@ -69,7 +69,7 @@ def outside_sums(w: Words, C: int, image: Pair, stride: Size = 1, padding: Size 
 
     Returns
     -------
-    array of int32, shape (out_height, out_width, N)
+    array (out_height, out_width, N) of int32
         What a border of ones adds to the sums; 0 where the window stays inside.
 
     Raises
@@ -77,8 +77,8 @@ def outside_sums(w: Words, C: int, image: Pair, stride: Size = 1, padding: Size 
     TypeError, ValueError
         As `to_kernel_panels` and `output_size`.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: zero padding, which Algorithm 5 leaves open, in exact form.
     """
     C = check_kernel(w, C)
@@ -96,7 +96,7 @@ class KernelPanels:
 
     Parameters
     ----------
-    words : array of uint64, shape (N, kh, kw, ceil(C / 64))
+    words : array (N, kh, kw, ceil(C / 64)) of uint64
         The weights as they were packed.
     C : int
         Channels.
@@ -150,7 +150,7 @@ def to_kernel_panels(w: Words, C: int) -> KernelPanels:
 
     Parameters
     ----------
-    w : array of uint64, shape (N, kh, kw, ceil(C / 64))
+    w : array (N, kh, kw, ceil(C / 64)) of uint64
         Weights +-1 (`pack_kernel`); they are copied.
     C : int
         Channels.

@@ -49,17 +49,17 @@ def levels_matmul(a: Words, b: Words, K: int) -> Ints:
 
     Parameters
     ----------
-    a : array of uint64, shape (k, M, ceil(K / 64))
+    a : array (k, M, ceil(K / 64)) of uint64
         Bit planes of the left integers, least significant first (`to_planes` of
         Grid(-(2^k - 1), 2^k - 1, 2)).
-    b : array of uint64, shape (l, N, ceil(K / 64))
+    b : array (l, N, ceil(K / 64)) of uint64
         Bit planes of the right integers.
     K : int
         Elements of a row, without padding.
 
     Returns
     -------
-    array of int32, shape (M, N)
+    array (M, N) of int32
         Exact sums.
 
     Raises
@@ -69,8 +69,8 @@ def levels_matmul(a: Words, b: Words, K: int) -> Ints:
     ValueError
         If the shapes do not fit K, a padding bit is set, or K (2^k - 1) (2^l - 1) reaches 2^31.
 
-    Source
-    ------
+    References
+    ----------
     Section 3: k-bit by l-bit products take k l runs of the binary kernel (symmetric).
     """
     _check_planes(a, b, K, signed=False)
@@ -127,17 +127,17 @@ def fixed_matmul(a: Words, b: Words, K: int) -> Ints:
 
     Parameters
     ----------
-    a : array of uint64, shape (k, M, ceil(K / 64))
+    a : array (k, M, ceil(K / 64)) of uint64
         Bit planes of the left integers in two's complement, least significant first
         (`to_fixed_planes`).
-    b : array of uint64, shape (l, N, ceil(K / 64))
+    b : array (l, N, ceil(K / 64)) of uint64
         Bit planes of the right integers.
     K : int
         Elements of a row, without padding.
 
     Returns
     -------
-    array of int32, shape (M, N)
+    array (M, N) of int32
         Exact sums.
 
     Raises
@@ -147,8 +147,8 @@ def fixed_matmul(a: Words, b: Words, K: int) -> Ints:
     ValueError
         If the shapes do not fit K, a padding bit is set, or K 2^(k-1) 2^(l-1) reaches 2^31.
 
-    Source
-    ------
+    References
+    ----------
     Section 3: products of fixed-point numbers by bit planes.
     """
     _check_planes(a, b, K, signed=True)
@@ -164,14 +164,14 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> Words:
 
     Parameters
     ----------
-    codes : array of numbers, shape (..., K)
+    codes : array (..., K) of numbers
         Whole numbers from -2^(bits - 1) to 2^(bits - 1) - 1.
     bits : int
         Number of planes, from 2 to 16.
 
     Returns
     -------
-    array of uint64, shape (bits, ..., ceil(K / 64))
+    array (bits, ..., ceil(K / 64)) of uint64
         Planes, least significant first; each is packed as `bits.words` describes.
 
     Raises
@@ -181,8 +181,8 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> Words:
     ValueError
         If a code is no whole number of that range, or `bits` is out of its own.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.6 (two's complement), for any number of bits.
     """
     bits = whole("bits", bits, 2, 16)
@@ -211,16 +211,16 @@ def join_planes(products: Sequence[Ints], row_sums: Ints | None, grid: Grid) -> 
 
     Parameters
     ----------
-    products : sequence of P arrays of int32, shape (..., N)
+    products : sequence of P arrays (..., N) of int32
         sum_k x_k beta_b[n, k] for each plane b of the weights, least significant first.
-    row_sums : array of int32, shape (..., 1), or None
+    row_sums : array (..., 1) of int32, or None
         sum_k x_k; not needed where the grid's offset is 0.
     grid : Grid
         Of the weights.
 
     Returns
     -------
-    array of int32, shape (..., N)
+    array (..., N) of int32
         Exact sums, if they fit.
 
     Raises
@@ -228,8 +228,8 @@ def join_planes(products: Sequence[Ints], row_sums: Ints | None, grid: Grid) -> 
     ValueError
         If the number of products does not fit the grid, or `row_sums` is missing.
 
-    Source
-    ------
+    References
+    ----------
     Section 3, products by planes of both factors, for any grid of integers.
     """
     check_grid(grid).check_planes("products", products)

@@ -275,9 +275,9 @@ def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array
 
     Parameters
     ----------
-    b : array of uint64, shape (N, ceil(K / 64)), or Panels
+    b : array (N, ceil(K / 64)) of uint64, or Panels
         The signs s, packed along k; those used many times are rearranged once (`to_panels`).
-    x : array of float32 or float64, shape (K, L)
+    x : array (K, L) of float32 or float64
         Real numbers.
     out : array (N, L), the dtype of `x`, optional
         C-contiguous array that receives the result; new by default.
@@ -295,8 +295,8 @@ def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array
     ValueError
         If the shapes do not fit, a padding bit is set, or `out` does not fit.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 8 and 9: the gradients times binary weights or inputs.
     """
     check_array("x", x, FLOATS, ("K", "L"))
@@ -316,7 +316,7 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
         N columns of K signs.
     x : array, one axis
         Holds the real rows.
-    starts : array of int64, shape (K,)
+    starts : array (K,) of int64
         Where each row begins.
     out : array (N, L), the dtype of `x`
         Receives the result.
@@ -405,18 +405,18 @@ def pixels_matmul(
 
     Parameters
     ----------
-    images : array of uint8, shape (M, K)
+    images : array (M, K) of uint8
         Pixels p.
-    b : array of uint64, shape (N, ceil(K / 64)), or Panels
+    b : array (N, ceil(K / 64)) of uint64, or Panels
         Weights +-1, packed along fan_in; those used many times are rearranged once (`to_panels`).
     K : int
         Pixels of an image.
-    out : array of int32, shape (M, N), optional
+    out : array (M, N) of int32, optional
         C-contiguous array that receives the result; new by default.
 
     Returns
     -------
-    array of int32, shape (M, N)
+    array (M, N) of int32
         Exact sums; all 0 if K = 0.
 
     Raises
@@ -427,8 +427,8 @@ def pixels_matmul(
         If the shapes do not fit K, a padding bit is set, `out` does not fit, or 1020 K reaches
         2^31: then a sum on the way might not fit in int32.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (7); Algorithm 5, first loop, by table lookup instead of bit planes.
     """
     _check_pixels(images, K)

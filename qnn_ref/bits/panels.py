@@ -33,13 +33,13 @@ class Panels:
 
     Parameters
     ----------
-    words : array of uint64, shape (ceil(N / 16), ceil(K / 64), 16)
+    words : array (ceil(N / 16), ceil(K / 64), 16) of uint64
         ``words[p, w, j]`` is word w of column 16 p + j; columns beyond N are zero.
     N : int
         Number of columns.
     K : int
         Number of elements of a column: of weights, fan_in.
-    rows : array of uint64, shape (N, ceil(K / 64)), or None
+    rows : array (N, ceil(K / 64)) of uint64, or None
         The same columns one after the other, for products with one vector; None where they were
         never asked for.
     gaps : bool
@@ -87,7 +87,7 @@ def to_panels(b: Words, K: int) -> Panels:
 
     Parameters
     ----------
-    b : array of uint64, shape (N, ceil(K / 64))
+    b : array (N, ceil(K / 64)) of uint64
         Weights packed along fan_in: row n holds the K weights of output n. They are copied.
     K : int
         Number of weights of an output (fan_in).
@@ -222,7 +222,7 @@ def pack_panels(x: Array) -> SignMatrix:
 
     Parameters
     ----------
-    x : array of numbers, shape (R, C)
+    x : array (R, C) of numbers
         0 and -0.0 give +1.
 
     Returns
@@ -237,8 +237,8 @@ def pack_panels(x: Array) -> SignMatrix:
     TypeError
         If it holds no numbers.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (1); Algorithm 1, lines 2 and 8.
     """
     x = np.asarray(x)

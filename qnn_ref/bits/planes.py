@@ -80,14 +80,14 @@ def pack_levels(levels: Array, P: int) -> Words:
 
     Parameters
     ----------
-    levels : array of unsigned integers, shape (..., K)
+    levels : array (..., K) of unsigned integers
         Numbers from 0 to 2^P - 1; bytes need no conversion.
     P : int
         Number of planes, >= 1.
 
     Returns
     -------
-    array of uint64, shape (P, ..., ceil(K / 64))
+    array (P, ..., ceil(K / 64)) of uint64
         Planes, least significant first; each is packed as `bits.words` describes.
 
     Raises
@@ -97,8 +97,8 @@ def pack_levels(levels: Array, P: int) -> Words:
     ValueError
         If a level needs more than P bits, or `levels` has no axis.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (7).
     """
     P = _check_levels(levels, P)
@@ -121,12 +121,12 @@ def pixel_planes(images: NDArray[np.uint8]) -> Words:
 
     Parameters
     ----------
-    images : array of uint8, shape (..., K)
+    images : array (..., K) of uint8
         Pixels; for an image, K is the last axis (flatten it first for a dense layer).
 
     Returns
     -------
-    array of uint64, shape (8, ..., ceil(K / 64))
+    array (8, ..., ceil(K / 64)) of uint64
         Planes of the grid `PIXELS`, for `planes_matmul`.
 
     Raises
@@ -136,8 +136,8 @@ def pixel_planes(images: NDArray[np.uint8]) -> Words:
     ValueError
         If `images` has no axis.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (7); Algorithm 5, first layer.
     """
     kind = getattr(images, "dtype", type(images).__name__)
@@ -155,14 +155,14 @@ def to_planes(codes: ArrayLike, grid: Grid) -> Words:
 
     Parameters
     ----------
-    codes : array of numbers, shape (..., K)
+    codes : array (..., K) of numbers
         Integers of the grid, in an integer or a real dtype.
     grid : Grid
         What they are numbers of; at most 2^32 levels.
 
     Returns
     -------
-    array of uint64, shape (P, ..., ceil(K / 64))
+    array (P, ..., ceil(K / 64)) of uint64
         Planes, least significant first; each is packed as `bits.words` describes.
 
     Raises
@@ -172,8 +172,8 @@ def to_planes(codes: ArrayLike, grid: Grid) -> Words:
     ValueError
         If a code is not on the grid (NaN and infinities included), or it has too many levels.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (7), for any grid of integers.
     """
     (low, high, step), P = check_grid(grid), grid.planes
@@ -220,21 +220,21 @@ def planes_matmul(
 
     Parameters
     ----------
-    planes : array of uint64, shape (P, M, ceil(K / 64))
+    planes : array (P, M, ceil(K / 64)) of uint64
         Bit planes of the integers, least significant first (`to_planes`, `pixel_planes`).
-    b : array of uint64, shape (N, ceil(K / 64)), or Panels
+    b : array (N, ceil(K / 64)) of uint64, or Panels
         Weights +-1, packed along fan_in; weights that are used many times are rearranged once
         by `to_panels`.
     K : int
         Number of weights of an output (fan_in), without padding.
     grid : Grid
         Of the integers: `PIXELS` for `pixel_planes`.
-    out : array of int32, shape (M, N), optional
+    out : array (M, N) of int32, optional
         C-contiguous array that receives the result; new by default.
 
     Returns
     -------
-    array of int32, shape (M, N)
+    array (M, N) of int32
         Exact sums; all 0 if K = 0.
 
     Raises
@@ -245,8 +245,8 @@ def planes_matmul(
         If the shapes do not fit K or the grid, a padding bit is set, `out` does not fit, or
         K times the largest code reaches 2^31: then a sum might not fit in int32.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (7) in the form of Algorithm 5, extended to any grid of integers.
     """
     check_words("planes", planes, K, ndim=3)

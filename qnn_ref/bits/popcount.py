@@ -33,8 +33,8 @@ def popcount(x: Any) -> Any:
         Numbers from 0 to 64. They are 64 bits wide, because sums of the 8-bit numbers that
         ``numpy.bitwise_count`` returns would wrap at 256.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (8).
     """
     return np.bitwise_count(x).astype(np.uint64)

@@ -33,14 +33,14 @@ def to_powers(codes: Array) -> tuple[Words, Words]:
 
     Parameters
     ----------
-    codes : array of numbers, shape (M, K)
+    codes : array (M, K) of numbers
         0 or +-2^j, j from 0 to 40.
 
     Returns
     -------
-    signs : array of uint64, shape (M, ceil(K / 64))
+    signs : array (M, ceil(K / 64)) of uint64
         Bit 1 where the code is not negative.
-    powers : array of uint64, shape (P, M, ceil(K / 64))
+    powers : array (P, M, ceil(K / 64)) of uint64
         Plane j: bit 1 where the magnitude is 2^j; P - 1 is the largest power that occurs.
 
     Raises
@@ -50,8 +50,8 @@ def to_powers(codes: Array) -> tuple[Words, Words]:
     ValueError
         If it has not two axes, or a code is something else.
 
-    Source
-    ------
+    References
+    ----------
     Section 3, quantized gradients: operands of shifts.
     """
     if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iuf":
@@ -115,18 +115,18 @@ def powers_matmul(signs: Words, powers: Words, b: Words, K: int) -> NDArray[np.i
 
     Parameters
     ----------
-    signs : array of uint64, shape (M, ceil(K / 64))
+    signs : array (M, ceil(K / 64)) of uint64
         Sign plane of the powers (`to_powers`).
-    powers : array of uint64, shape (P, M, ceil(K / 64))
+    powers : array (P, M, ceil(K / 64)) of uint64
         A plane for each power.
-    b : array of uint64, shape (N, ceil(K / 64))
+    b : array (N, ceil(K / 64)) of uint64
         Factors +-1, packed.
     K : int
         Elements of a row, below 2^22.
 
     Returns
     -------
-    array of int64, shape (M, N)
+    array (M, N) of int64
         Exact sums.
 
     Raises
@@ -136,8 +136,8 @@ def powers_matmul(signs: Words, powers: Words, b: Words, K: int) -> NDArray[np.i
     ValueError
         If the shapes do not fit K or each other, or a padding bit is set.
 
-    Source
-    ------
+    References
+    ----------
     Section 3: with 6-bit gradients the backward pass needs bit-wise operations only.
     """
     check_words("signs", signs, K, ndim=2)

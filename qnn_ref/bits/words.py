@@ -48,7 +48,7 @@ def check_words(name: str, words: Any, K: int, ndim: int | None = None) -> None:
     ----------
     name : str
         Name of the argument, for the message.
-    words : array of uint64, shape (..., ceil(K / 64))
+    words : array (..., ceil(K / 64)) of uint64
         The array to be checked.
     K : int
         Number of elements of each vector.
@@ -167,12 +167,12 @@ def pack_bits(bits: ArrayLike) -> Words:
 
     Parameters
     ----------
-    bits : array of bool, shape (..., K)
+    bits : array (..., K) of bool
         True becomes bit 1, that is +1. The result of a comparison with a threshold, for example.
 
     Returns
     -------
-    array of uint64, shape (..., ceil(K / 64))
+    array (..., ceil(K / 64)) of uint64
         Words, as described at the top of this module.
 
     Raises
@@ -182,8 +182,8 @@ def pack_bits(bits: ArrayLike) -> Words:
     ValueError
         If `bits` has no axis.
 
-    Source
-    ------
+    References
+    ----------
     Section 6 (packing of +-1 values into registers).
     """
     return _pack(_as_bools("bits", bits).view(np.int8), 1)[0]
@@ -223,16 +223,16 @@ def pack_thresholds(sums: Ints, at: Ints, flip: NDArray[np.bool_]) -> Words:
 
     Parameters
     ----------
-    sums : array of int32, shape (M, K)
+    sums : array (M, K) of int32
         Sums of a layer.
-    at : array of int32, shape (K,)
+    at : array (K,) of int32
         Thresholds.
-    flip : array of bool, shape (K,)
+    flip : array (K,) of bool
         Where the comparison is turned.
 
     Returns
     -------
-    array of uint64, shape (M, ceil(K / 64))
+    array (M, ceil(K / 64)) of uint64
         Words, as described at the top of this module.
 
     Raises
@@ -240,8 +240,8 @@ def pack_thresholds(sums: Ints, at: Ints, flip: NDArray[np.bool_]) -> Words:
     TypeError, ValueError
         If a dtype or a shape does not fit.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 5, Sign(BN(a)) of an integer a.
     """
     _check_thresholds(sums, at, flip)
@@ -271,12 +271,12 @@ def pack(x: ArrayLike) -> Words:
 
     Parameters
     ----------
-    x : array of numbers, shape (..., K)
+    x : array (..., K) of numbers
         Any real or integer dtype, any strides. Unsigned integers are never negative.
 
     Returns
     -------
-    array of uint64, shape (..., ceil(K / 64))
+    array (..., ceil(K / 64)) of uint64
         Words, as described at the top of this module.
 
     Raises
@@ -286,8 +286,8 @@ def pack(x: ArrayLike) -> Words:
     TypeError
         If x holds no numbers. Truth values are refused too, because False >= 0: see `pack_bits`.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (1); section 6 (packing of +-1 values into registers).
     """
     array = _as_numbers("x", x)
@@ -322,7 +322,7 @@ def unpack(words: Words, K: int, dtype: DTypeLike = np.int8) -> Array:
 
     Parameters
     ----------
-    words : array of uint64, shape (..., ceil(K / 64))
+    words : array (..., ceil(K / 64)) of uint64
         Words, as made by `pack`.
     K : int
         Number of elements of each vector.
@@ -331,7 +331,7 @@ def unpack(words: Words, K: int, dtype: DTypeLike = np.int8) -> Array:
 
     Returns
     -------
-    array of dtype, shape (..., K)
+    array (..., K), the dtype `dtype`
         Values +1 and -1.
 
     Raises
@@ -341,8 +341,8 @@ def unpack(words: Words, K: int, dtype: DTypeLike = np.int8) -> Array:
     ValueError
         If the shape does not fit K or a padding bit is set.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (1).
     """
     check_words("words", words, K)

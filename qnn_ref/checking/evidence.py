@@ -109,7 +109,7 @@ class Evidence:
         return self.point.dys[0] if len(self.point.dys) == 1 else None
 
     def gradient_for(self, dy: Array) -> Array | None:
-        """This tensor's gradient for another `dy`."""
+        """Gradient of this tensor for another `dy`."""
         found = self.point.gradients_for([dy]).get(self.tensor)
         return None if found is None else np.array(found, dtype=np.float64)
 

@@ -154,10 +154,10 @@ def decode(content: bytes, file: str | Path) -> tuple[NDArray[np.uint8], NDArray
 
     Returns
     -------
-    images : ndarray of uint8
-        Shape (records, 32, 32, 3): row, column, and red, green, blue.
-    labels : ndarray of uint8
-        Class numbers 0..9, shape (records,).
+    images : array (records, 32, 32, 3) of uint8
+        Row, column, and red, green, blue.
+    labels : array (records,) of uint8
+        Class numbers 0..9.
 
     Raises
     ------

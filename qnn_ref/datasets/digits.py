@@ -34,12 +34,12 @@ def scale_ink(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Parameters
     ----------
-    ink : ndarray of uint8
+    ink : array of uint8
         Counts 0..16, any shape.
 
     Returns
     -------
-    ndarray of uint8
+    array of uint8
         Pixels 0..255, the same shape.
 
     Raises

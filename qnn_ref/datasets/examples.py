@@ -24,10 +24,10 @@ class Examples:
 
     Parameters
     ----------
-    images : ndarray of uint8
-        Pixels 0..255, shape (count, height, width, channels).
-    labels : ndarray of int64
-        Class numbers from 0, shape (count,).
+    images : array (count, height, width, channels) of uint8
+        Pixels 0..255.
+    labels : array (count,) of int64
+        Class numbers from 0.
     """
 
     images: NDArray[np.uint8]
@@ -42,14 +42,12 @@ class Dataset:
     ----------
     name : str
         "digits", "mnist", ...
-    train_images : ndarray of uint8
-        Pixels 0..255, shape (train, height, width, channels); grey images have one channel.
-    train_labels : ndarray of int64
-        Class numbers from 0, shape (train,).
-    test_images : ndarray of uint8
-        Shape (test, height, width, channels).
-    test_labels : ndarray of int64
-        Shape (test,).
+    train_images : array (train, height, width, channels) of uint8
+        Pixels 0..255; grey images have one channel.
+    train_labels : array (train,) of int64
+        Class numbers from 0.
+    test_images : array (test, height, width, channels) of uint8
+    test_labels : array (test,) of int64
     classes : tuple of str
         The name of each class.
     source : str
@@ -143,7 +141,7 @@ def assemble(
     ----------
     name : str
         Of the data set.
-    parts : mapping of str to ndarray
+    parts : mapping of str to array
         train_images, train_labels, test_images and test_labels as they were stored.
     files : mapping of str to str
         For each part the file to name in an error.
@@ -194,15 +192,14 @@ def as_images(array: Array, file: str | Path) -> NDArray[np.uint8]:
 
     Parameters
     ----------
-    array : ndarray of uint8
+    array : array of uint8
         (count, height, width) or (count, height, width, channels) with 1 or 3 channels.
     file : str or pathlib.Path
         The file to name in an error.
 
     Returns
     -------
-    ndarray of uint8
-        Shape (count, height, width, channels).
+    array (count, height, width, channels) of uint8
 
     Raises
     ------

@@ -234,8 +234,7 @@ def read_rows(
 
     Yields
     ------
-    ndarray of uint8
-        Shape (up to `rows`, ...).
+    array (up to `rows`, ...) of uint8
 
     Raises
     ------
@@ -323,8 +322,7 @@ def inflate(
 
     Returns
     -------
-    ndarray of uint8
-        Shape (size,).
+    array (size,) of uint8
 
     Raises
     ------

@@ -39,7 +39,7 @@ def read_idx(path: str | Path, dimensions: int | None = None) -> NDArray[np.uint
 
     Returns
     -------
-    ndarray of uint8
+    array of uint8
         The elements, in the shape that the header states.
 
     Raises
@@ -129,7 +129,7 @@ def idx_bytes(array: NDArray[np.uint8]) -> bytes:
 
     Parameters
     ----------
-    array : ndarray of uint8
+    array : array of uint8
         1 to 32 dimensions.
 
     Returns

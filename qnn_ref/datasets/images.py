@@ -31,8 +31,8 @@ def read_images(path: str | Path) -> NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of uint8
-        Shape (count, height, width, channels); a file with one image gives count = 1.
+    array (count, height, width, channels) of uint8
+        A file with one image gives count = 1.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def image_batches(path: str | Path, most: int | None = None) -> Iterator[NDArray
 
     Yields
     ------
-    ndarray of uint8
-        Shape (count, height, width, channels), the same but for the last count.
+    array (count, height, width, channels) of uint8
+        The same but for the last count.
 
     Raises
     ------

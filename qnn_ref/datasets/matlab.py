@@ -56,7 +56,7 @@ def read_matlab(path: str | Path, keys: Iterable[str]) -> dict[str, Array]:
 
     Returns
     -------
-    dict of str to ndarray
+    dict of str to array
         The arrays by name, in the shape and order of MATLAB; they cannot be written to. The dtype
         is that of the file, where small whole numbers of class double are bytes.
 

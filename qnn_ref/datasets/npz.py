@@ -36,7 +36,7 @@ def read_arrays(
 
     Returns
     -------
-    dict of str to ndarray
+    dict of str to array
         The arrays by key.
 
     Raises
@@ -63,7 +63,7 @@ def read_npy(path: str | Path) -> Array:
 
     Returns
     -------
-    ndarray
+    array
         The array.
 
     Raises

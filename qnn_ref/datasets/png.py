@@ -65,8 +65,8 @@ def decode_png(path: str | Path, content: bytes) -> NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of uint8
-        Shape (1, height, width, channels), the samples as they are stored.
+    array (1, height, width, channels) of uint8
+        The samples as they are stored.
 
     Raises
     ------

@@ -36,8 +36,7 @@ def global_contrast_normalize(images: Images, scale: float = 1.0, bias: float = 
 
     Parameters
     ----------
-    images : ndarray of uint8 or float
-        Shape (count, height, width, channels).
+    images : array (count, height, width, channels) of uint8 or float
     scale : float
         The deviation of the result where v is much larger than `bias`.
     bias : float
@@ -46,7 +45,7 @@ def global_contrast_normalize(images: Images, scale: float = 1.0, bias: float = 
 
     Returns
     -------
-    ndarray of float32, or float64 if `images` is
+    array of float32, or float64 if `images` is
         The same shape.
 
     Raises
@@ -54,8 +53,8 @@ def global_contrast_normalize(images: Images, scale: float = 1.0, bias: float = 
     ValueError
         If the dtype, shape or a value is wrong, or `bias` is negative.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: the authors' Torch recipe for SVHN (by the deviation, bias 10), in which
     the bias stands inside the root.
 
@@ -90,18 +89,17 @@ def zca_fit(images: Images, bias: float = 0.1) -> tuple[NDArray[np.float64], NDA
 
     Parameters
     ----------
-    images : ndarray of uint8 or float
-        The training part, shape (count, height, width, channels).
+    images : array (count, height, width, channels) of uint8 or float
+        The training part.
     bias : float
         Keeps directions without variance from becoming noise. It is compared with l, so it
         depends on the unit of the pixels.
 
     Returns
     -------
-    mean : ndarray of float64
-        Shape (height * width * channels,).
-    matrix : ndarray of float64
-        Symmetric, shape (features, features) with the same number of features.
+    mean : array (height * width * channels,) of float64
+    matrix : array (features, features) of float64
+        Symmetric, with the same number of features.
 
     Raises
     ------
@@ -109,8 +107,8 @@ def zca_fit(images: Images, bias: float = 0.1) -> tuple[NDArray[np.float64], NDA
         If the dtype, shape or a value is wrong, if `bias` is negative, or if it is 0 and the
         covariance is singular, as it always is for no more images than features.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: the authors' Torch recipe for CIFAR-10 (bias 0.1).
     """
     _check_squares(images)
@@ -143,16 +141,14 @@ def zca_apply(images: Images, mean: NDArray[np.float64], matrix: NDArray[np.floa
 
     Parameters
     ----------
-    images : ndarray of uint8 or float
-        Any part, shape (count, height, width, channels).
-    mean : ndarray of float64
-        Shape (height * width * channels,).
-    matrix : ndarray of float64
-        Shape (features, features).
+    images : array (count, height, width, channels) of uint8 or float
+        Any part.
+    mean : array (height * width * channels,) of float64
+    matrix : array (features, features) of float64
 
     Returns
     -------
-    ndarray of float32, or float64 if `images` is
+    array of float32, or float64 if `images` is
         The same shape as `images`.
 
     Raises
@@ -160,8 +156,8 @@ def zca_apply(images: Images, mean: NDArray[np.float64], matrix: NDArray[np.floa
     ValueError
         If the dtype, a shape or a value is wrong.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: see `zca_fit`.
 
     Examples
@@ -203,8 +199,7 @@ def to_bytes(
 
     Parameters
     ----------
-    images : ndarray of uint8 or float
-        Shape (count, height, width, channels).
+    images : array (count, height, width, channels) of uint8 or float
     value_range : tuple of float, optional
         (low, high); None takes percentiles of these images. Give the range of the training part
         for the other parts.
@@ -214,7 +209,7 @@ def to_bytes(
 
     Returns
     -------
-    pixels : ndarray of uint8
+    pixels : array of uint8
         The same shape.
     value_range : tuple of float
         (low, high) as used.
@@ -224,8 +219,8 @@ def to_bytes(
     ValueError
         If the dtype, shape or a value is wrong, or the range is empty.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: it packs no network with whitened input. Range and rounding are ours.
 
     Examples

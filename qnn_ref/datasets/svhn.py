@@ -110,8 +110,8 @@ def last_of_each_class(
 
     Parameters
     ----------
-    labels : ndarray of int64
-        Digits 0..9, shape (examples,).
+    labels : array (examples,) of int64
+        Digits 0..9.
     count : int
         How many of each digit.
     file : str or pathlib.Path
@@ -119,8 +119,8 @@ def last_of_each_class(
 
     Returns
     -------
-    ndarray of bool
-        True for the last `count` examples of each digit, shape (examples,).
+    array (examples,) of bool
+        True for the last `count` examples of each digit.
 
     Raises
     ------
@@ -167,10 +167,10 @@ def read_mat(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     Returns
     -------
-    images : ndarray of uint8
-        Shape (count, 32, 32, 3); a view with its axes in another order than in memory.
-    labels : ndarray of int64
-        The digits 0..9, shape (count,).
+    images : array (count, 32, 32, 3) of uint8
+        A view with its axes in another order than in memory.
+    labels : array (count,) of int64
+        The digits 0..9.
 
     Raises
     ------

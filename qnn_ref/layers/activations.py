@@ -33,8 +33,8 @@ class Pixels(Layer):
         Value of one unit. Another one stands for standardized pixels, up to a constant that a
         following batch norm takes away.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.6, eq. (7); the range [-1, 1] from section 4.2's recipes.
     """
 
@@ -74,8 +74,8 @@ class Quantize(Layer):
     quantizer : Quantizer
         `Sign()` for the paper's binary units. A stochastic one draws in training only.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 4 and 6; eqs. (1), (2), (4).
     """
 
@@ -116,8 +116,8 @@ class HardTanh(Layer):
     saturation : float
         The bound, 1 in the paper.
 
-    Source
-    ------
+    References
+    ----------
     Eqs. (4), (5).
     """
 
@@ -141,8 +141,8 @@ class HardTanh(Layer):
 class Flatten(Layer):
     """Images (batch, height, width, channels) as rows (batch, features), channels innermost.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2: the images of the dense networks are plain vectors.
     """
 

@@ -27,8 +27,8 @@ class Layer:
     encoding of its input are known. `forward(x, training=True)` keeps what `backward` needs;
     `backward(dy)` returns the gradient of the input and overwrites `Parameter.grad`.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1: a layer is one turn of its two loops.
     """
 

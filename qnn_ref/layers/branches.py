@@ -37,8 +37,8 @@ class Branches(Layer):
         Each from the input to an output of the same height and width. An empty one passes the
         input on. If what they give are codes, all must have the same encoding.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.3, GoogLeNet.
     """
 
@@ -137,8 +137,8 @@ class Auxiliary(Layer):
     weight : float
         Weight of its loss. The paper does not print it; 0.3 is that of the original GoogLeNet.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.3, the two auxiliary classifiers of GoogLeNet.
     """
 

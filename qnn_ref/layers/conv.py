@@ -39,8 +39,8 @@ class Conv2D(Weighted):
     well. Their images are (batch, channels, height, width), so after `Flatten` the rows of the
     first dense layer stand in another order too: channels first there, channels last here.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2 (layers), Algorithm 1, lines 1, 2, 8, 9 for each window. The authors' code pads with
     zeros. The Glorot scale counts kh * kw * channels, in and out, and ignores pooling.
     """

@@ -25,8 +25,8 @@ class Dense(Weighted):
     bias : bool
         Whether to add a bias. Before a batch norm it would have no effect.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 1, 2, 8, 9; eq. (2); initialisation and scale of section 4.2's recipes. The
     authors' code has a bias, which is redundant before batch norm.
     """

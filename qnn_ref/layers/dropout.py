@@ -24,8 +24,8 @@ class Dropout(Layer):
     rate : float
         Probability of zero, in [0, 1).
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2, MNIST: 0.2 on the input, 0.5 on hidden units.
     """
 

@@ -87,8 +87,8 @@ def channel_mean(x: Array) -> Array:
     ValueError
         If it has less than two axes, or no value.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, the mean over a batch.
     """
     _check_batch("x", x)
@@ -117,8 +117,8 @@ def unbiased_variance(x: Array) -> Array:
     ValueError
         If there is one value a channel.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: what Torch7 and PyTorch average for inference.
     """
     m = x.size // x.shape[-1]
@@ -144,8 +144,8 @@ def normalize(x: Array, mean: Array, inverse_deviation: Array, gain: Array, shif
     -------
     array, the shape of `x`
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, vanilla batch norm; Algorithm 5, last line.
     """
     return (x - mean) * inverse_deviation * gain + shift
@@ -258,8 +258,8 @@ def normalize_batch(
     TypeError, ValueError
         As `channel_mean`; also if gain or shift do not fit `x`, or epsilon is not above 0.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, vanilla batch norm.
     """
     _check_forward(x, gain, shift, epsilon)
@@ -301,8 +301,8 @@ def normalize_batch_backward(
     TypeError, ValueError
         As `channel_mean`; also if one of the others does not fit `dy`.
 
-    Source
-    ------
+    References
+    ----------
     Derivative of section 2.4's batch norm.
     """
     _check_backward(dy, normalized, r, gain)
@@ -354,8 +354,8 @@ class BatchNorm(Layer):
         Whether the gain learns at the Glorot scale of its layer's width, as in the authors' Torch
         code for MNIST.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4; epsilon, momentum and the running inverse deviation from the authors' Theano code;
     the options from the last layer of their Torch code.
     """

@@ -99,8 +99,8 @@ def find_winners(padded: Array, size: Pair, stride: Pair) -> Array:
     ValueError
         If it has not four axes, or the windows do not fit in it.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2, max pooling; the tie rule is ours.
     """
     _check_images(padded)
@@ -151,8 +151,8 @@ def take_winners(padded: Array, winners: Array, size: Pair, stride: Pair) -> Arr
     TypeError, ValueError
         As `find_winners`; also if the winners are not those of such images and windows.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2, max pooling.
     """
     _check_images(padded)
@@ -220,8 +220,8 @@ def give_winners(dy: Array, winners: Array, shape: Shape, size: Pair, stride: Pa
         If `dy` or `winners` have not a number for each window of images of that shape, or a winner
         is in no window.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2, backward of `take_winners` by the chain rule.
     """
     _check_gradient(dy, winners, shape, size, stride)
@@ -242,8 +242,8 @@ class Pooling(Layer):
     padding : int or pair of int
         Less than the size: every window holds at least one number of the image.
 
-    Source
-    ------
+    References
+    ----------
     Sections 4.2 (2/2) and 4.3 (3/2).
     """
 
@@ -286,8 +286,8 @@ class MaxPool2D(Pooling):
     ----------
     size, stride, padding : as `Pooling`
 
-    Source
-    ------
+    References
+    ----------
     Sections 4.2, 4.3: in front of batch norm and sign.
     """
 
@@ -324,8 +324,8 @@ class AveragePool2D(Pooling):
     ----------
     size, stride, padding : as `Pooling`
 
-    Source
-    ------
+    References
+    ----------
     Section 4.3, inception blocks.
     """
 

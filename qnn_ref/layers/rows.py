@@ -25,8 +25,8 @@ class naming:  # reads as a word: `with naming(...)`
         Like `path 2`; with a layer its number in the row.
     layer : Layer, optional
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
 
@@ -127,8 +127,8 @@ def forward_row(layers: Sequence[Layer], x: Array, training: bool) -> Array:
     TypeError, ValueError
         Those of a layer, with its number and name in front.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 1-4.
     """
     for index, layer in enumerate(layers):
@@ -158,8 +158,8 @@ def backward_row(layers: Sequence[Layer], dy: Array, lowest: int = 0) -> Array |
     RuntimeError, TypeError, ValueError
         Those of a layer, with its number and name in front.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 6-9.
     """
     gradient: Array | None = dy

@@ -64,8 +64,8 @@ class ShiftBatchNorm(BatchNorm):
         Whether the gain learns at the Glorot scale of its layer's width, as in the authors' Torch
         code for MNIST.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 2; epsilon, momentum, the running inverse deviation and the form "torch" from the
     authors' Torch code, whose spatial variant starts the inverse deviation at 0 instead of 1.
     """
@@ -141,8 +141,8 @@ def ratio(rounded: Array, x: Array) -> Array:
     array, the shape of `x`
         From sqrt(1/2) to sqrt(2).
 
-    Source
-    ------
+    References
+    ----------
     Section 2.4, the ratio form of the backward pass (our reading; not in the paper).
     """
     return np.divide(rounded, x, out=np.ones_like(x), where=x != 0)
@@ -172,8 +172,8 @@ def shift_batch_norm_chain(
     dgain : array (channels,)
     dshift : array (channels,)
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 2, read backwards (our reading; not in the paper).
     """
     over_batch = tuple(range(dy.ndim - 1))

@@ -32,8 +32,8 @@ def scale_and_add(s: Array, scale: float, bias: Array | None) -> Array:
     -------
     array (..., units)
 
-    Source
-    ------
+    References
+    ----------
     Section 2.6 (fixed-point input); Algorithm 1, line 2.
     """
     y = s if scale == 1 else s * s.dtype.type(scale)
@@ -55,8 +55,8 @@ def try_weights(quantizer: Quantizer, dtype: DTypeLike) -> None:
     TypeError
         With the quantizer's name.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, line 1.
     """
     sample = np.zeros(1, dtype)
@@ -82,8 +82,8 @@ class Weighted(Layer):
     bias : bool
         Whether to add a bias. Before a batch norm it would have no effect.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 1 and 11; eq. (2).
     """
 

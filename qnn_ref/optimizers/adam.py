@@ -82,8 +82,8 @@ def adam_update(w: Array, g: Array, m: Array, v: Array, constants: Array, bound:
     TypeError, ValueError
         As `check_update`.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, line 11 with Update = ADAM (Kingma and Ba, Algorithm 1).
     """
     _check(w, g, m, v, constants, bound)
@@ -116,8 +116,8 @@ class Adam(Optimizer):
     epsilon_at : {"after correction", "before correction"}
         Whether that root is the corrected one.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2 (ADAM in the Theano recipes); Kingma and Ba, Algorithm 1, and the end of their
     section 2 for the other order.
     """

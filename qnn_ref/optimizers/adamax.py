@@ -68,8 +68,8 @@ def adamax_update(w: Array, g: Array, m: Array, u: Array, constants: Array, boun
     TypeError, ValueError
         As `check_update`.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.5; Kingma and Ba, Algorithm 2; Algorithm 1, line 11.
     """
     check_update("wgmu", (w, g, m, u), constants, 5, bound)
@@ -89,8 +89,8 @@ class AdaMax(Optimizer):
     beta1, beta2 : float
         Decay of the mean and of the infinity norm, from 0 to below 1.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.5; Kingma and Ba, Algorithm 2.
     """
 

@@ -33,8 +33,8 @@ class Setting:
     limits : float
         As in `qnn_ref.checks.real`: above, least, below, most.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
 
@@ -63,8 +63,8 @@ class Optimizer:
     learning_rate : float
         The rate eta; a schedule may set it anew each epoch.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 10 and 11.
     """
 
@@ -218,8 +218,8 @@ def checked_gradient(name: str, parameter: Parameter) -> Array:
     ValueError
         If it has another shape, or holds NaN or infinity.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper.
     """
     gradient = parameter.grad
@@ -252,8 +252,8 @@ def scaled_clipped_step(latent: Array, step: Array, scale: float, bound: float) 
     bound : float
         The bound B, infinite for parameters that are not clipped.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, line 11.
     """
     np.clip(latent - latent.dtype.type(scale) * step, -bound, bound, out=latent)
@@ -282,8 +282,8 @@ def check_update(
         memory with another; if the constants are not `count` numbers of that type, or the bound is
         not above 0.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: compiled code looks at no size.
     """
     check_array(names[0], arrays[0], FLOATS, ("n",))

@@ -21,8 +21,8 @@ class ExponentialDecay:
     epochs : int
         Number E of epochs.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, line 12; once an epoch, as the authors' code does it, not once a step.
     """
 
@@ -51,8 +51,8 @@ class Halving:
     every : int
         Number n of epochs between two halvings.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2, the Torch recipes (the paper halves every 10 epochs on MNIST, the code every 20).
     """
 

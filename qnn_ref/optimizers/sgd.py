@@ -76,8 +76,8 @@ def sgd_update(w: Array, g: Array, m: Array, constants: Array, bound: float) -> 
     TypeError, ValueError
         As `check_update`.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.2; Algorithm 1, line 11.
     """
     _check(w, g, m, constants, bound)
@@ -94,8 +94,8 @@ class SGD(Optimizer):
     momentum : float
         Beta, from 0 to below 1; 0 is plain descent.
 
-    Source
-    ------
+    References
+    ----------
     Section 2.2 (small noisy steps into the real-valued weights).
     """
 

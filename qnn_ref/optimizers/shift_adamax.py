@@ -113,8 +113,8 @@ def shift_adamax_update(
     TypeError, ValueError
         As `check_update`.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 4.
     """
     check_update("wgmv", (w, g, m, v), constants, 6, bound)
@@ -148,8 +148,8 @@ class ShiftAdaMax(Optimizer):
         Whether the learning-rate scale of a parameter is rounded by AP2 too, so that its product
         with the step is a shift as well.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 4; the variant and the rounded scale from the authors' Torch code (CIFAR-10, SVHN).
     """
 

@@ -69,8 +69,8 @@ def pack(network: Sequential) -> PackedNetwork:
         If a layer cannot be packed exactly, or a number of the network is not finite; the message
         says which and why.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 5.
     """
     for name, array in network.arrays().items():

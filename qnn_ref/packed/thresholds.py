@@ -55,8 +55,8 @@ def find_thresholds(
     ValueError
         If the sums do not fit 31 bits.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 5, Sign(BN(a)); section 2.6.
     """
     if largest >= 2**31:
@@ -85,8 +85,8 @@ class Threshold(Stage):
     at : array of int32 (units,)
     flip : array of bool (units,)
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 5, Sign(BN(a)).
     """
 
@@ -122,8 +122,8 @@ class Levels(Stage):
     codes : array of int32 (levels,)
         Ascending.
 
-    Source
-    ------
+    References
+    ----------
     Section 3; Algorithm 5 for more than one bit is ours.
     """
 
@@ -175,8 +175,8 @@ class Scores(Stage):
     bias, mean, inverse_deviation, gain, shift : array (classes,), optional
         Without batch norm the last four are missing.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 5, line 3: the last layer's sums stay real.
     """
 

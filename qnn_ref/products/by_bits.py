@@ -40,8 +40,8 @@ def are_signs(parameter: Parameter) -> bool:
     bool
         A scalar.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (1).
     """
     return isinstance(parameter.quantizer, Sign) and parameter.dtype == np.float32
@@ -58,8 +58,8 @@ def sign_matrix(latent: Array) -> SignMatrix:
     -------
     SignMatrix, of shape (fan_in, units)
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, line 1.
     """
     return pack_panels(latent.reshape(-1, latent.shape[-1]))
@@ -82,8 +82,8 @@ class BitProducts(PlainProducts):
     of the additions. Whatever does not fit goes the plain way: other quantizers, float64, small
     layers, sums that are not exact in float32.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 2, 8, 9; section 6.
     """
 

@@ -19,8 +19,8 @@ class ShiftProducts(PlainProducts):
     as integers, exactly, and rounded once. Everything else goes the plain way. It shows that no
     multiplication is needed (notebook 08); on a CPU it is slower than BLAS.
 
-    Source
-    ------
+    References
+    ----------
     Section 3, quantized gradients; Algorithm 1, lines 8 and 9.
     """
 
@@ -51,8 +51,8 @@ def shift_product(g: Array, signs: Array) -> Array | None:
         None if `g` holds something else than zeros and powers of two within 40 octaves, or `signs`
         something else than +-1.
 
-    Source
-    ------
+    References
+    ----------
     Section 3, quantized gradients.
     """
     if not (np.abs(signs) == 1).all():

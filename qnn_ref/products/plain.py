@@ -20,8 +20,8 @@ WINDOW_BYTES = 2**25
 class PlainProducts:
     """The products as NumPy's `@`: what a student reads, and what the fast ones must equal.
 
-    Source
-    ------
+    References
+    ----------
     Algorithm 1, lines 2, 8, 9.
     """
 
@@ -38,8 +38,8 @@ class PlainProducts:
         array (fan_in, units)
             Its codes.
 
-        Source
-        ------
+        References
+        ----------
         Algorithm 1, line 1.
         """
         codes: Array = parameter.codes
@@ -66,8 +66,8 @@ class PlainProducts:
         -------
         array (batch, units), the dtype of `x`
 
-        Source
-        ------
+        References
+        ----------
         Algorithm 1, line 2.
         """
         if x.dtype == np.float32 and EXACT_IN_FLOAT32 <= largest * w.shape[0] < np.inf:
@@ -88,8 +88,8 @@ class PlainProducts:
         -------
         array (batch, fan_in)
 
-        Source
-        ------
+        References
+        ----------
         Algorithm 1, line 8.
         """
         return dy @ w.T  # type: ignore[no-any-return]
@@ -110,8 +110,8 @@ class PlainProducts:
         -------
         array (fan_in, units)
 
-        Source
-        ------
+        References
+        ----------
         Algorithm 1, line 9.
         """
         return x.T @ dy
@@ -146,8 +146,8 @@ class PlainProducts:
         -------
         array (batch, out_height, out_width, units), the dtype of `x`
 
-        Source
-        ------
+        References
+        ----------
         Algorithm 1, line 2; section 4.2.
         """
         w = PlainProducts.weights(self, parameter)
@@ -176,8 +176,8 @@ class PlainProducts:
         array (batch, height, width, channels)
             0 where no window reached.
 
-        Source
-        ------
+        References
+        ----------
         Algorithm 1, line 8; section 4.2.
         """
         w = PlainProducts.weights(self, parameter)
@@ -209,8 +209,8 @@ class PlainProducts:
         -------
         array (kh, kw, channels, units)
 
-        Source
-        ------
+        References
+        ----------
         Algorithm 1, line 9; section 4.2.
         """
         units = dy.shape[-1]
@@ -235,8 +235,8 @@ def parts_of(batch: int, geometry: Geometry, row_bytes: int) -> Iterator[slice]:
     iterator of slice
         Of the batch.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper: memory.
     """
     places = geometry.output[0] * geometry.output[1]
@@ -259,8 +259,8 @@ def rows_of_windows(x: Array, geometry: Geometry, border: float) -> Iterator[tup
     iterator of pairs
         A slice of the batch, and its windows (places, kh * kw * channels).
 
-    Source
-    ------
+    References
+    ----------
     Section 4.2; the geometry of any convolution.
     """
     _, kernel, stride, padding, _ = geometry

@@ -44,8 +44,8 @@ def as_real(x: Array, name: str = "x") -> Array:
     ValueError
         If an element is NaN: it has no sign, so both answers would be wrong.
 
-    Source
-    ------
+    References
+    ----------
     Not in the paper; eq. (1) leaves NaN undefined.
     """
     if isinstance(x, np.ma.MaskedArray):
@@ -81,8 +81,8 @@ def masked(dy: Array, mask: Array) -> Array:
     ValueError
         If the shapes differ.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (4), where the mask is an indicator.
     """
     dy = np.asarray(dy)
@@ -116,8 +116,8 @@ def check_noise(noise: Array, x: Array) -> Array:
     ValueError
         If its shape differs, or a number is not finite.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (2): one draw for each element.
     """
     plain_array("noise", noise)
@@ -169,8 +169,8 @@ def check_quantizer(name: str, quantizer: Any) -> Quantizer:
 class Quantizer:
     """What every quantizer offers; `codes` are whole numbers in the float type of `x`.
 
-    Source
-    ------
+    References
+    ----------
     Sections 2.1 and 2.3; the split into codes and one scale is ours.
     """
 
@@ -225,8 +225,8 @@ def check_saturation(saturation: float) -> None:
     ValueError
         If it is 0, negative or NaN.
 
-    Source
-    ------
+    References
+    ----------
     Section 4.3, the relaxed boundary.
     """
     if not (isinstance(saturation, float) and saturation == np.inf):

@@ -28,8 +28,8 @@ class LinearGradient(Quantizer):
     bits : int
         From 2.
 
-    Source
-    ------
+    References
+    ----------
     Section 3: the linear form that is said not to work for gradients; this symmetric one is ours.
     """
 
@@ -65,8 +65,8 @@ class DoReFaGradient(Quantizer):
     bits : int
         From 1.
 
-    Source
-    ------
+    References
+    ----------
     Section 3, DoReFa for comparison (its formula from memory of that paper).
     """
 

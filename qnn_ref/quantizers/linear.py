@@ -114,8 +114,8 @@ def round_half_up(
     TypeError, ValueError
         If `x` is no array of finite float32 or float64 numbers, or another number is out of range.
 
-    Source
-    ------
+    References
+    ----------
     Section 3, the rounding of LinearQuant.
     """
     x = _check_rounding(x, count, width, offset, low, high)
@@ -139,8 +139,8 @@ def clip_backward(dy: Array, x: Array, low: float, high: float) -> Array:
     -------
     array, the shape of `x`
 
-    Source
-    ------
+    References
+    ----------
     Eq. (4) for a range [minV, maxV].
     """
     return masked(dy, (x >= low) & (x <= high))
@@ -182,16 +182,16 @@ class LinearQuant(Quantizer):
     saturation : float
         Widens the surrogate's range (the paper's relaxed boundary); forward does not change.
 
+    References
+    ----------
+    Section 3, LinearQuant (equation 8 or 9, the number is uncertain); gradient eq. (4).
+    Fixed-point is Miyashita et al.'s formula made signed, unsigned is DoReFa's. Which reading the
+    paper's tables used is not known.
+
     Examples
     --------
     >>> LinearQuant(2).encode(np.array([-3.0, -0.5, 0.0, 0.9]))
     (array([-3., -1.,  1.,  3.]), 0.3333333333333333)
-
-    Source
-    ------
-    Section 3, LinearQuant (equation 8 or 9, the number is uncertain); gradient eq. (4).
-    Fixed-point is Miyashita et al.'s formula made signed, unsigned is DoReFa's. Which reading the
-    paper's tables used is not known.
     """
 
     bits: int

@@ -52,8 +52,8 @@ def log_codes(x: Array, lowest: int, highest: int) -> Array:
     array, the shape and dtype of `x`
         0 and +-2^j, j from 0 to highest - lowest.
 
-    Source
-    ------
+    References
+    ----------
     Section 3, LogQuant with finite exponents.
     """
     end = x.dtype.type(2.0**highest)
@@ -84,8 +84,8 @@ def stochastic_log_codes(x: Array, noise: Array, lowest: int, highest: int) -> A
     array, the shape and dtype of `x`
         0 and +-2^j, j from 0 to highest - lowest.
 
-    Source
-    ------
+    References
+    ----------
     Section 3, the unbiased form in the log domain.
     """
     kind = x.dtype.type
@@ -126,15 +126,15 @@ class LogQuant(Quantizer):
     saturation : float
         Widens the surrogate's range; forward does not change.
 
+    References
+    ----------
+    Section 3, LogQuant (the paper's formula has no smallest exponent; the finite form follows
+    Miyashita et al., made signed); gradient eq. (4).
+
     Examples
     --------
     >>> LogQuant(4).quantize(np.array([-3.0, -0.1, 0.0, 0.3, 9.0]))
     array([-1.   , -0.125,  0.   ,  0.25 ,  1.   ])
-
-    Source
-    ------
-    Section 3, LogQuant (the paper's formula has no smallest exponent; the finite form follows
-    Miyashita et al., made signed); gradient eq. (4).
     """
 
     bits: int

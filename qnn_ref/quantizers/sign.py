@@ -31,8 +31,8 @@ def hard_tanh(x: Array, saturation: float = 1.0) -> Array:
     -------
     array, the shape of `x`
 
-    Source
-    ------
+    References
+    ----------
     Eq. (5).
     """
     check_saturation(saturation)
@@ -59,8 +59,8 @@ def hard_tanh_backward(dy: Array, x: Array, saturation: float = 1.0) -> Array:
     -------
     array, the shape of `x`
 
-    Source
-    ------
+    References
+    ----------
     Eq. (4).
     """
     check_saturation(saturation)
@@ -79,8 +79,8 @@ def hard_sigmoid(x: Array) -> Array:
     array, the shape of `x`
         Probabilities.
 
-    Source
-    ------
+    References
+    ----------
     Eq. (3).
     """
     return np.clip((x + 1) / 2, 0, 1)
@@ -100,8 +100,8 @@ def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
     -------
     array, the shape of `x`
 
-    Source
-    ------
+    References
+    ----------
     Derivative of eq. (3), bounds inclusive as in eq. (4).
     """
     return masked(dy, np.abs(x) <= 1) / 2
@@ -137,16 +137,16 @@ class Sign(Quantizer):
     - Torch and PyTorch pass no gradient at exactly +-1. `Sign(saturation=np.nextafter(1, 0))` has
       their strict mask (but as a Python float that bound is rounded to 1 beside float32).
 
+    References
+    ----------
+    Eqs. (1), (4), (5).
+
     Examples
     --------
     >>> Sign().quantize(np.array([-2.0, -0.0, 0.5]))
     array([-1.,  1.,  1.])
     >>> Sign().backward(np.ones(4), np.array([-1.5, -1.0, 0.5, 2.0]))
     array([0., 1., 1., 0.])
-
-    Source
-    ------
-    Eqs. (1), (4), (5).
     """
 
     saturation: float = 1.0
@@ -193,8 +193,8 @@ class StochasticSign(Sign):
     saturation : float
         The bound of the surrogate; the probability does not depend on it.
 
-    Source
-    ------
+    References
+    ----------
     Eqs. (2), (3), gradient eqs. (4), (5). The authors' Torch recipes use it for activations in
     training.
     """
