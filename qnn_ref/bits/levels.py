@@ -177,7 +177,7 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> Words:
     Raises
     ------
     TypeError
-        If `codes` holds no numbers.
+        If `codes` holds no numbers, or `bits` is no whole number.
     ValueError
         If a code is no whole number of that range, or `bits` is out of its own.
 

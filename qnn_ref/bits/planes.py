@@ -27,7 +27,7 @@ from qnn_ref.bits.operands import check_sums
 from qnn_ref.bits.panels import Panels, as_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
-from qnn_ref.checks import whole
+from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.grid import Grid, check_grid
 
@@ -140,11 +140,7 @@ def pixel_planes(images: NDArray[np.uint8]) -> Words:
     ----------
     Eq. (7); Algorithm 5, first layer.
     """
-    kind = getattr(images, "dtype", type(images).__name__)
-    if kind != np.uint8:
-        raise TypeError(f"images: expected an array of uint8 pixels, got {kind}")
-    if images.ndim == 0:
-        raise ValueError("images: expected shape (..., K), got ()")
+    check_array("images", images, (np.dtype(np.uint8),), ("...", "K"))
     return pack_levels(images, 8)
 
 

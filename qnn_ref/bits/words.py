@@ -37,7 +37,7 @@ _COMPILED = frozenset(
 
 
 def words_for(K: int) -> int:
-    """Give the number of words that hold K bits: ceil(K / 64)."""
+    """Give the number of words that hold K bits, K >= 0: ceil(K / 64)."""
     return -(-whole("K", K, 0) // WORD_BITS)
 
 

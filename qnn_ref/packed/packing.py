@@ -242,34 +242,27 @@ def pack_product(layer: Weighted, kind: str) -> Stage:
         words, channels = pack_kernel(layer.weight.codes), layer.input_shape[-1]
         place = words, channels, layer.stride, layer.padding, layer.one_padding
         return PixelsConv(*place) if kind == "pixels" else XnorConv(*place)
-    if not isinstance(layer, Dense):
-        raise ValueError("this layer has no packed form here")
-    if len(layer.input_shape) != 1:
-        raise ValueError(f"expected a flat input, got {layer.input_shape}: put Flatten before it")
+    expect_flat(layer)
     words = pack_words(np.ascontiguousarray(layer.weight.codes.T))
     return PixelsDense(words, layer.fan_in) if kind == "pixels" else XnorDense(words, layer.fan_in)
 
 
+def expect_flat(layer: Weighted) -> None:
+    """Refuse what is no dense layer, or one that multiplies images place by place."""
+    if not isinstance(layer, Dense):
+        raise ValueError("this layer has no packed form here")
+    if len(layer.input_shape) != 1:
+        raise ValueError(f"expected a flat input, got {layer.input_shape}: put Flatten before it")
+
+
 def pack_grid_product(layer: Weighted, grid: Grid, weights: Grid) -> Stage:
-    """Pack a product where inputs or weights have more than one bit.
-
-    Parameters
-    ----------
-    layer : Dense or Conv2D
-    grid, weights : Grid
-        Of the input's and the weights' codes.
-
-    Returns
-    -------
-    Stage
-    """
+    """Pack a product where inputs or weights have more than one bit."""
     # Units first, what a unit multiplies last.
     words = to_planes(np.moveaxis(layer.weight.codes, -1, 0), weights)
     if isinstance(layer, Conv2D):
         place = layer.stride, layer.padding, layer.one_padding
         return GridConv(words, layer.input_shape[-1], grid, weights, *place)
-    if len(layer.input_shape) != 1:
-        raise ValueError(f"expected a flat input, got {layer.input_shape}: put Flatten before it")
+    expect_flat(layer)
     return GridDense(words, layer.fan_in, grid, weights)
 
 

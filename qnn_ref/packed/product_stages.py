@@ -36,26 +36,7 @@ from qnn_ref.packed.stages import Flow, Stage, expect_channels, expect_flow, exp
 
 
 def sums(shape: Shape, K: int, grid: Grid, weights: Grid = SIGNS) -> Flow:
-    """Sums of K products.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the sums of one example.
-    K : int
-        Inputs of a unit.
-    grid, weights : Grid
-        Of the input's and the weights' codes.
-
-    Returns
-    -------
-    Flow
-
-    Raises
-    ------
-    ValueError
-        If they do not fit in 31 bits.
-    """
+    """Flow of sums of K products, `shape` of them an example; a ValueError beyond 31 bits."""
     largest = K * grid.largest * weights.largest
     return Flow("integers", shape, Grid(-largest, largest, 1))
 
@@ -289,18 +270,9 @@ class GridConv(GridProduct):
 
 
 def as_planes(x: Array, grid: Grid) -> Array:
-    """Bit planes of what flows between steps.
+    """Bit planes (P, batch, ..., words) of what flows between steps.
 
-    Parameters
-    ----------
-    x : array (batch, ...)
-        Words of bits, int32 codes of the grid, or uint8 pixels.
-    grid : Grid
-        Of its codes.
-
-    Returns
-    -------
-    array of uint64 (P, batch, ..., words)
+    `x` (batch, ...) holds words of bits, uint8 pixels, or int32 codes of the grid.
     """
     if x.dtype == np.uint64:
         return x[None]

@@ -248,16 +248,7 @@ class Join(Stage):
 def repack(parts: list[Array], channels: list[int], axis: int | None) -> Array:
     """Join packed arrays without gaps, along their channels or, with axis None, each image's row.
 
-    Parameters
-    ----------
-    parts : list of arrays of uint64 (batch, ..., words)
-    channels : list of int
-        Bits in the last axis of each.
-    axis : -1 or None
-
-    Returns
-    -------
-    array of uint64 (batch, ..., words), or (batch, words)
+    `channels` counts the bits in the last axis of each part (batch, ..., words).
     """
     if all(c % 64 == 0 for c in channels):
         joined = np.concatenate(parts, axis=-1)

@@ -146,23 +146,7 @@ def stage_of(description: Any, arrays: dict[str, Array], place: str) -> Stage:
 
 
 def flow_through(stages: list[Stage], flow: Flow) -> Flow:
-    """What flows out of the last of some steps.
-
-    Parameters
-    ----------
-    stages : list of Stage
-    flow : Flow
-        What flows into the first.
-
-    Returns
-    -------
-    Flow
-
-    Raises
-    ------
-    ValueError
-        If a step does not fit the one before it; the message says which.
-    """
+    """What flows out of the last of some steps, or ValueError that says which does not fit."""
     for number, stage in enumerate(stages):
         try:
             flow = stage.output(flow)
