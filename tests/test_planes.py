@@ -219,6 +219,7 @@ def test_a_code_off_the_grid_is_shown_with_its_place(value, place):
 IMAGES = np.zeros((2, 70), np.uint8)
 PLANES = np.zeros((8, 2, 2), np.uint64)
 B = np.zeros((3, 2), np.uint64)
+POINT = np.zeros((), np.uint8)
 DIRTY = np.full((3, 2), 2**63, np.uint64)
 
 
@@ -246,11 +247,7 @@ DIRTY = np.full((3, 2), 2**63, np.uint64)
         (lambda: pixel_planes(IMAGES / 255), TypeError, "images: .* uint8, got float64"),
         (lambda: pixel_planes(IMAGES.astype("i1")), TypeError, "images: .* uint8, got int8"),
         (lambda: pixel_planes([[1]]), TypeError, "images: .* uint8, got list"),
-        (
-            lambda: pixel_planes(IMAGES[0, 0].reshape(())),
-            ValueError,
-            r"images: expected shape \(..., K\)",
-        ),
+        (lambda: pixel_planes(POINT), ValueError, r"images: expected shape \(..., K\), got \(\)"),
         (lambda: pack_levels(IMAGES.astype(int), 8), TypeError, "levels: .* unsigned .* got int64"),
         (lambda: pack_levels([[1]], 8), TypeError, "levels: .* unsigned .* got list"),
         (lambda: pack_levels(IMAGES, 0), ValueError, "P: expected 1 to 8 planes for uint8, got 0"),
