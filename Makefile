@@ -17,7 +17,7 @@ endef
 KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types house-rules test-compiled test-bounds test-plain notebooks clean
+.PHONY: help demo test lint types house-rules test-compiled test-bounds test-plain mutants notebooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test-bounds: $(VENV)/.dev ## the tests of kernels, each array index checked
 
 test-plain: $(VENV)/.dev ## all tests with Numba switched off: the same source as plain Python
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q $(ARGS)
+
+mutants: $(VENV)/.dev ## plant small faults and see which no test finds (hours; ARGS="--sample 50")
+	$(PY) -m tests.mutation $(ARGS)
 
 notebooks: $(VENV)/.dev ## run every notebooks/*.py and store it with its outputs as .ipynb
 	$(PY) notebooks/render.py
