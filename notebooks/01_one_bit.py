@@ -192,9 +192,9 @@ wrong = check_gradients(
 print(wrong)
 
 # %% [markdown]
-# **Answer.** The check fails (**expect** a relative error of about 1). It names the element: $x =
-# 1.9$ in the last column, where the difference quotient says 0 and the backward pass lets the
-# gradient through.
+# **Answer.** The check fails (**expect** a relative error of about 1), and its first line names the
+# mistake. Two of the seven elements are wrong, those with $|x| > 1$: the difference quotient says
+# 0, and the backward pass lets the gradient through. The line below shows the first of them.
 #
 # A second view does not trust any single step size. With the right gradient $g$, the remainder
 # $|f(x + hv) - f(x) - h \langle g, v\rangle|$ falls as $h^2$. With a wrong one it falls only as

@@ -299,8 +299,9 @@ print(check_gradients(build(LatentDense), a_0, rng=np.random.default_rng(1), **c
 
 # %% [markdown]
 # **Answer.** Those below: layer 1's weights, gain and shift, and the input (**expect** errors
-# between 0.01 and 1). The broken layer's own weights pass, because line 9 is still right. Read a
-# report from the bottom: the lowest entry that *passes* tells where to look.
+# between 0.01 and 1). The broken layer's own weights pass, because line 9 is still right. Which
+# layer is to blame? A mistake in one spoils everything below it, so the checker looks at each layer
+# alone, and the first line of the report says what it found.
 
 # %% [markdown]
 # ## 2.7 The same lines as a loop

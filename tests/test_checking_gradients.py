@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qnn_ref import Sequential
+from qnn_ref import Sequential, plots
 from qnn_ref.checking import GradientError, check_gradients, remainders
 from qnn_ref.checking import strategies as qst
 from qnn_ref.checking.points import Model
@@ -26,7 +26,7 @@ from qnn_ref.layers.base import Layer
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.parameter import Parameter
 from qnn_ref.quantizers import Quantizer, Sign, StochasticSign
-from tests.broken_layers import ForgottenGain, TwoBits, softmax_in_place
+from tests.broken_layers import MISTAKES, ForgottenGain, TwoBits, softmax_in_place
 
 MODES = ["probe", "full"]
 both_modes = pytest.mark.parametrize("mode", MODES)
@@ -675,7 +675,7 @@ def test_float32_input_is_widened():
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"mode": "fast"}, ValueError, "mode: expected 'probe' or 'full', got 'fast'"),
+        ({"mode": "fast"}, ValueError, "mode: expected 'probe', 'full' or 'order', got 'fast'"),
         ({"rng": 0}, TypeError, "rng: expected a numpy.random.Generator, got int"),
         ({"tolerance": 0}, ValueError, "tolerance: expected a number above 0"),
         ({"tolerance": np.nan}, ValueError, "tolerance: expected a number above 0"),
@@ -749,3 +749,59 @@ def test_no_remainder_where_the_frozen_function_is_linear():
     x = np.random.default_rng(0).uniform(-2, 2, (5, 4))
     left = remainders(Quantize().build((4,)), x, [0.1, 0.01], rng=np.random.default_rng(0))
     np.testing.assert_allclose(left, 0, atol=1e-14)
+
+
+# Order mode --------------------------------------------------------------------------------------
+
+
+def test_the_order_of_every_tensor_is_two():
+    rng = np.random.default_rng(0)
+    layers = [Dense(6), BatchNorm(), Quantize(), Dense(3), BatchNorm()]
+    network, x = Sequential(layers, (4,), rng), rng.normal(size=(8, 4))
+    options = {"loss": softmax_cross_entropy, "labels": rng.integers(0, 3, 8), "mode": "order"}
+    report = check(network, x, **options)
+    report.raise_if_failed()
+    assert all(1.9 < entry.order < 2.1 for entry in report.entries)
+    network.layers[1].__class__ = ForgottenGain
+    report = check(network, x, **options)
+    orders = {entry.name: entry.order for entry in report.entries}
+    assert orders["0.Dense.weight"] == pytest.approx(1, abs=0.05)
+    assert orders["1.ForgottenGain.gain"] == pytest.approx(2, abs=0.1)
+    assert "the remainder falls as h^1.00" in str(report)
+    assert "1.ForgottenGain.input: the gradient lacks the factor gain" in str(report)
+    steps, left = report.remainders()
+    assert list(left) == list(orders)
+    assert all(values.shape == steps.shape for values in left.values())
+    assert plots.order_figure(steps, left).axes
+    with pytest.raises(ValueError, match="only a check in mode 'order' has them"):
+        check(network, x).remainders()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES[::4], ids=[m.name for m in MISTAKES[::4]])
+def test_order_mode_finds_mistakes_too(mistake):
+    rng = np.random.default_rng(3)
+    assert not check_gradients(**mistake.make(rng), mode="order", rng=rng).passed
+
+
+@given(VALUES, st.sampled_from([Sign(), Sign(2.0), TwoBits(), None]))
+@settings(max_examples=60)
+def test_order_mode_accuses_no_correct_layer(x, quantizer):
+    layer = HardTanh() if quantizer is None else Quantize(quantizer)
+    check(layer.build(x.shape[1:]), x, mode="order").raise_if_failed()
+    check(BatchNorm(0.1).build(x.shape[1:]), x, mode="order").raise_if_failed()
+
+
+@given(qst.arrays((3, 4), np.float64))
+@settings(max_examples=60)
+def test_order_mode_and_kinks(x):
+    layer = Function(lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0).build((4,))
+    check(layer, x, mode="order").raise_if_failed()
+    check(Function(np.tanh, lambda x: 1 - np.tanh(x) ** 2).build((4,)), x, mode="order")
+
+
+@pytest.mark.parametrize("mistake", [1.0, 1e-2, 1e-4])
+def test_order_mode_sees_small_mistakes(mistake):
+    layer = Function(np.sin, lambda x: np.cos(x) + mistake).build((4,))
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    (entry,) = check(layer, x, mode="order").entries
+    assert entry.order == pytest.approx(1, abs=0.1)

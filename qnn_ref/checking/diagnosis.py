@@ -276,7 +276,8 @@ def _equation(e: Evidence) -> Iterator[str]:
             return
         found = re.search(r"Source\s*-{3,}\s*(.+?)(?:\n\s*\n|\Z)", cls.__doc__ or "", re.S)
         if found and not found[1].startswith("Not in the paper"):
-            yield "see " + " ".join(found[1].split())
+            first, *more = re.split(r"[.;] ", " ".join(found[1].split()))
+            yield "see " + "; ".join([first, *(part for part in more if part.startswith("eq"))])
             return
 
 

@@ -4,6 +4,7 @@ r"""Gradient checks: difference quotients of the frozen network against its back
 :math:`\langle u, f \rangle` along v, from values alone, must equal :math:`\langle g, v \rangle`,
 with g from the backward pass and u a random covector (or the loss). That takes four forward passes
 a direction, whatever the tensor's size. *Full* mode takes every element, and names the worst.
+*Order* mode looks at many steps and trusts none, see `qnn_ref.checking.order`.
 
 What does a probe see? If g is wrong by e, the two numbers differ by :math:`\langle e, v \rangle`,
 which for standard normal v is itself normal, with deviation :math:`|e|`: it does not matter whether
@@ -37,9 +38,11 @@ from qnn_ref.checking.elements import (
     gradient_of,
     slope_of,
 )
+from qnn_ref.checking.order import order_entry
 from qnn_ref.checking.points import Damage, Model, Point, Tensor
 from qnn_ref.checking.report import Entry, GradientError, Report
 from qnn_ref.checking.subjects import Arrays, Surrogate
+from qnn_ref.checks import choice
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
 
@@ -104,7 +107,10 @@ def check_gradients(
         Labels or targets of the loss.
     loss : function, optional
         Put on top of a layer or network. Without it a random covector is.
-    mode : {"probe", "full"}
+    mode : {"probe", "full", "order"}
+        Random directions; every element; or one direction at many steps, see
+        `qnn_ref.checking.order`, where an entry's tolerance is how far its order may fall short
+        of 2.
     tolerance : float
         Largest relative error that passes.
     floor : float
@@ -146,8 +152,7 @@ def check_gradients(
     ... ).passed
     True
     """
-    if mode not in ("probe", "full"):
-        raise ValueError(f"mode: expected 'probe' or 'full', got {mode!r}")
+    choice("mode", mode, CHECKS)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng: expected a numpy.random.Generator, got {type(rng).__name__}")
     settings = Settings(tolerance, floor, step, directions)
@@ -157,7 +162,7 @@ def check_gradients(
     point = Point(model, rng)
     if not point.base:
         raise GradientError(f"{model.name}: no tensor has a gradient; nothing was checked")
-    check = _probe if mode == "probe" else _full
+    check = CHECKS[mode]
     entries = [_damage_entry(damage, tolerance) for damage in point.damages]
     entries += [_entry(check, model, point, tensor, settings, rng) for tensor in point.base]
     failed = [entry for entry in entries if not entry.passed]
@@ -329,6 +334,9 @@ def _full(
         analytic_array=gradient.astype(np.float64),
         x_array=point.base[tensor].copy(),
     )
+
+
+CHECKS: dict[str, Callable[..., Entry]] = {"probe": _probe, "full": _full, "order": order_entry}
 
 
 def remainders(

@@ -71,6 +71,11 @@ class Entry:
         Of a probe: an error of the gradient, in one element or in all, whose length is this share
         of the gradient's is missed once in 100 checks, a shorter one more often. None where every
         element was looked at.
+    order : float or None
+        Order mode: the power of the step with which the remainder falls, 2 for a right gradient.
+        The errors are what it lacks of 2.
+    steps, remainders : array (steps,) or None
+        Order mode: what the order was read from.
     numeric_array, analytic_array, x_array : array or None
         Full mode: all difference quotients, the whole gradient, and the tensor itself.
     """
@@ -87,6 +92,9 @@ class Entry:
     kink_indices: tuple[tuple[int, ...], ...] = ()
     note: str = ""
     unseen: float | None = None
+    order: float | None = None
+    steps: Array | None = field(default=None, compare=False, repr=False)
+    remainders: Array | None = field(default=None, compare=False, repr=False)
     numeric_array: Array | None = field(default=None, compare=False, repr=False)
     analytic_array: Array | None = field(default=None, compare=False, repr=False)
     x_array: Array | None = field(default=None, compare=False, repr=False)
@@ -232,6 +240,14 @@ class Report:
         errors = [entry.relative_error for entry in self.entries]
         return math.nan if any(map(math.isnan, errors)) else max(errors)
 
+    def remainders(self) -> tuple[Array, dict[str, Array]]:
+        """Steps and remainders of order mode by tensor, for `qnn_ref.plots.order_figure`."""
+        found = {e.name: e.remainders for e in self.entries if e.remainders is not None}
+        steps = next((e.steps for e in self.entries if e.steps is not None), None)
+        if steps is None:
+            raise ValueError("remainders: only a check in mode 'order' has them")
+        return steps, found
+
     def raise_if_failed(self) -> None:
         """Raise `GradientError` that names every tensor with a wrong gradient."""
         failed = [entry for entry in self.entries if not entry.passed]
@@ -336,7 +352,9 @@ def _lines(entries: tuple[Entry, ...] | list[Entry]) -> list[str]:
 
 def _remarks(entry: Entry) -> list[str]:
     remarks = ["passed" if entry.passed else "FAILED"]
-    if not entry.passed and not math.isnan(entry.numeric):
+    if entry.order is not None:
+        remarks.append(f"the remainder falls as h^{entry.order:.2f}")
+    elif not entry.passed and not math.isnan(entry.numeric):
         place = "" if entry.index is None else f"at {entry.index}: "
         remarks.append(f"{place}numeric {entry.numeric:.9g}, backward {entry.analytic:.9g}")
     if entry.wrong and entry.numeric_array is not None:

@@ -27,6 +27,19 @@ class Layer:
     encoding of its input are known. `forward(x, training=True)` keeps what `backward` needs;
     `backward(dy)` returns the gradient of the input and overwrites `Parameter.grad`.
 
+    `jumps` tells the gradient checker what jumps or draws in forward, `{"attribute": kind}`. The
+    attribute is what forward calls, as in `self.attribute(x)`, and the kind says what stands for it
+    around the point of a check:
+
+    - a function, such as `hard_tanh`: the surrogate, whose slope backward uses;
+    - "identity": the same with the identity, as for weights (Algorithm 1, line 11);
+    - "quantizer": a quantizer with `encode`, `surrogate` and `backward`, which names its own;
+    - "ratio": f(x) / x is held constant, as in products by powers of two;
+    - "choice": a method that draws or chooses; its first answer is repeated;
+    - "no surrogate": backward is an estimator, no function's gradient; a check refuses it.
+
+    A parameter with a quantizer needs no entry. The guide is `docs/write_a_layer.md`.
+
     References
     ----------
     Algorithm 1: a layer is one turn of its two loops.
@@ -35,10 +48,8 @@ class Layer:
     differentiable: ClassVar[bool] = True
     """Whether the input has a gradient (integer images have none)."""
 
-    jumps: Mapping[str, str] = MappingProxyType({})
-    """Attributes that jump or draw in forward, for the gradient checker: name -> kind, where kind
-    is "quantizer" (freeze around the point, slope of the surrogate), "identity" (the same for a
-    function whose surrogate is the identity) or "choice" (a method: repeat its first answer)."""
+    jumps: Mapping[str, Any] = MappingProxyType({})
+    """Attributes that jump or draw in forward, for the gradient checker; see the class."""
 
     needs_input_gradient = True
     """Set to False by a network where nothing below the layer has parameters."""

@@ -1,0 +1,115 @@
+r"""Order mode: how fast the remainder falls, so that no step size has to be trusted.
+
+With g the gradient, :math:`r(h) = |f(x + hv) - f(x) - h \langle g, v\rangle|` falls as h^2 if g is
+right and as h if it is wrong, whatever the function's curvature is. The order is the slope of r in
+a doubly logarithmic plot, at the smallest steps at which r stands above rounding.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from qnn_ref._typing import Array
+from qnn_ref.checking.elements import MOVE, MOVES, Settings, beside, gradient_of, slope_of
+from qnn_ref.checking.points import Model, Point, Tensor, spread
+from qnn_ref.checking.report import Entry, GradientError
+
+STEPS = 2.0 ** np.arange(-24.0, -2.0)
+"""For tensors of unit size, ascending."""
+SHORT = 0.5
+"""How far an order may fall short of 2."""
+LOOKED = 5
+"""Slopes between neighbouring steps, of which the median counts."""
+
+
+def order_entry(
+    model: Model, point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
+) -> Entry:
+    """Check one tensor along one random direction by the order of its remainder.
+
+    Parameters
+    ----------
+    model : Model
+    point : Point
+    tensor : Tensor
+    settings : Settings
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Entry
+        Its numeric value is the order, its analytic one 2.
+    """
+    notes = []
+    for _ in range(MOVES + 1):
+        base, gradient = point.base[tensor], gradient_of(point, tensor)
+        direction = rng.normal(size=base.shape)
+        along = float(np.vdot(gradient, direction))
+        size = float(np.linalg.norm(gradient)) * float(np.linalg.norm(direction))
+        if not slope_of(point, tensor, settings, direction, along, size).kink:
+            break
+        notes = [f"a kink at the point: moved by {MOVE:g}"]
+        point = beside(model, tensor, rng, base)
+    else:
+        raise GradientError(f"{tensor.layer}.{tensor.name}: kinks wherever the point is moved")
+    steps = STEPS * spread(base)
+    left = _remainders(point, tensor, direction, along, steps)
+    order, straight = _order(steps, left, _rounding(point, tensor, gradient), size, settings)
+    if straight:
+        notes.append("no remainder: a straight line at small steps")
+    if point.gradients.get(tensor) is None:
+        notes.append("backward left no gradient")
+    short = max(0.0, 2 - order)
+    return Entry(
+        *tensor,
+        absolute_error=short,
+        relative_error=short,
+        tolerance=SHORT,
+        numeric=order,
+        analytic=2.0,
+        note="; ".join(notes),
+        order=order,
+        steps=steps,
+        remainders=left,
+    )
+
+
+def _remainders(
+    point: Point, tensor: Tensor, direction: Array, along: float, steps: Array
+) -> Array:
+    base, found = point.base[tensor], []
+    for h in steps:
+        change = point.at(tensor, base + h * direction) - point.output
+        found.append(abs(float(np.vdot(point.covector, change)) - h * along))
+    point.put_back(tensor)
+    return np.array(found)
+
+
+def _rounding(point: Point, tensor: Tensor, gradient: Array) -> float:
+    """How large a remainder rounding alone may leave."""
+    values = float(np.vdot(np.abs(point.covector), np.abs(point.output)))
+    moves = float(np.vdot(np.abs(gradient), np.abs(point.base[tensor])))
+    return 64 * 2.0**-52 * (values + moves)
+
+
+def _order(
+    steps: Array, left: Array, rounding: float, size: float, settings: Settings
+) -> tuple[float, bool]:
+    """The order, and whether there is no remainder at small steps."""
+    above = left > rounding
+    slopes = [
+        float(np.log(left[j] / left[i]) / np.log(steps[j] / steps[i]))
+        for i, j in pairwise(range(len(steps)))
+        if above[i] and above[j]
+    ]
+    order = float(np.median(slopes[:LOOKED])) if len(slopes) >= 2 else 2.0
+    # Beyond a kink farther away the remainder may grow as it likes. Two steps in a row, since a
+    # wrong slope and the curvature may cancel at one.
+    small = left <= np.maximum(rounding, settings.tolerance * size * steps)
+    resolved = rounding < settings.tolerance * size * steps
+    straight = any(small[i] and small[j] and resolved[i] for i, j in pairwise(range(len(steps))))
+    if len(slopes) < 2 or (straight and order < 2 - SHORT):
+        return 2.0, True
+    return order, False
