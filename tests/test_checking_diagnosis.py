@@ -332,7 +332,7 @@ def test_the_equation_is_named():
         def backward(self, dy):
             return 2 * super().backward(dy)
 
-    assert "  see Eqs. (4), (5)." in str(check(Doubled().build((5,)), Q, mode="full"))
+    assert "  see Eqs. (4), (5)" in str(check(Doubled().build((5,)), Q, mode="full"))
 
 
 def test_the_surrogate_that_was_used_is_named():

@@ -269,14 +269,16 @@ def _smallest(e: Evidence) -> Iterator[str]:
 
 
 def _equation(e: Evidence) -> Iterator[str]:
-    """The source that the layer's or function's docstring names."""
+    """The source that a docstring of the layer or function names."""
     owner = e.model.subject if e.is_loss else e.layer
     for cls in (owner,) if inspect.isroutine(owner) else type(owner).__mro__:
         if cls.__module__.startswith("qnn_ref.checking"):
             return
-        found = re.search(r"Source\s*-{3,}\s*(.+?)(?:\n\s*\n|\Z)", cls.__doc__ or "", re.S)
+        found = re.search(
+            r"(?:Source|References)\s*-{3,}\s*(.+?)(?:\n\s*\n|\Z)", cls.__doc__ or "", re.S
+        )
         if found and not found[1].startswith("Not in the paper"):
-            first, *more = re.split(r"[.;] ", " ".join(found[1].split()))
+            first, *more = re.split(r"; |\. (?=[A-Z])", " ".join(found[1].split()))
             yield "see " + "; ".join([first, *(part for part in more if part.startswith("eq"))])
             return
 
