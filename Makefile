@@ -17,7 +17,7 @@ endef
 KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types house-rules test-compiled test-bounds test-plain mutants notebooks clean
+.PHONY: help demo test lint types house-rules test-compiled test-bounds test-plain test-lowest mutants notebooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,14 @@ test-bounds: $(VENV)/.dev ## the tests of kernels, each array index checked
 test-plain: $(VENV)/.dev ## all tests with Numba switched off: the same source as plain Python
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q $(ARGS)
 
+# numpy>=2 becomes numpy==2, and so on.
+LOWEST = $(shell sed -n 's/^dependencies = //p' pyproject.toml | tr -d '[]",' | sed 's/>=/==/g')
+
+test-lowest: ## the tests of kernels with the lowest versions of NumPy, Numba, ... that are allowed
+	$(PYTHON) -m venv .lowest
+	.lowest/bin/python -m pip install --quiet $(LOWEST) pytest hypothesis
+	$(call with_empty_cache,PYTHONPATH=. .lowest/bin/python -m pytest -q -W ignore::DeprecationWarning $(KERNEL_TESTS))
+
 mutants: $(VENV)/.dev ## plant small faults and see which no test finds (hours; ARGS="--sample 50")
 	$(PY) -m tests.mutation $(ARGS)
 
@@ -57,7 +65,7 @@ notebooks: $(VENV)/.dev ## run every notebooks/*.py and store it with its output
 	$(PY) notebooks/render.py
 
 clean: ## remove .venv, caches and built files; data and runs stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .lowest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: installed again only when pyproject.toml changes. `pip install --group` needs pip 25.1.

@@ -5,6 +5,7 @@ counts as well, because it hides an upward dependency without removing it.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -254,6 +255,26 @@ def package_sources() -> dict[str, str]:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_package_keeps_its_floors(check, package_sources):
     assert not check(package_sources), "\n" + "\n".join(check(package_sources))
+
+
+def written_floors(text: str) -> dict[str, int]:
+    """The floors as CONTRIBUTING lists them: a numbered line each, remarks in brackets."""
+    section = text.split("## Floors")[1].split("\n## ")[0]
+    found = {}
+    for number, names in re.findall(r"^(\d+)\. ((?:.|\n(?=   ))*)", section, re.M):
+        for name in re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", names)):
+            found[name] = int(number)
+    return found
+
+
+def test_contributing_lists_these_floors():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert written_floors(text) == FLOORS
+
+
+def test_a_room_that_contributing_forgets_is_seen():
+    text = "## Floors\n\n1. `bits`, `a` (not\n   `b`)\n2. `c`,\n   `d`\n\n`e`\n## Twins\n3. `f`"
+    assert written_floors(text) == {"bits": 1, "a": 1, "c": 2, "d": 2}
 
 
 # The checker is a program too: it must see each of these faults, and nothing in sound code.
