@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from qnn_ref._typing import Array
+from qnn_ref.checks import whole
 
 __all__ = [
     "UniqueFilters",
@@ -155,13 +156,12 @@ def expected_unique_share(filters: int, forms: int) -> float:
 
     Raises
     ------
-    ValueError
-        If one of them is below 1.
+    TypeError, ValueError
+        If one of them is no whole number, or below 1.
 
     References
     ----------
     Not in the paper: what its shares have to be compared with.
     """
-    if filters < 1 or forms < 1:
-        raise ValueError(f"filters, forms: expected at least 1 of each, got {filters}, {forms}")
+    filters, forms = whole("filters", filters, 1), whole("forms", forms, 1)
     return forms / filters * (1 - (1 - 1 / forms) ** filters)

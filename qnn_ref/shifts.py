@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array
+from qnn_ref.checks import whole
 from qnn_ref.compiled import serial_kernel
 
 __all__ = [
@@ -318,7 +319,7 @@ def to_fixed(x: ArrayLike, fraction_bits: int) -> Array:
     """
     x = _float_array(x, "x")
     _check_values(x, "x", finite=True)
-    fraction_bits = _check_fraction_bits(fraction_bits)
+    fraction_bits = whole("fraction_bits", fraction_bits, 0, 62)
     large = np.abs(x) >= 2.0 ** (63 - fraction_bits)
     if large.any():
         raise ValueError(
@@ -327,8 +328,8 @@ def to_fixed(x: ArrayLike, fraction_bits: int) -> Array:
         )
     scaled = np.ldexp(x, fraction_bits)
     # Not floor(scaled + 0.5): that sum is rounded itself, and makes 1 of 0.49999999999999994.
-    whole = np.floor(scaled)
-    return np.asarray(whole + (scaled - whole >= 0.5)).astype(np.int64)
+    floor = np.floor(scaled)
+    return np.asarray(floor + (scaled - floor >= 0.5)).astype(np.int64)
 
 
 def from_fixed(codes: ArrayLike, fraction_bits: int) -> Array:
@@ -358,7 +359,9 @@ def from_fixed(codes: ArrayLike, fraction_bits: int) -> Array:
     Not in the paper: the integer form in which its shifts run on hardware.
     """
     codes = _code_array(codes)
-    return np.asarray(np.ldexp(codes.astype(np.float64), -_check_fraction_bits(fraction_bits)))
+    return np.asarray(
+        np.ldexp(codes.astype(np.float64), -whole("fraction_bits", fraction_bits, 0, 62))
+    )
 
 
 def shift_multiply_fixed_reference(
@@ -493,14 +496,6 @@ def _check_factors(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     _broadcast(y, "y", x.shape)
     _check_values(y, "y", finite=True)
     return x, y
-
-
-def _check_fraction_bits(fraction_bits: int) -> int:
-    if isinstance(fraction_bits, bool) or not isinstance(fraction_bits, int | np.integer):
-        raise TypeError(f"fraction_bits: expected an integer, got {fraction_bits!r}")
-    if not 0 <= fraction_bits <= 62:
-        raise ValueError(f"fraction_bits: expected 0 to 62, got {fraction_bits}")
-    return int(fraction_bits)
 
 
 def _code_array(codes: ArrayLike) -> Array:

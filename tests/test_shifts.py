@@ -502,12 +502,32 @@ def test_to_fixed_refuses_what_does_not_fit(dtype, fraction_bits):
         (lambda: to_fixed([np.inf], 3), ValueError, "x: expected finite numbers, got inf"),
         (lambda: to_fixed([np.nan], 3), ValueError, "x: expected numbers, got NaN"),
         (lambda: to_fixed([1], 3), TypeError, "x: expected dtype float32 or float64, got int64"),
-        (lambda: to_fixed([1.0], 63), ValueError, "fraction_bits: expected 0 to 62, got 63"),
-        (lambda: to_fixed([1.0], -1), ValueError, "fraction_bits: expected 0 to 62, got -1"),
-        (lambda: to_fixed([1.0], 3.0), TypeError, "fraction_bits: expected an integer, got 3.0"),
-        (lambda: to_fixed([1.0], True), TypeError, "fraction_bits: expected an integer, got True"),
+        (
+            lambda: to_fixed([1.0], 63),
+            ValueError,
+            "fraction_bits: expected a whole number from 0 to 62, got 63",
+        ),
+        (
+            lambda: to_fixed([1.0], -1),
+            ValueError,
+            "fraction_bits: expected a whole number from 0 to 62, got -1",
+        ),
+        (
+            lambda: to_fixed([1.0], 3.0),
+            TypeError,
+            "fraction_bits: expected a whole number from 0 to 62, got 3.0",
+        ),
+        (
+            lambda: to_fixed([1.0], True),
+            TypeError,
+            "fraction_bits: expected a whole number from 0 to 62, got True",
+        ),
         (lambda: from_fixed([1.0], 3), TypeError, "codes: expected dtype int64, got float64"),
-        (lambda: from_fixed([1], 63), ValueError, "fraction_bits: expected 0 to 62, got 63"),
+        (
+            lambda: from_fixed([1], 63),
+            ValueError,
+            "fraction_bits: expected a whole number from 0 to 62, got 63",
+        ),
     ],
 )
 def test_fixed_point_conversions_refuse(call, error, message):
