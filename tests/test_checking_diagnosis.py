@@ -353,3 +353,81 @@ def test_pictures_are_small_and_whole():
     assert both_arrays(a, np.zeros(3)) == both_arrays(None, a) == ""
     assert both_arrays(np.zeros((30, 30)), np.zeros((30, 30))) == ""
     assert both_arrays(np.zeros(()), np.zeros(())) != ""
+
+
+# What a stranger's code taught -------------------------------------------------------------------
+
+
+def columns(x, w, sign=sign):
+    return x @ (np.abs(w).mean(axis=0) * sign(w))
+
+
+COLUMNS = [
+    (lambda dy, x, w: dy @ sign(w).T, "columns.x: the gradient lacks the factor mean |w| of each"),
+    (lambda dy, x, w: dy @ (np.abs(w).mean(axis=0) * w).T, "uses the latent value where the quan"),
+    (
+        lambda dy, x, w: dy @ (np.abs(w).mean(axis=0) ** 2 * sign(w)).T,
+        "has once too often mean |w|",
+    ),
+]
+
+
+@pytest.mark.parametrize(("dx", "words"), COLUMNS)
+@pytest.mark.parametrize("mode", ["probe", "full"])
+def test_a_scale_of_each_column(dx, words, mode):
+    def backward(dy, x, w):
+        alpha, g, s = np.abs(w).mean(axis=0), x.T @ dy, sign(w)
+        return dx(dy, x, w), alpha * g + s * (g * s).mean(axis=0)
+
+    options = {"surrogate": {"sign": "identity"}, "mode": mode}
+    assert words in first_line(columns, (X, W), backward=backward, **options)
+
+
+def test_the_scale_of_a_quantizer_and_a_batch_of_two():
+    class Half(Sign):
+        def encode(self, x, noise=None):
+            return sign(x), 0.5
+
+        def surrogate(self, x):
+            return 0.5 * clip(x)
+
+    assert "2 times too large: the scale of the codes, 0.5, is missing" in first_line(Half(), Q)
+    line = first_line(lambda x: x, X[:2], backward=lambda dy, x: 2 * dy)
+    assert line.endswith("is 2 times too large (2 is the batch size too)")
+
+
+def test_another_mask():
+    line = first_line(
+        ternary, Q, backward=lambda dy, x: dy * (np.abs(x) > 0.5), surrogate=clip, mode="full"
+    )
+    assert line.endswith(
+        "passes 5 elements beyond the bound and stops 2 inside: the mask is another one"
+    )
+
+
+def test_a_closer_look_that_fails_takes_no_verdict_away():
+    def narrow(x):
+        if np.abs(x).max() > 3:
+            raise RuntimeError("too far")
+        return x**2
+
+    report = check(narrow, X, backward=lambda dy, x: dy * np.exp(x))
+    assert not report.passed
+    first, second, *_ = str(report).splitlines()
+    assert first == "narrow.x: the gradient is wrong"
+    assert second == "  a closer look ended in RuntimeError: too far"
+
+
+@pytest.mark.parametrize("size", [(40, 50), (300, 200)])
+def test_one_wrong_element_of_many_is_found_by_halving(size):
+    place = 17, 23
+
+    def backward(dy, x):
+        dx = 2 * dy * x
+        dx[place] *= 1.5
+        return dx
+
+    x = np.random.default_rng(0).normal(size=size)
+    line, at, *_ = str(check(lambda x: x**2, x, backward=backward)).splitlines()
+    assert line.endswith("at x[17, 23]")
+    assert at.startswith("  at x[17, 23] = ")

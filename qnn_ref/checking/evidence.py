@@ -11,10 +11,13 @@ import numpy as np
 
 from qnn_ref._typing import Array
 from qnn_ref.checking.points import Model, Point, Tensor
-from qnn_ref.checking.subjects import Pair
+from qnn_ref.checking.subjects import Pair, QuantizerLayer
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
+
+Words = str | None
+"""A sentence without its subject, or nothing."""
 
 LOOK = 160
 """Elements that are looked at one by one in a tensor that a probe found wrong."""
@@ -149,7 +152,7 @@ class Evidence:
         for _, other in self.model.layers():
             if isinstance(other, Auxiliary):
                 found["the weight of the loss"] = other.weight
-            if isinstance(other, Quantize):
+            if isinstance(other, Quantize | QuantizerLayer):
                 _, found["the scale of the codes"] = other.quantizer.encode(np.zeros(1))
         if isinstance(getattr(layer, "rate", None), float):
             found["1 - rate"] = 1 - layer.rate  # type: ignore[union-attr]

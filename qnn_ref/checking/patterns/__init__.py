@@ -1,0 +1,111 @@
+"""Mistakes that are recognised in a wrong gradient, each by one short function.
+
+A function takes an `Evidence` and returns a sentence without its subject ("is 2 times too large"),
+or None. `PATTERNS` is their order: what is certain comes first, and what a later one would also
+explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qnn_ref.checking.evidence import Evidence, Words
+from qnn_ref.checking.patterns.factors import (
+    channel_factor,
+    column_scale,
+    constant_factor,
+    norm_terms,
+    normalized_factor,
+    scale_term,
+    single_precision,
+    unused,
+    zero,
+)
+from qnn_ref.checking.patterns.masks import flat, mask, masked_weights, zeros_of_x
+from qnn_ref.checking.patterns.passes import (
+    of_dy_only,
+    other_weights,
+    part_of_dy,
+    part_of_outputs,
+    stale,
+    unsteady,
+)
+from qnn_ref.checking.patterns.places import (
+    border,
+    overlap,
+    permuted,
+    right_class,
+    ties,
+    transposed,
+)
+
+
+def forgotten(e: Evidence) -> Words:
+    """No gradient at all."""
+    if e.gradient is None:
+        return "was forgotten: backward left no gradient"
+    return None
+
+
+def wrong_shape(e: Evidence) -> Words:
+    """A gradient of another shape: transposed, with its border, or cut."""
+    if e.gradient is None or e.fits:
+        return None
+    came, wanted = e.gradient.shape, e.x.shape
+    if came == wanted[::-1] and e.equal(e.gradient.T[e.known], e.n):
+        return f"is transposed: it has shape {came}, the tensor {wanted}"
+    larger = len(came) == len(wanted) and all(c >= w for c, w in zip(came, wanted, strict=True))
+    if larger and len(wanted) == 4 and e.tensor == e.model.input:
+        return f"counts the padding: it has shape {came}, the input {wanted}; cut the border off"
+    return f"has the wrong shape: {came}, the tensor {wanted}"
+
+
+PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
+    zero,
+    unused,
+    constant_factor,
+    transposed,
+    stale,
+    mask,
+    masked_weights,
+    zeros_of_x,
+    channel_factor,
+    norm_terms,
+    unsteady,
+    normalized_factor,
+    right_class,
+    scale_term,
+    part_of_outputs,
+    ties,
+    overlap,
+    column_scale,
+    part_of_dy,
+    other_weights,
+    permuted,
+    single_precision,
+    border,
+    of_dy_only,
+    flat,
+)
+"""Of a gradient that is there, in the right shape."""
+
+
+def recognised(e: Evidence) -> Words:
+    """The sentence of the first pattern that fits, without its subject.
+
+    Parameters
+    ----------
+    e : Evidence
+
+    Returns
+    -------
+    str or None
+    """
+    first = forgotten(e) or wrong_shape(e)
+    if first or not e.fits:
+        return first
+    for pattern in PATTERNS:
+        words = pattern(e)
+        if words:
+            return words
+    return None

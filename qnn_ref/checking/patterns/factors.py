@@ -1,0 +1,209 @@
+"""Wrong by a factor, in one number or many: sums for means, scales, precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from qnn_ref._typing import Array
+from qnn_ref.checking.evidence import Evidence, Words
+
+
+def zero(e: Evidence) -> Words:
+    """0 everywhere."""
+    if not e.g.any() and np.abs(e.n).max() > e.allowed:
+        return "is 0 everywhere"
+    return None
+
+
+def _factor(e: Evidence) -> float | None:
+    some = np.abs(e.n) > 10 * e.allowed
+    if not some.any() or np.count_nonzero(some) < min(2, e.n.size):
+        return None
+    ratio = float(np.median(e.g[some] / e.n[some]))
+    return ratio if ratio and e.equal(e.g, ratio * e.n) else None
+
+
+def constant_factor(e: Evidence) -> Words:
+    """The right gradient times one number."""
+    c = _factor(e)
+    if c is None:
+        return None
+    if np.isclose(c, -1, rtol=1e-5):
+        return "has the wrong sign"
+    sign = "has the wrong sign and " if c < 0 else ""
+    size = abs(c)
+    words = f"is {size:.4g} times too large" if size > 1 else f"is {1 / size:.4g} times too small"
+    return sign + words + _reason(e, size)
+
+
+def _reason(e: Evidence, size: float) -> str:
+    """Which number it is that was forgotten or counted twice."""
+
+    def close(a: float, b: float) -> bool:
+        return bool(np.isclose(a, b, rtol=1e-5))
+
+    for words, value in e.constants().items():
+        if close(size, abs(value)):
+            return f": {words}, {value:.4g}, once too often"
+        if close(size, 1 / abs(value)):
+            return f": {words}, {value:.4g}, is missing"
+    batch = e.batch
+    places = e.x.size // e.x.shape[-1] if e.is_input and e.x.ndim > 2 else batch
+    counts = {
+        e.x.size: "the number of elements",
+        places: "the number of examples and places",
+        batch: "the batch size",
+    }
+    for count, words in counts.items():
+        if count == 2 and (close(size, 2) or close(size, 0.5)):
+            return f" (2 is {words} too)"
+        if count > 1 and close(size, count):
+            return f", {words}: a sum stands where a mean belongs"
+        if count > 1 and close(size, 1 / count):
+            return f", {words}: a mean stands where a sum belongs"
+    for words, value in e.constants().items():
+        if close(size, value**2):
+            return f": {words}, {value:.4g}, twice too often"
+    return ""
+
+
+def channel_factor(e: Evidence) -> Words:
+    """The right gradient times a number that depends on the channel only."""
+    channels = e.x.shape[-1] if e.x.ndim > 1 else 0
+    which = np.broadcast_to(np.arange(max(channels, 1)), e.x.shape)[e.known]
+    some = np.abs(e.n) > 100 * e.allowed
+    factors = np.ones(channels)
+    for c in range(channels):
+        here = some & (which == c)
+        if np.count_nonzero(here) < 2:
+            return None
+        factors[c] = np.median(e.g[here] / e.n[here])
+        if not e.equal(e.g[here], factors[c] * e.n[here]):
+            return None
+    if channels < 2 or not e.equal(e.g, factors[which] * e.n):
+        return None
+    shown = ", ".join(f"{f:.3g}" for f in factors[:4]) + (", ..." if channels > 4 else "")
+    for name, parameter in {} if e.layer is None else e.layer.parameters().items():
+        value = parameter.latent
+        if value.shape == (channels,) and np.allclose(factors * value, 1, rtol=1e-4):
+            return f"lacks the factor {name}: off by {shown}, channel by channel"
+        if value.shape == (channels,) and np.allclose(factors / value, 1, rtol=1e-4):
+            return f"has the factor {name} once too often: off by {shown}, channel by channel"
+    deviation = e.x.reshape(-1, channels).std(axis=0)
+    if np.allclose(factors / deviation, 1, rtol=0.05):
+        return f"lacks the factor 1 / deviation of the batch: off by {shown}, channel by channel"
+    return f"is off by a factor that depends on the channel only: {shown}"
+
+
+def column_scale(e: Evidence) -> Words:
+    """A scale of each column, the mean of |w| there, that backward forgot."""
+    if e.dy is None or e.dy.ndim == 0:
+        return None
+    arrays = {t.name: a for t, a in e.point.base.items() if a.ndim > 1 and t != e.tensor}
+    for name, array in arrays.items():
+        scale = np.abs(array).mean(axis=tuple(range(array.ndim - 1)))
+        if scale.shape != e.dy.shape[-1:] or not scale.all():
+            continue
+        for dy, words in ((e.dy * scale, "lacks the factor"), (e.dy / scale, "has once too often")):
+            found = e.gradient_for(dy)
+            if found is not None and e.equal(found[e.known], e.n):
+                return f"{words} mean |{name}| of each column"
+    return None
+
+
+def unused(e: Evidence) -> Words:
+    """A gradient of what the output does not depend on."""
+    if e.g.any() and not np.any(np.abs(e.n) > e.allowed):
+        return (
+            "is not 0, but the output does not depend on it: forward uses a constant, or what it "
+            "kept from an earlier pass"
+        )
+    return None
+
+
+def norm_terms(e: Evidence) -> Words:
+    """The two terms of a batch norm that go through mean and variance."""
+    if not e.is_input or e.dy is None or e.dy.shape != e.x.shape or not e.known.all():
+        return None
+    assert e.gradient is not None
+    channels = e.x.shape[-1]
+    x, n, g = (a.reshape(-1, channels) for a in (e.x, e.numeric, e.gradient))
+    dy = e.dy.reshape(-1, channels)
+    if len(x) < 3:
+        return None
+    normalized = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-300)
+    missing = n - g
+    if e.equal(missing, np.broadcast_to(missing.mean(axis=0), missing.shape)):
+        return "lacks a term that is the same for the whole batch: the one through the mean"
+    share = (missing * normalized).mean(axis=0)
+    if not e.equal(missing, normalized * share):
+        return None
+    whole = dy - dy.mean(axis=0) - normalized * (dy * normalized).mean(axis=0)
+    factor = (n * whole).sum(axis=0) / (whole**2).sum(axis=0)
+    term = -factor * (dy * normalized).mean(axis=0)
+    ratio = float(np.median(share / term))
+    if np.isclose(abs(ratio), 1 / (len(x) - 1), rtol=1e-3):
+        return f"divides the term through the variance by {len(x) - 1}, not {len(x)}: m - 1 for m"
+    if np.isclose(ratio, 1, rtol=1e-3):
+        return "lacks the term in x - mean: the one through the variance"
+    return "has a wrong term in x - mean: the one through the variance"
+
+
+def normalized_factor(e: Evidence) -> Words:
+    """A gradient of a gain without the normalized input: that of a shift."""
+    if e.is_input or e.dy is None or e.x.ndim != 1 or e.dy.shape[-1] != e.x.size:
+        return None
+    plain = e.dy.reshape(-1, e.x.size).sum(axis=0)
+    if e.equal(e.g, plain[e.known]) and not e.equal(e.n, plain[e.known]):
+        return "is the plain sum of dy: the factor that it belongs to is missing"
+    return None
+
+
+def scale_term(e: Evidence) -> Words:
+    """Weights with a scale of their own, the mean of |w|: its factor, or its own gradient."""
+    if e.x.ndim != 2 or not e.known.all() or e.gradient is None:
+        return None
+    columns = [slice(None)] if min(e.x.shape) < 3 else [*range(e.x.shape[1])]
+    for parts in ([slice(None)], columns):
+        fits = [_fitted(e, part) for part in parts]
+        if all(fit is not None for fit in fits):
+            factors = np.array([fit[0] for fit in fits if fit is not None])
+            term = (
+                f"lacks the term in sign({e.tensor.name}): the one through mean |{e.tensor.name}|"
+            )
+            if np.allclose(factors, 1, rtol=1e-4):
+                return term
+            return f"{term}, and the factor {', '.join(f'{f:.4g}' for f in factors[:4])}"
+    return None
+
+
+def _fitted(e: Evidence, part: Any) -> Array | None:
+    """Numbers a, b with `numeric = a gradient + b sign(x)` in some columns, if there are any."""
+    assert e.gradient is not None
+    x, g, n = (array[:, part].ravel() for array in (e.x, e.gradient, e.numeric))
+    if len(n) < 3:
+        return None
+    basis = np.stack([g, np.sign(x)], axis=1)
+    fit = np.linalg.lstsq(basis, n, rcond=None)[0]
+    return fit if e.equal(basis @ fit, n) and abs(fit[1]) > 100 * e.allowed else None
+
+
+def single_precision(e: Evidence) -> Words:
+    """Small errors, of the size that float32 leaves."""
+    largest = max(float(np.abs(e.n).max()), 1e-300)
+    error = float(np.abs(e.g - e.n).max()) / largest
+    if error < 1e-3 and np.array_equal(e.g, e.g.astype(np.float32)):
+        return "has the accuracy of float32: backward computes in it"
+    if error < 1 and _coarse(e):
+        return "cannot be judged: forward computes in float32"
+    return None
+
+
+def _coarse(e: Evidence) -> bool:
+    """Whether the output does not change at all where float64 would show it."""
+    direction = e.rng.normal(size=e.x.shape)
+    ys = [e.point.at(e.tensor, e.x + t * direction) for t in (-1e-11, 1e-11)]
+    e.point.put_back(e.tensor)
+    return bool(e.n.any()) and all(np.array_equal(y, e.point.output) for y in ys)

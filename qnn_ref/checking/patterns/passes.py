@@ -1,0 +1,192 @@
+"""What other passes tell: an old cache, a new draw, other weights, parts of dy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from qnn_ref._typing import Array
+from qnn_ref.checking.evidence import Evidence, Words
+from qnn_ref.checking.points import Point
+from qnn_ref.layers.base import Layer
+
+
+def unsteady(e: Evidence) -> Words:
+    """Another gradient each time: something is drawn anew."""
+    if e.dy is None or e.gradient is None:
+        return None
+    first, second = e.gradient_for(e.dy), e.gradient_for(e.dy)
+    if first is None or second is None or np.array_equal(first, second):
+        return None
+    return (
+        "is another one each time: backward uses what changes between passes, such as a new draw, "
+        "a sum that goes on, or running statistics"
+    )
+
+
+def stale(e: Evidence) -> Words:
+    """Right in a first pass, wrong after another one: an old cache, or an old gradient."""
+    if e.dy is None or not e.fits:
+        return None
+    fresh = Point(e.model, e.rng, e.point.dys, decoy=False)
+    first = fresh.gradients.get(e.tensor)
+    if first is None or first.shape != e.x.shape or not e.equal(first[e.known], e.n):
+        return None
+    again = fresh.gradients_for(fresh.dys).get(e.tensor)
+    if again is not None and e.equal(again[e.known], 2 * e.n):
+        return "is added to the old one: += stands where = belongs"
+    return "is that of an earlier forward pass: backward uses what was kept then"
+
+
+def other_weights(e: Evidence) -> Words:
+    """The gradient that other weights, or another border, would give."""
+    if e.dy is None:
+        return None
+    for change, words in OTHER_WEIGHTS if e.is_input else OTHER_BORDERS:
+        other = replace(e.model, subject=copy.deepcopy(e.model.subject), x=e.model.x.copy())
+        changed = [name for _, layer in other.layers() for name in change(layer)]
+        if not changed:
+            continue
+        point = Point(other, e.rng, e.point.dys, decoy=False)
+        indices = np.argwhere(e.known)[:12]
+        there = np.array([e.slope(point, e.tensor, tuple(map(int, i))) for i in indices])
+        if e.equal(e.gradient[tuple(indices.T)], there):  # type: ignore[index]
+            return words.format(changed[0])
+    return None
+
+
+def _unquantized(layer: Layer) -> Iterator[str]:
+    for name, kind in layer.jumps.items():
+        if kind == "identity" and callable(getattr(layer, name)):
+            setattr(layer, name, _itself)
+            yield "value"
+    for name, parameter in layer.parameters().items():
+        if parameter.quantizer is not None:
+            parameter.quantizer = None
+            yield name
+
+
+def _itself(x: Array) -> Array:
+    return x
+
+
+def _turned(layer: Layer) -> Iterator[str]:
+    for name, parameter in layer.parameters().items():
+        if parameter.latent.ndim == 2 and len(set(parameter.shape)) == 1:
+            parameter.assign(parameter.latent.T.copy())
+            yield name
+
+
+def _flipped(layer: Layer) -> Iterator[str]:
+    for name, parameter in layer.parameters().items():
+        if parameter.latent.ndim == 4:
+            parameter.assign(parameter.latent[::-1, ::-1].copy())
+            yield name
+
+
+def _sides_exchanged(layer: Layer) -> Iterator[str]:
+    for name, parameter in layer.parameters().items():
+        if parameter.latent.ndim == 4:
+            high, wide, *rest = parameter.shape
+            parameter.assign(parameter.latent.reshape(wide, high, *rest).swapaxes(0, 1).copy())
+            yield name
+
+
+def _other_border(layer: Layer) -> Iterator[str]:
+    if hasattr(layer, "one_padding"):
+        layer.one_padding = not layer.one_padding
+        yield "0" if layer.one_padding else "1"
+
+
+OTHER_WEIGHTS = (
+    (_unquantized, "uses the latent {} where the quantized one belongs"),
+    (_turned, "uses {} where its transpose belongs, or the other way round"),
+    (_flipped, "uses {} turned by 180 degrees"),
+    (_sides_exchanged, "takes the sides of the kernel for each other in {}"),
+)
+
+
+OTHER_BORDERS = ((_other_border, "counts the padding wrongly: forward has {} in the border"),)
+
+
+LARGEST_AXIS = 64
+
+
+def part_of_dy(e: Evidence) -> Words:
+    """Only some of the examples, places or channels of dy arrive."""
+    if e.dy is None or np.count_nonzero(e.wrong) == 1 < e.wrong.size:
+        return None
+    names = ("examples", "rows", "columns") if e.dy.ndim == 4 else ("examples",)
+    for axis in range(e.dy.ndim):
+        words = names[axis] if axis < len(names) else "channels"
+        if e.dy.shape[axis] > LARGEST_AXIS:
+            continue  # one backward pass for each part
+        used = [i for i in range(e.dy.shape[axis]) if _matters(e, axis, i)]
+        if not 0 < len(used) < e.dy.shape[axis]:
+            continue
+        needed = [i for i in range(e.dy.shape[axis]) if _needed(e, axis, i)]
+        if set(needed) <= set(used):
+            continue
+        some = f"{words[:-1]} {used[0]}" if len(used) == 1 else f"{words} {used}"
+        if not set(used) & set(needed):
+            return f"follows {some} of dy where it should follow {needed}: the order is another one"
+        return f"counts only {some} of dy: a sum over the {words} is missing or incomplete"
+    return None
+
+
+def _slice_of(e: Evidence, axis: int, i: int) -> tuple[Any, ...]:
+    return (slice(None),) * axis + (i,)
+
+
+def _matters(e: Evidence, axis: int, i: int) -> bool:
+    """Whether the gradient follows a part of dy."""
+    assert e.dy is not None
+    other = e.dy.copy()
+    other[_slice_of(e, axis, i)] += 1
+    found, before = e.gradient_for(other), e.gradient_for(e.dy)
+    return found is None or before is None or not np.array_equal(found, before)
+
+
+def _needed(e: Evidence, axis: int, i: int) -> bool:
+    """Whether the output's part i depends on the tensor."""
+    assert e.dy is not None
+    alone = np.zeros_like(e.dy)
+    alone[_slice_of(e, axis, i)] = e.dy[_slice_of(e, axis, i)]
+    point = Point(e.model, e.rng, [alone], decoy=False)
+    point.gradients[e.tensor] = None
+    looked = np.argwhere(e.known)
+    some = looked[:: max(1, len(looked) // 12)]
+    return any(abs(e.slope(point, e.tensor, tuple(map(int, k)))) > e.allowed for k in some)
+
+
+def part_of_outputs(e: Evidence) -> Words:
+    """Several outputs, one of which is not followed: an auxiliary classifier, or the main one."""
+    for k, words in enumerate(("of the output", "of the auxiliary scores")[: len(e.point.dys)]):
+        if len(e.point.dys) < 2:
+            return None
+        dys = [dy + (i == k) for i, dy in enumerate(e.point.dys)]
+        before, after = (e.point.gradients_for(d).get(e.tensor) for d in (e.point.dys, dys))
+        if before is not None and after is not None and np.allclose(before, after, atol=1e-12):
+            return f"does not follow the gradient {words}"
+    return None
+
+
+def of_dy_only(e: Evidence) -> Words:
+    """A gradient that does not depend on x, though it should."""
+    if e.dy is None or not e.fits or not np.any(e.wrong):
+        return None
+    inputs = [t for t, base in e.point.base.items() if base.dtype.kind == "f"]
+    index = tuple(int(i) for i in np.argwhere(e.known)[int(np.argmax(e.wrong))])
+    for tensor in inputs:
+        change = e.rng.normal(size=e.point.base[tensor].shape)
+        moved = Point(e.model.moved(tensor, change), e.rng, e.point.dys, decoy=False)
+        there = moved.gradients.get(e.tensor)
+        if there is None or e.gradient is None or not np.array_equal(there, e.gradient):
+            return None
+        if abs(e.slope(moved, e.tensor, index) - e.numeric[index]) > 10 * e.allowed:
+            return "depends on dy only: the values of the forward pass play no part in it"
+    return None
