@@ -23,6 +23,7 @@ from qnn_ref import cli
 from qnn_ref.bench import NAMES
 from qnn_ref.cli import dispatch, main
 from qnn_ref.cli.options import BENCHES, COMMANDS, parser_of
+from qnn_ref.cli.parser import WrongUse
 from qnn_ref.cli.streams import Patient, to_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -184,6 +185,16 @@ def test_what_is_no_path_is_refused_and_a_tilde_is_the_home_folder(
     monkeypatch.setenv("HOME", str(tmp_path))
     args = parser_of(command).parse(plausible(command, action, "~/run"))
     assert str(tmp_path / "run") in np.ravel(getattr(args, action.dest))
+
+
+@pytest.mark.parametrize(
+    ("command", "action"), chosen(lambda a: a.option_strings and a.nargs is None)
+)
+def test_two_dashes_are_no_value_of_an_option(command, action):
+    """argparse takes them away, and passes an empty list on."""
+    words = f"argument {action.option_strings[-1]}: expected one argument, got '--'"
+    with pytest.raises(WrongUse, match=words):
+        parser_of(command).parse(plausible(command, action, "--"))
 
 
 def is_path(action):

@@ -34,6 +34,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, argv: list[str]) -> argparse.Namespace:
         """Parse all of them, or say which is unknown and which one is like it."""
+        for text in argv[: argv.index("--") if "--" in argv else None]:
+            if text.startswith("--") and text.endswith("=--"):  # argparse makes an empty list of it
+                self.error(f"argument {text[:-3]}: expected one argument, got '--'")
         args, unknown = self.parse_known_args(argv)
         if unknown:
             from qnn_ref.checks import did_you_mean  # imports NumPy: only a mistake needs it
