@@ -30,6 +30,7 @@ keeps h exact beside +-1 and whole numbers."""
 # first two are also those that tell a kink from noise.
 FACTORS = (1.0, 1 / 16, 16.0, 1 / 256, 256.0)
 CLOSE = 0.01  # of what is allowed: closer agreement needs no other step
+FAR = 100.0  # times what is allowed: where two steps agree with each other, no other one helps
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,13 @@ def estimate(
     )
 
 
+def _agree(found: list[Estimate], error: float, allowed: float) -> bool:
+    """Whether two steps give the same smooth slope, closer than the error by far."""
+    if len(found) < 2 or any(abs(e.gap) > 4 * allowed for e in found):
+        return False
+    return abs(found[0].smooth - found[1].smooth) <= 0.01 * error
+
+
 def slope_along(
     function: Callable[[float], Array],
     base: Array,
@@ -121,7 +129,7 @@ def slope_along(
     """Derivative of `t -> <covector, function(t)>` at 0, from values alone.
 
     `expected` decides only which of several step sizes is believed, never the value: a gradient is
-    called wrong only if no step agrees with it.
+    called wrong only if no step agrees with it, or two agree with each other on something far off.
 
     Parameters
     ----------
@@ -146,6 +154,8 @@ def slope_along(
         found.append(estimate(function, base, covector, step * factor))
         error = abs(found[-1].nearest(expected) - expected)
         if error <= CLOSE * allowed and abs(found[-1].gap) <= 4 * allowed:
+            break
+        if error > FAR * allowed and _agree(found[-2:], error, allowed):
             break
     agree = [e for e in found if abs(e.gap) <= 4 * allowed]
     value = min(
