@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import real, whole
+from qnn_ref.checks import instance, real, whole
 from qnn_ref.files import FileError, load_arrays, save_arrays
 from qnn_ref.network import Sequential
 from qnn_ref.training import Run
@@ -59,7 +59,7 @@ def save_checkpoint(path: str | os.PathLike[str], run: Run, description: str = "
     ValueError
         If a number is not finite: the file that is there stays.
     """
-    run.refuse_not_finite()
+    instance("run", run, Run).refuse_not_finite()
     arrays = {f"network/{name}": a for name, a in run.network.arrays().items()}
     arrays |= {f"best/{name}": a for name, a in run.best.items()}
     for name, moments in run.optimizer.state.items():

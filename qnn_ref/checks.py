@@ -137,6 +137,30 @@ def real(
     return number
 
 
+class Setting:
+    """A number of an object: finite and in its range, when it is given and when it is set anew.
+
+    Parameters
+    ----------
+    limits : float
+        As in `real`: above, least, below, most.
+    """
+
+    def __init__(self, **limits: float) -> None:
+        self.limits = limits
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, rule: Any, owner: type | None = None) -> float:
+        if rule is None:
+            raise AttributeError(f"{self.name}: each object has its own")
+        return float(vars(rule)[self.name])
+
+    def __set__(self, rule: Any, value: float) -> None:
+        vars(rule)[self.name] = real(self.name, value, **self.limits)
+
+
 def all_finite(name: str, array: Any) -> None:
     """Refuse an array that holds NaN or infinity, naming the first place.
 

@@ -74,6 +74,8 @@ class Parameter:
     Section 2.3 (latent weights and their clipping), Algorithm 1, lines 1 and 11.
     """
 
+    learning_rate_scale = checks.Setting(above=0)
+
     def __init__(
         self,
         latent: Array,
@@ -85,9 +87,9 @@ class Parameter:
         float_type(self._latent.dtype, "latent")
         checks.all_finite("latent", self._latent)
         self.grad: Array | None = None
-        self.quantizer = quantizer if quantizer is None else check_quantizer("quantizer", quantizer)
+        self.quantizer = quantizer
         self.bound = bound if bound == np.inf else checks.real("bound", bound, above=0)
-        self.learning_rate_scale = checks.real("learning_rate_scale", learning_rate_scale, above=0)
+        self.learning_rate_scale = learning_rate_scale
         self.number = next(_NUMBERS)
 
     def _facts(self) -> dict[str, str]:
@@ -116,7 +118,7 @@ class Parameter:
 
     @quantizer.setter
     def quantizer(self, quantizer: Quantizer | None) -> None:
-        self._quantizer = quantizer
+        self._quantizer = quantizer and check_quantizer("quantizer", quantizer)
         self._forget()
 
     def _forget(self) -> None:

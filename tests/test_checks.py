@@ -6,10 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from qnn_ref import pack
+from qnn_ref.checkpoints import save_checkpoint
 from qnn_ref.checks import (
     FLOATS,
     MANY,
     NotFiniteError,
+    Setting,
     all_finite,
     check_array,
     check_written,
@@ -21,6 +24,8 @@ from qnn_ref.checks import (
     shape,
     whole,
 )
+from qnn_ref.layers import BatchNorm, Dense
+from qnn_ref.parameter import Parameter
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
@@ -242,3 +247,41 @@ def test_what_is_written_to_has_memory_of_its_own():
     for wrong in (frozen, x[::2]):
         with pytest.raises(ValueError, match="x: expected a C-contiguous array that can be"):
             check_written("x", wrong)
+
+
+def test_a_setting_is_checked_when_it_is_set_anew():
+    class Rule:
+        rate = Setting(above=0, most=1)
+
+        def __init__(self, rate):
+            self.rate = rate
+
+    rule = Rule(np.float32(0.5))
+    assert type(rule.rate) is float
+    for value in (0, 1.5, math.nan, math.inf, True, "1"):
+        with pytest.raises((ValueError, TypeError), match="rate: expected a finite number above 0"):
+            rule.rate = value
+        with pytest.raises((ValueError, TypeError), match="rate: expected a finite number above 0"):
+            Rule(value)
+    assert rule.rate == 0.5
+
+
+def test_what_was_made_refuses_nonsense_that_is_set_later():
+    parameter, norm = Parameter(np.ones(3, np.float32)), BatchNorm()
+    for thing, name, value in (
+        (parameter, "learning_rate_scale", -5),
+        (parameter, "quantizer", 3),
+        (norm, "momentum", -1),
+        (norm, "epsilon", math.nan),
+    ):
+        with pytest.raises((ValueError, TypeError), match=name):
+            setattr(thing, name, value)
+
+
+@pytest.mark.parametrize("network", [None, "x", Dense(3)])
+def test_what_is_no_network_is_neither_packed_nor_kept(tmp_path, network):
+    with pytest.raises(TypeError, match="network: expected an object of Sequential"):
+        pack(network)
+    with pytest.raises(TypeError, match="run: expected an object of Run"):
+        save_checkpoint(tmp_path / "run.npz", network)
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.checks import FLOATS, check_array, choice, flag, real
+from qnn_ref.checks import FLOATS, Setting, check_array, choice, flag, real
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.layers.base import Layer, in_float_type, needs_rng
 from qnn_ref.parameter import Parameter, glorot_scale
@@ -360,6 +360,8 @@ class BatchNorm(Layer):
     the options from the last layer of their Torch code.
     """
 
+    epsilon = Setting(above=0)
+    momentum = Setting(above=0, most=1)
     running_inverse_deviation: Array
     running_variance: Array
 
@@ -371,8 +373,8 @@ class BatchNorm(Layer):
         uniform_gain: bool = False,
         scale_gain_rate: bool = False,
     ) -> None:
-        self.epsilon = real("epsilon", epsilon, above=0)
-        self.momentum = real("momentum", momentum, above=0, most=1)
+        self.epsilon = epsilon
+        self.momentum = momentum
         self.running = choice("running", running, RUNNING)
         self.uniform_gain = flag("uniform_gain", uniform_gain)
         self.scale_gain_rate = flag("scale_gain_rate", scale_gain_rate)

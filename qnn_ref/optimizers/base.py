@@ -14,43 +14,15 @@ from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import (
     FLOATS,
     NotFiniteError,
+    Setting,
     all_finite,
     check_array,
     check_written,
     instance,
     plain_array,
-    real,
     whole,
 )
 from qnn_ref.parameter import Parameter
-
-
-class Setting:
-    """A number of a rule: finite and in its range, when it is given and when it is set anew.
-
-    Parameters
-    ----------
-    limits : float
-        As in `qnn_ref.checks.real`: above, least, below, most.
-
-    References
-    ----------
-    Not in the paper.
-    """
-
-    def __init__(self, **limits: float) -> None:
-        self.limits = limits
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, rule: Any, owner: type | None = None) -> float:
-        if rule is None:
-            raise AttributeError(f"{self.name}: each optimizer has its own")
-        return float(vars(rule)[self.name])
-
-    def __set__(self, rule: Any, value: float) -> None:
-        vars(rule)[self.name] = real(self.name, value, **self.limits)
 
 
 class Optimizer:

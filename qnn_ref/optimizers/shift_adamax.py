@@ -11,9 +11,9 @@ from numba import prange
 
 from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
-from qnn_ref.checks import choice, flag
+from qnn_ref.checks import Setting, choice, flag
 from qnn_ref.compiled import parallel_kernel, serial_kernel
-from qnn_ref.optimizers.base import Optimizer, Setting, check_update
+from qnn_ref.optimizers.base import Optimizer, check_update
 from qnn_ref.parameter import Parameter
 from qnn_ref.shifts import ap2, ap2_reference, ap2_words
 

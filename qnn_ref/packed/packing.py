@@ -15,7 +15,7 @@ import numpy as np
 from qnn_ref._typing import Array
 from qnn_ref.bits import pack as pack_words
 from qnn_ref.bits import pack_kernel, to_planes
-from qnn_ref.checks import all_finite
+from qnn_ref.checks import all_finite, instance
 from qnn_ref.grid import SIGNS, Grid
 from qnn_ref.layers import (
     Auxiliary,
@@ -65,6 +65,8 @@ def pack(network: Sequential) -> PackedNetwork:
 
     Raises
     ------
+    TypeError
+        If it is no network.
     ValueError
         If a layer cannot be packed exactly, or a number of the network is not finite; the message
         says which and why.
@@ -73,6 +75,7 @@ def pack(network: Sequential) -> PackedNetwork:
     ----------
     Algorithm 5.
     """
+    instance("network", network, Sequential)
     for name, array in network.arrays().items():
         all_finite(f"network: {name}", array)
     if not isinstance(network.layers[0], Pixels):
