@@ -263,6 +263,7 @@ def test_encoding_states_the_grid_of_the_codes():
     assert not off.on_grid
     assert off.scale == 0.25
     assert off.largest == math.inf
+    assert off == Encoding(0.25, -math.inf, math.inf, 0)
 
 
 def test_a_quantizer_that_says_nothing_is_refused_by_name():

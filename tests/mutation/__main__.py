@@ -35,7 +35,16 @@ from tests.mutation.nearest import nearest_tests
 ROOT = Path(__file__).resolve().parents[2]
 VERDICTS = ROOT / "runs" / "mutants.jsonl"
 EQUIVALENT = Path(__file__).with_name("equivalent.md")
-ROOMS = ("quantizers", "products", "losses.py", "optimizers", "shifts.py", "layers", "bits")
+ROOMS = (
+    "grid.py",
+    "quantizers",
+    "products",
+    "losses.py",
+    "optimizers",
+    "shifts.py",
+    "layers",
+    "bits",
+)
 ROOMS += ("packed", "checkpoints.py", "training.py")
 LEFT = shutil.ignore_patterns(".*", "runs", "mnist", "__pycache__", "results")
 LONGEST = 600.0  # seconds that the sound package may take
