@@ -484,3 +484,9 @@ def test_the_checker_switches_it_off_on_its_copy_only(q):
     report = check_gradients(layer, np.ones((2, 9)) / 3, rng=np.random.default_rng(0), mode="full")
     assert report, str(report)
     assert layer.gradient_quantizer is q
+
+
+def test_zeros_have_the_scale_of_whole_numbers():
+    codes, scale = LinearGradient(4).encode(np.zeros((2, 3)))
+    assert scale == 1.0
+    np.testing.assert_array_equal(codes, np.zeros((2, 3)))

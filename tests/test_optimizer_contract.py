@@ -322,3 +322,8 @@ def test_settings_are_all_that_the_rule_was_made_with_but_the_rate():
         "epsilon_at": "after correction",
     }
     assert ShiftAdaMax(variant="torch").settings()["variant"] == "torch"
+
+
+def test_exponential_decay_takes_the_same_factor_each_epoch():
+    schedule = ExponentialDecay(0.08, 0.005, 4)
+    assert [schedule(epoch) for epoch in range(5)] == pytest.approx([0.08, 0.04, 0.02, 0.01, 0.005])
