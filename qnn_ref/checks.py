@@ -1,4 +1,7 @@
-"""Checks of arguments: each names the argument, what was expected, and what came."""
+"""Checks of arguments: each names the argument, what was expected, and what came.
+
+Over 400 lines: every room asks here, and each kind of argument has a function of its own.
+"""
 
 from __future__ import annotations
 

@@ -253,6 +253,15 @@ def no_unfinished_work(name: str, text: str) -> list[str]:
     ]
 
 
+def long_files_say_why(name: str, text: str) -> list[str]:
+    """A file of more than 400 lines has the reason in its docstring."""
+    why = re.compile(r"one (long )?file|Over 400 lines: \w+", re.I)
+    length = len(text.splitlines())
+    if length <= 400 or why.search(" ".join((ast.get_docstring(ast.parse(text)) or "").split())):
+        return []
+    return [f"{name}:1: {length} lines, and its docstring does not say why"]
+
+
 def names_in(text: str) -> set[str]:
     """Every identifier that a Python file uses (comments and strings do not count)."""
     names: set[str] = set()
@@ -295,6 +304,7 @@ PACKAGE_RULES = [
     json_is_json,
     only_one_file_compiles,
     cached_kernels_stand_alone,
+    long_files_say_why,
     types_have_one_home,
 ]
 TEXT_RULES = [no_machine_paths, no_unfinished_work]
@@ -427,6 +437,7 @@ def test_sound_code_has_no_finding(rule):
         (types_have_one_home, '"""A file."""', "Array = NDArray[Any]", "a.py:2: take Array"),
         (types_have_one_home, '"""A file."""', "Where = tuple[int, int]", "a.py:2: take Array"),
         (types_have_one_home, "name):", "name) -> NDArray[Any]:", "a.py:5: take Array"),
+        (long_files_say_why, "return x.sum()", "return x.sum()\n" * 400, "a.py:1: 4"),
         (no_machine_paths, "The sum", "See /" + "home/ada/notes", "path of one machine"),
         (no_machine_paths, "The sum", "See C:\\" + "Users\\ada", "path of one machine"),
         (no_unfinished_work, "The sum", "TO" + "DO: the sum", "a.py:15"),

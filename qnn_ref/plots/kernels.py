@@ -2,6 +2,8 @@
 
 Cells are words or counters, drawn where they lie. What one step reads or writes is filled; a thick
 frame stands around what one instruction takes at once, or around the result.
+
+Over 400 lines: a function a picture, all of one notebook.
 """
 
 from __future__ import annotations
