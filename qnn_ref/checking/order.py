@@ -3,6 +3,10 @@ r"""Order mode: how fast the remainder falls, so that no step size has to be tru
 With g the gradient, :math:`r(h) = |f(x + hv) - f(x) - h \langle g, v\rangle|` falls as h^2 if g is
 right and as h if it is wrong, whatever the function's curvature is. The order is the slope of r in
 a doubly logarithmic plot, at the smallest steps at which r stands above rounding.
+
+A kink is seen where it lies at the point, and the point is moved. One that lies a few millionths of
+the tensor's size beside it, and that no surrogate tells of, bends the slope: the other modes, whose
+steps are longer, see it.
 """
 
 from __future__ import annotations
