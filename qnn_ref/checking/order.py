@@ -5,8 +5,8 @@ right and as h if it is wrong, whatever the function's curvature is. The order i
 a doubly logarithmic plot, at the smallest steps at which r stands above rounding.
 
 A kink is seen where it lies at the point, and the point is moved. One that lies a few millionths of
-the tensor's size beside it, and that no surrogate tells of, bends the slope along a random direction:
-mode "full", element by element, sees it.
+the tensor's size beside it, and that no surrogate tells of, bends the slope along a direction: mode
+"full", element by element, sees it.
 """
 
 from __future__ import annotations
