@@ -791,10 +791,10 @@ def test_order_mode_accuses_no_correct_layer(x, quantizer):
     check(BatchNorm(0.1).build(x.shape[1:]), x, mode="order").raise_if_failed()
 
 
-@given(qst.arrays((3, 4), np.float64))
-@settings(max_examples=60)
-def test_order_mode_and_kinks(x):
-    x = np.where(np.abs(x) < 1e-5, 0, x)  # a kink that nobody declared is seen at the point only
+@pytest.mark.parametrize("seed", range(20))
+def test_order_mode_and_kinks(seed):
+    x = np.random.default_rng(seed).normal(size=(3, 4))
+    x[seed % 3, : seed % 5] = 0  # at the kink, which nobody declared
     layer = Function(lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0).build((4,))
     check(layer, x, mode="order").raise_if_failed()
     check(Function(np.tanh, lambda x: 1 - np.tanh(x) ** 2).build((4,)), x, mode="order")

@@ -4,9 +4,9 @@ With g the gradient, :math:`r(h) = |f(x + hv) - f(x) - h \langle g, v\rangle|` f
 right and as h if it is wrong, whatever the function's curvature is. The order is the slope of r in
 a doubly logarithmic plot, at the smallest steps at which r stands above rounding.
 
-A kink is seen where it lies at the point, and the point is moved. One that lies a few millionths of
-the tensor's size beside it, and that no surrogate tells of, bends the slope along a direction: mode
-"full", element by element, sees it.
+A kink that lies at the point is seen, and the point is moved. One beside it that no surrogate tells
+of, as of a ReLU given as a plain function, can bend the slope along a direction; mode "full" is
+for those.
 """
 
 from __future__ import annotations
