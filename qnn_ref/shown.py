@@ -1,9 +1,11 @@
-"""How objects show themselves: the call that makes them, and tables of text and of HTML."""
+"""How objects show themselves: calls, code without docstrings, tables of text and of HTML."""
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -50,6 +52,26 @@ def _text(value: Any) -> str:
 def array(array: Any) -> str:
     """Return what an array is, not what it holds: `uint64 (10, 13)`."""
     return f"{array.dtype} {array.shape}"
+
+
+def source(function: Callable[..., Any]) -> str:
+    """Return the code of a function without its docstring, for a notebook that stays in step.
+
+    Parameters
+    ----------
+    function : function
+        A kernel gives the Python that was compiled.
+
+    Returns
+    -------
+    str
+    """
+    text = textwrap.dedent(inspect.getsource(getattr(function, "py_func", function)))
+    (definition,) = ast.parse(text).body
+    lines, first = text.splitlines(), definition.body[0]  # type: ignore[attr-defined]
+    if ast.get_docstring(definition) is not None:  # type: ignore[arg-type]
+        del lines[first.lineno - 1 : first.end_lineno]
+    return "\n".join(lines)
 
 
 def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:

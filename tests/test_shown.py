@@ -217,3 +217,29 @@ def test_html_shows_text_as_text():
     assert set(found.tags) == {"table", "thead", "tbody", "tr", "th", "td"}
     assert table.index("bold") > table.index("&amp;")
     assert table.count("right") == 3
+
+
+def three_lines(x):
+    """One line.
+
+    And more of them.
+    """
+    # A comment stays.
+    y = "not a docstring"
+    return x, y
+
+
+def test_the_source_of_a_function_is_its_code_without_the_docstring():
+    lines = shown.source(three_lines).splitlines()
+    assert lines == [
+        "def three_lines(x):",
+        "    # A comment stays.",
+        '    y = "not a docstring"',
+        "    return x, y",
+    ]
+    assert shown.source(Dense.backward).startswith("def backward(self")
+
+
+def test_the_source_of_a_kernel_is_that_of_its_python():
+    text = shown.source(qnn_ref.bits.words._pack_thresholds)
+    assert text.startswith("@serial_kernel\ndef _pack_thresholds(sums, at, flip, words):")
