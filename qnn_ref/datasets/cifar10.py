@@ -12,7 +12,6 @@ opened. It is refused.
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,7 +23,7 @@ from qnn_ref.kinds import UNKNOWN, kind_of
 from .checksums import verify_whole
 from .examples import Check, Dataset, assemble
 from .files import KIND_BYTES, DataError, open_content, pieces, read_content
-from .known import KNOWN, spellings
+from .known import KNOWN, folders_of
 
 TRAIN_FILES = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
 TEST_FILE = "test_batch.bin"
@@ -56,21 +55,8 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def find(name: str, folder: Path) -> Path | None:
-    """Find the archive, or the folder that holds any of the six files.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set: its own folder inside `folder` is looked at first.
-    folder : pathlib.Path
-        Where to look.
-
-    Returns
-    -------
-    pathlib.Path or None
-        The archive, also if its files lie beside it; or the folder of the files.
-    """
-    for place in _places(name, folder):
+    """Find the archive, or else the folder that holds any of the six files."""
+    for place in folders_of(name, folder):
         # The archive first, because that is what `fetch` writes and what has a checksum.
         if (place / ARCHIVE).is_file():
             return place / ARCHIVE
@@ -95,7 +81,7 @@ def refusal(name: str, folder: Path) -> DataError | None:
     DataError or None
         To be raised if nothing else was found; it names the binary version.
     """
-    for place in _places(name, folder):
+    for place in folders_of(name, folder):
         for files, fault in ((_PICKLED, _PICKLE_FAULT), (_CIFAR100, _CIFAR100_FAULT)):
             for file in files:
                 if (place / file).exists():
@@ -103,30 +89,10 @@ def refusal(name: str, folder: Path) -> DataError | None:
     return None
 
 
-def _places(name: str, folder: Path) -> Iterator[Path]:
-    yield from (folder / spelling for spelling in spellings(name))
-    yield folder
-
-
 def read(name: str, path: Path) -> Dataset:
-    """Read the six files, from their folder or out of the archive.
+    """Read the six files, from their folder or out of the archive, the training batches in order.
 
-    Parameters
-    ----------
-    name : str
-        Of the data set.
-    path : pathlib.Path
-        The folder, or the archive; it is not unpacked to disk.
-
-    Returns
-    -------
-    Dataset
-        Images of shape (count, 32, 32, 3), the training batches in their order.
-
-    Raises
-    ------
-    DataError
-        If a file is missing, cut or of another kind, or holds a label above 9.
+    The archive is not unpacked to disk.
     """
     batches = _read_folder(path) if path.is_dir() else _read_archive(path)
     train = [batches[file] for file in TRAIN_FILES]
@@ -242,18 +208,7 @@ def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -
 def verify(name: str, path: Path) -> list[Check]:
     """Compare the archive with the published checksum.
 
-    Parameters
-    ----------
-    name : str
-        Of the data set.
-    path : pathlib.Path
-        The archive, or the folder of the files.
-
-    Returns
-    -------
-    list of Check
-        One for the archive. Or one for each file of the folder: whether a sound file is the
-        published one is not known, because only the archive has a published checksum.
+    Of files without their archive only damage is known: no checksum of theirs is published.
     """
     if path.is_dir():
         return [_check_batch(path / file) for file in FILES]

@@ -59,44 +59,13 @@ def scale_ink(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def find(name: str, folder: Path) -> Path | None:
-    """Find the archive of the digits.
-
-    Parameters
-    ----------
-    name : str
-        "digits".
-    folder : pathlib.Path
-        Where to look.
-
-    Returns
-    -------
-    pathlib.Path or None
-        ``digits.npz`` in that folder.
-    """
+    """Find ``digits.npz``."""
     path = folder / f"{name}.npz"
     return path if path.is_file() else None
 
 
 def read(name: str, path: Path) -> Dataset:
-    """Read the digits: the first 1,347 to train on, the last 450 to test.
-
-    Parameters
-    ----------
-    name : str
-        "digits".
-    path : pathlib.Path
-        An archive with `images` (1797, 8, 8), 0..16, and `labels` (1797,).
-
-    Returns
-    -------
-    Dataset
-        Images of shape (count, 8, 8, 1), scaled to 0..255.
-
-    Raises
-    ------
-    DataError
-        If the archive is damaged or holds something else.
-    """
+    """Read `images` (1797, 8, 8), 0..16, scaled to 0..255: the last 450 of them test."""
     arrays = _stored(path)
     pixels = scale_ink(arrays["images"])
     parts = {
@@ -125,20 +94,7 @@ def _stored(path: Path) -> dict[str, Array]:
 
 
 def verify(name: str, path: Path) -> list[Check]:
-    """Compare both arrays with their checksums.
-
-    Parameters
-    ----------
-    name : str
-        "digits".
-    path : pathlib.Path
-        The archive.
-
-    Returns
-    -------
-    list of Check
-        One for the images, one for the labels.
-    """
+    """Compare both arrays with their checksums."""
     try:
         arrays = _stored(path)
     except DataError as error:

@@ -115,16 +115,60 @@ class Check(NamedTuple):
 
 
 class Reader(Protocol):
-    """What each reader module offers; `path` is what its own `find` returned."""
+    """What each module of a published form offers: the contract of its three functions."""
 
     def find(self, name: str, folder: Path) -> Path | None:
-        """Return the file or folder that holds the data set, or None."""
+        """Find what holds a data set.
+
+        Parameters
+        ----------
+        name : str
+            Of the data set: its own folder inside `folder` is looked at first.
+        folder : pathlib.Path
+            Where to look.
+
+        Returns
+        -------
+        pathlib.Path or None
+            A file or a folder, for `read` and `verify`.
+        """
 
     def read(self, name: str, path: Path) -> Dataset:
-        """Read it, or raise DataError."""
+        """Read a data set.
+
+        Parameters
+        ----------
+        name : str
+            Of the data set.
+        path : pathlib.Path
+            What `find` has found.
+
+        Returns
+        -------
+        Dataset
+            Images of shape (count, height, width, channels).
+
+        Raises
+        ------
+        DataError
+            If a file is missing, damaged or of another kind.
+        """
 
     def verify(self, name: str, path: Path) -> list[Check]:
-        """Compare each file with the published checksums."""
+        """Compare each file with the published checksums.
+
+        Parameters
+        ----------
+        name : str
+            Of the data set.
+        path : pathlib.Path
+            What `find` has found.
+
+        Returns
+        -------
+        list of Check
+            One a file; a missing or damaged one is a verdict too, not an error.
+        """
 
 
 def assemble(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 _DIGIT_NAMES = tuple("0123456789")
@@ -155,3 +156,21 @@ def spellings(name: str) -> list[str]:
     """
     names = (name, _ALSO_CALLED.get(name, name))
     return list(dict.fromkeys(form for each in names for form in (each, each.replace("-", "_"))))
+
+
+def folders_of(name: str, folder: Path) -> list[Path]:
+    """List where the files of a data set may lie.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    folder : pathlib.Path
+        Where to look.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Its own folders inside `folder`, then `folder`.
+    """
+    return [*(folder / spelling for spelling in spellings(name)), folder]

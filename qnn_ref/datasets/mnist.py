@@ -9,7 +9,7 @@ from .checksums import compare
 from .examples import Check, Dataset, assemble
 from .files import DataError, open_content, pieces
 from .idx import idx_bytes, read_idx
-from .known import KNOWN, spellings
+from .known import KNOWN, folders_of
 
 FILES: Mapping[str, str] = MappingProxyType(
     {
@@ -45,47 +45,15 @@ def locate(folder: Path, stem: str) -> Path | None:
 
 
 def find(name: str, folder: Path) -> Path | None:
-    """Find the folder that holds any of the four files.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set: its own folder inside `folder` is looked at first.
-    folder : pathlib.Path
-        Where to look.
-
-    Returns
-    -------
-    pathlib.Path or None
-        `folder`, or the folder of that name inside it.
-    """
-    for place in (*(folder / spelling for spelling in spellings(name)), folder):
+    """Find the folder that holds any of the four files."""
+    for place in folders_of(name, folder):
         if any(locate(place, stem) for stem in FILES.values()):
             return place
     return None
 
 
 def read(name: str, path: Path) -> Dataset:
-    """Read the four files.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set.
-    path : pathlib.Path
-        The folder of the files.
-
-    Returns
-    -------
-    Dataset
-        Images of shape (count, height, width, 1).
-
-    Raises
-    ------
-    DataError
-        If a file is missing or wrong, or if these are the files of another known set: all of
-        them use the same four names.
-    """
+    """Read the four files; those of another known set are refused: all use the same names."""
     files = {part: _located(path, stem) for part, stem in FILES.items()}
     parts = {
         part: read_idx(file, dimensions=3 if part.endswith("images") else 1)
@@ -113,20 +81,7 @@ def _located(folder: Path, stem: str) -> Path:
 
 
 def verify(name: str, path: Path) -> list[Check]:
-    """Compare the four files with the published checksums.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set.
-    path : pathlib.Path
-        The folder of the files.
-
-    Returns
-    -------
-    list of Check
-        One for each file, also for those that are missing.
-    """
+    """Compare the four files with the published checksums, also those that are missing."""
     return [verify_file(path, stem, KNOWN[name].sha256[part]) for part, stem in FILES.items()]
 
 

@@ -120,20 +120,7 @@ def _opened(path: str | Path, magic: bytes, fault: str) -> Iterator[tuple[IO[byt
 
 
 def find(name: str, folder: Path) -> Path | None:
-    """Find the archive of a data set.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set, also one that the package does not know.
-    folder : pathlib.Path
-        Where to look.
-
-    Returns
-    -------
-    pathlib.Path or None
-        ``NAME.npz``, also with "_" for "-".
-    """
+    """Find ``NAME.npz``, also with "_" for "-", and of a set that the package does not know."""
     for spelling in spellings(name):
         path = folder / f"{spelling}.npz"
         if path.is_file():
@@ -142,26 +129,10 @@ def find(name: str, folder: Path) -> Path | None:
 
 
 def read(name: str, path: Path) -> Dataset:
-    """Read a data set from one archive.
+    """Read train_images, train_labels, test_images and test_labels from one archive.
 
-    Parameters
-    ----------
-    name : str
-        Of the data set.
-    path : pathlib.Path
-        An archive with train_images, train_labels, test_images and test_labels; of a set that the
-        package does not know also class_names, if the classes have names: one for each label
-        from 0, also for classes without examples.
-
-    Returns
-    -------
-    Dataset
-        Images of shape (count, height, width, channels).
-
-    Raises
-    ------
-    DataError
-        If the archive or an array in it is wrong.
+    Of a set that the package does not know also class_names, if the classes have names: one for
+    each label from 0, also for classes without examples.
     """
     known = KNOWN.get(name)
     arrays = read_arrays(path, PARTS, optional=() if known else ("class_names",))
@@ -189,18 +160,7 @@ def _class_names(path: Path, names: Array | None) -> tuple[str, ...] | None:
 def verify(name: str, path: Path) -> list[Check]:
     """Compare the arrays with the published checksums of the idx files.
 
-    Parameters
-    ----------
-    name : str
-        Of a data set that the package knows.
-    path : pathlib.Path
-        The archive.
-
-    Returns
-    -------
-    list of Check
-        One for each array; of a set that is published in another form than idx files, whether
-        an array is the published one is not known.
+    Of a set that is published in another form it is not known whether an array is the right one.
     """
     try:
         dataset = read(name, path)

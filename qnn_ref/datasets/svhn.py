@@ -15,7 +15,7 @@ from qnn_ref._typing import Array
 from .checksums import verify_whole
 from .examples import Check, Dataset, assemble
 from .files import DataError
-from .known import KNOWN, spellings
+from .known import KNOWN, folders_of
 from .matlab import read_matlab
 
 TRAIN_FILE = "train_32x32.mat"
@@ -32,21 +32,8 @@ Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def find(name: str, folder: Path) -> Path | None:
-    """Find the folder that holds any of the three files.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set: its own folder inside `folder` is looked at first.
-    folder : pathlib.Path
-        Where to look.
-
-    Returns
-    -------
-    pathlib.Path or None
-        `folder`, or the folder of that name inside it.
-    """
-    for place in (*(folder / spelling for spelling in spellings(name)), folder):
+    """Find the folder that holds any of the three files."""
+    for place in folders_of(name, folder):
         if any((place / file).is_file() for file in FILES):
             return place
     return None
@@ -59,28 +46,11 @@ def read(name: str, path: Path) -> Dataset:
     train and 200 from extra validate, so 598,388 are left to train on. They stand at the end, so
     that ``split(6000)`` gives just these parts. Which images of a class validate is open; here it
     is the last ones of each file. Otherwise the order is the stored one: train, then extra, in
-    both parts.
+    both parts. All take 2 GB, and 4 GB while they are read.
 
     Without the extra file the training set is train alone, and 600 images of each class from it
-    come last: smaller than the paper's, with a validation part of the same size.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set.
-    path : pathlib.Path
-        The folder of the files.
-
-    Returns
-    -------
-    Dataset
-        Images of shape (count, 32, 32, 3). With the extra file they take 2 GB, and 4 GB while
-        they are read.
-
-    Raises
-    ------
-    DataError
-        If a file is missing or wrong, or a class is too small for its validation part.
+    come last: smaller than the paper's, with a validation part of the same size. A class that is
+    too small for its validation part is refused.
     """
     takes = {TRAIN_FILE: VALIDATION_FROM_TRAIN, EXTRA_FILE: VALIDATION_FROM_EXTRA}
     if not (path / EXTRA_FILE).is_file():
@@ -202,18 +172,5 @@ def read_mat(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def verify(name: str, path: Path) -> list[Check]:
-    """Compare the three files with the published checksums.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set.
-    path : pathlib.Path
-        The folder of the files.
-
-    Returns
-    -------
-    list of Check
-        One for each file, also for those that are missing.
-    """
+    """Compare the three files with the published checksums, also those that are missing."""
     return [verify_whole(path, file, sha256) for file, sha256 in KNOWN[name].sha256.items()]
