@@ -79,6 +79,12 @@ FIGURES: dict[str, tuple[Callable[[], Figure], set[str]]] = {
         {"step", "latent weight"},
     ),
     "arrays": (lambda: plots.arrays_figure({"W": np.eye(3), "bits": SIGN[:4]}), set()),
+    "table": (
+        lambda: plots.table_figure(
+            np.array([[1, 2], [2, 4]]), "products", ("bits k", (1, 2)), ("bits l", (1, 2))
+        ),
+        {"bits k", "bits l"},
+    ),
     "bits": (
         lambda: plots.bits_figure({"a": np.arange(70) % 2, "b": np.ones(70)}, K=65),
         {"element = number of the bit"},
@@ -273,6 +279,30 @@ def test_cells_are_equally_large_in_all_matrices_and_in_view():
         assert right >= columns - 0.5
         assert top == -0.5
         assert rows - 0.5 < axes.texts[-1].get_position()[1] < bottom  # the size, under the cells
+
+
+def test_a_table_says_what_its_rows_and_columns_are():
+    (axes,) = FIGURES["table"][0]().axes
+    assert [t.get_text() for t in axes.texts] == ["1", "2", "2", "4"]
+    assert axes.axison
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [t.get_text() for t in ticks] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("means", "label"), [("4.5 4.9", "test error / %"), ("4.5 40", "test error / %, logarithmic")]
+)
+def test_cases_say_what_their_axes_are(means, label):
+    table = [
+        {"bits": b, "rule": "x", "mean": m, "spread": ""}
+        for b, m in zip("12", means.split(), strict=True)
+    ]
+    names = {"bits": "bits of a gradient", "rule": "how"}
+    figure = plots.cases_figure(table, ["bits", "rule"], names)
+    assert axis_labels(figure) == {label, "bits of a gradient"}
+    assert figure.axes[0].get_xscale() == ("log" if "log" in label else "linear")
+    assert figure.legends[0].get_title().get_text() == "how"
+    assert axis_labels(plots.cases_figure(table, ["bits", "rule"])) == {label, "bits"}
 
 
 def test_bits_mark_padding_and_word_ends():

@@ -28,7 +28,7 @@ def test_a_lecture_hall_can_read_it(peers):
 
 
 def test_axes_are_labelled():
-    assert axis_labels(FIGURES["ladder"]()) == {"TOPS (2 M N K operations / 10¹² s)"}
+    assert axis_labels(FIGURES["ladder"]()) == {"10¹² operations / s, 2 M N K for a product (TOPS)"}
 
 
 def test_nothing_global_changes():

@@ -259,6 +259,13 @@ def test_curves_differ_in_line_and_marker_and_a_limit_is_named():
     assert [line for line in axes.lines if set(line.get_ydata()) == {4.0}]
 
 
+@pytest.mark.parametrize(("points", "every"), [(12, 1), (20, 1), (21, 0.12)])
+def test_few_points_have_a_marker_each(points, every):
+    x = np.arange(points)
+    axes = only(plots_kernels.lines_figure({"a": (x, x), "b": (x, 2 * x)}, "x", "y"))
+    assert [line.get_markevery() for line in axes.lines] == [every, every]
+
+
 def test_a_single_curve_needs_no_legend_and_starts_at_zero():
     figure = plots_kernels.lines_figure({"": CURVES["one"]}, "x", "y")
     assert_readable(figure)
@@ -274,8 +281,21 @@ def test_parts_are_shares_and_fill_their_bar():
     assert np.allclose(widths[:, 1], [40, 40, 0, 20])
     looks = {(to_hex(b[0].get_facecolor()), b[0].get_hatch()) for b in axes.containers}
     assert len({hatch for _, hatch in looks}) == 4  # told apart in grey print
-    shown = [t.get_text() for t in axes.texts if t.get_text()]
-    assert sorted(shown) == ["10", "20", "40", "40", "80", "9"]
+    shown = {t.get_text(): t for t in axes.texts if t.get_text()}
+    assert sorted(shown) == ["0.0", "1", "10", "20", "40", "80", "9"]
+    # What is too narrow for its number has it outside: the third part below, the others inside.
+    places = {text: t.xy for text, t in shown.items() if text in ("1", "0.0")}
+    assert places["1"] == pytest.approx((90.5, 0.3))
+    assert places["0.0"] == pytest.approx((80, 1.3))
+
+
+def test_neighbours_that_are_narrow_do_not_share_a_side():
+    shares = {"packed": {"first": 95.0, "a": 0.5, "last": 0.5, "thresholds": 4.0}}
+    figure = plots_kernels.parts_figure(shares)
+    assert_readable(figure)
+    boxes = [t.get_window_extent() for t in only(figure).texts if t.get_text()]
+    assert len(boxes) == 4
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_ratios_begin_at_one_and_end_at_their_value():

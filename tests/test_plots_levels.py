@@ -135,6 +135,22 @@ def test_many_levels_have_lines_only():
     assert len(axes.get_yticks()) < 16
 
 
+def test_numbers_keep_their_distance_and_both_ends_stay():
+    levels = np.arange(8) / 7
+    (axes,) = plots_levels.readings_figure(X, {"a": SIGN}, {"a": levels}).axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["0", "2/7", "4/7", "1"]
+    dotted = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert dotted == levels.tolist()  # the lines are all there
+    assert plots_levels.apart(np.array([3.0]), 1.0) == [3]
+
+
+def test_every_row_says_what_its_axis_is_also_beside_a_refusal():
+    values = {"none": np.array([]), "sign": SIGN}
+    first, second = plots_levels.readings_figure(X, values, values).axes
+    assert (first.get_ylabel(), second.get_ylabel()) == ("value", "")
+    assert first.axison
+
+
 def test_a_refusal_is_written_and_empty_places_stay_empty():
     *_, refused = readings().axes
     assert [t.get_text() for t in refused.texts] == ["refused"]

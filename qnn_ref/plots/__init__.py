@@ -8,6 +8,7 @@ from qnn_ref.plots.arrays import (
     draw_images,
     images_figure,
     planes_figure,
+    table_figure,
     threshold_figure,
 )
 from qnn_ref.plots.bench import ladder_figure
@@ -142,6 +143,7 @@ __all__ = [
     "stochastic_figure",
     "straight_through_figure",
     "surrogates_figure",
+    "table_figure",
     "threshold_figure",
     "tile_figure",
     "training_figure",

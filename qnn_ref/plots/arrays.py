@@ -58,6 +58,39 @@ def arrays_figure(arrays: Mapping[str, Array], digits: int = 2) -> Figure:
     return figure
 
 
+def table_figure(
+    array: Array,
+    title: str,
+    rows: tuple[str, Sequence[object]],
+    columns: tuple[str, Sequence[object]],
+) -> Figure:
+    """A table of numbers with what its rows and columns stand for.
+
+    Parameters
+    ----------
+    array : array (rows, columns)
+    title : str
+    rows, columns : tuple of str and sequence
+        What the axis is, and a label for each row or column.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = new_figure(0.85 * array.shape[1] + 1.6, 0.6 * array.shape[0] + 1.5)
+    axes = figure.subplots()
+    draw_cells(axes, array)
+    axes.set_axis_on()
+    axes.set_aspect("auto")
+    style(axes, title, columns[0], rows[0])
+    axes.set_xticks(range(array.shape[1]), [str(label) for label in columns[1]])
+    axes.set_yticks(range(array.shape[0]), [str(label) for label in rows[1]])
+    axes.xaxis.set_label_position("top")
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
 def draw_cells(axes: Axes, array: Array, digits: int = 2) -> None:
     """Draw a matrix as coloured cells with its numbers in them."""
     binary = array.dtype == bool or bool(np.isin(array, (-1, 1)).all())

@@ -51,6 +51,10 @@ def ladder_figure(
     axes.set_yticks(range(place), [*names, *peers])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.15 * max(ceiling, *tops, *peers.values()))
-    style(axes, "One core multiplies matrices of +1 and −1", "TOPS (2 M N K operations / 10¹² s)")
+    style(
+        axes,
+        "One core multiplies matrices of +1 and −1",
+        "10¹² operations / s, 2 M N K for a product (TOPS)",
+    )
     legend(axes, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3)
     return figure

@@ -34,6 +34,10 @@ Curves = Mapping[str, tuple[Array, Array]]
 
 CELL = 0.55
 """Size of a cell in inches."""
+FEW_POINTS = 20
+"""Points of a curve up to which each one is marked."""
+NARROW = 6
+"""Shares in percent below which there is no room for a number inside a bar."""
 HATCHES = ("", "//", "..", "xx", "\\\\")
 SHADES = ("#0072B2", "#E0E0E0", "#F0C08A", "white", "#9BD0F5")
 
@@ -337,7 +341,10 @@ def lines_figure(
     looks = zip(COLOURS, LINES, MARKERS, strict=True)
     for (name, (at, values)), (colour, line, marker) in zip(curves.items(), looks, strict=False):
         look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 2.5}
-        look |= {"marker": marker, "markersize": 7, "markevery": 0.12} if len(curves) > 1 else {}
+        if len(curves) > 1:
+            # Where they are few every point has its marker: a gap would look like missing data.
+            every = 1 if len(at) <= FEW_POINTS else 0.12
+            look |= {"marker": marker, "markersize": 7, "markevery": every}
         axes.plot(at, values, label=name, **look)
     if logarithmic:
         axes.set(xscale="log", yscale="log")
@@ -414,6 +421,8 @@ def lookup_figure(numbers: Array, table: Array, bits: Array, place: int) -> Figu
 def parts_figure(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     """What the time of some networks consists of: a bar for each, cut into shares.
 
+    A part that is too narrow for its number has it above the bar, the next one below.
+
     Parameters
     ----------
     rows : mapping of str to mapping of str to float
@@ -428,18 +437,30 @@ def parts_figure(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     ends = np.zeros(len(rows))
     totals = np.array([sum(parts.values()) for parts in rows.values()])
     names = list(next(iter(rows.values())))
-    for name, shade, hatch in zip(names, SHADES, HATCHES, strict=False):
+    for number, (name, shade, hatch) in enumerate(zip(names, SHADES, HATCHES, strict=False)):
         shares = 100 * np.array([parts[name] for parts in rows.values()]) / totals
         look: dict[str, Any] = {"color": shade, "hatch": hatch, "edgecolor": "black"}
         bars = axes.barh(list(rows), shares, 0.6, left=ends, label=name, linewidth=0.8, **look)
         plain = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        texts = [f"{share:.0f}" if share >= 6 else "" for share in shares]
+        texts = [f"{share:.0f}" if share >= NARROW else "" for share in shares]
         labels = axes.bar_label(bars, texts, label_type="center", fontsize=TEXT)
         for label in labels:
             if label.get_text():
                 label.set_bbox(plain)
+        up = number % 2
+        for row in np.flatnonzero(shares < NARROW):
+            share, side = shares[row], -1 if up else 1  # the axis runs down
+            axes.annotate(
+                f"{share:.0f}" if share >= 1 else f"{share:.1f}",
+                (ends[row] + share / 2, row + 0.3 * side),
+                (0, -3 * side),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if up else "top",
+                fontsize=TEXT,
+            )
         ends += shares
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.3, -0.65)  # room for numbers outside the bars
     axes.set_xlim(0, 100)
     style(axes, "", "share of the time / %")
     legend(axes, loc="lower center", bbox_to_anchor=(0.42, 1.0), ncols=len(names))

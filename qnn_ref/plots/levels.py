@@ -22,7 +22,9 @@ from qnn_ref.plots.style import BLUE, GREY, LABEL, ORANGE, TEXT, new_figure, sty
 
 STEP: dict[str, Any] = {"linestyle": "-", "linewidth": 3, "solid_capstyle": "butt"}
 LARGEST_WITH_TICKS = 9
-"""Levels up to which each one has its number beside it."""
+"""Levels up to which they have their numbers beside them."""
+LETTER = 0.175
+"""Height of a line of text beside a staircase whose largest level is 1."""
 
 
 def draw_staircase(axes: Axes, x: Array, values: Array, label: str | None = None) -> None:
@@ -34,13 +36,35 @@ def draw_staircase(axes: Axes, x: Array, values: Array, label: str | None = None
     axes.plot(x[at], values[at], "o", color="black", markersize=7, zorder=3)
 
 
-def draw_levels(axes: Axes, levels: Array) -> None:
-    """Draw a thin line for every level; where they are few, each has its number."""
+def draw_levels(axes: Axes, levels: Array, closest: float = 0.0) -> None:
+    """Draw a thin line for every level; where they are few, those far enough apart have numbers."""
     for level in levels:
         axes.axhline(level, color=GREY, linewidth=0.7, linestyle=":", zorder=0)
     if len(levels) <= LARGEST_WITH_TICKS:
-        names = [str(Fraction(float(v)).limit_denominator(4096)) for v in levels]
-        axes.set_yticks(levels, [name.replace("-", "−") for name in names])
+        shown = apart(np.asarray(levels, float), closest)
+        names = [str(Fraction(v).limit_denominator(4096)) for v in shown]
+        axes.set_yticks(shown, [name.replace("-", "−") for name in names])
+
+
+def apart(levels: Array, closest: float) -> list[float]:
+    """Return the two ends of ascending levels, and those between that keep a distance.
+
+    Parameters
+    ----------
+    levels : array (n,)
+    closest : float
+        Numbers that are nearer than this would be written into each other.
+
+    Returns
+    -------
+    list of float
+        Ascending.
+    """
+    kept = [float(levels[0])]
+    for level in map(float, levels[1:-1]):
+        if min(level - kept[-1], levels[-1] - level) >= closest:
+            kept.append(level)
+    return kept + ([float(levels[-1])] if len(levels) > 1 else [])
 
 
 def readings_figure(
@@ -67,6 +91,7 @@ def readings_figure(
     columns = min(3, len(values))
     largest = max(float(np.abs(shown).max(initial=0)) for shown in levels.values()) or 1.0
     figure = new_figure(4 * columns, 3.3 * rows)
+    figure.get_layout_engine().set(w_pad=0.15)  # type: ignore[union-attr]
     all_axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
     for number, (axes, (title, y)) in enumerate(zip(all_axes.flat, values.items(), strict=False)):
         below = "x" if number >= len(values) - columns else ""
@@ -74,10 +99,12 @@ def readings_figure(
         if len(y) == 0:
             options = {"ha": "center", "va": "center", "fontsize": LABEL}
             axes.text(0.5, 0.5, refused, transform=axes.transAxes, **options)
-            axes.set_axis_off()
+            axes.set_yticks([])
+            axes.tick_params(bottom=False, labelbottom=False)
+            axes.spines[:].set_visible(False)
             continue
         axes.axvline(0, color=GREY, linewidth=0.7, zorder=0)
-        draw_levels(axes, levels[title])
+        draw_levels(axes, levels[title], LETTER * largest)
         axes.plot(x, x, "--", color=ORANGE, linewidth=1.2, zorder=1)
         draw_staircase(axes, x, y)
         axes.set_ylim(-1.15 * largest, 1.15 * largest)

@@ -136,7 +136,11 @@ def latent_histogram_figure(before: Array, after: Array) -> Figure:
     return figure
 
 
-def cases_figure(table: Sequence[Mapping[str, str]], labels: Sequence[str]) -> Figure:
+def cases_figure(
+    table: Sequence[Mapping[str, str]],
+    labels: Sequence[str],
+    names: Mapping[str, str] | None = None,
+) -> Figure:
     """Mean test error of each case of a sweep, with the spread over its seeds.
 
     Parameters
@@ -146,12 +150,15 @@ def cases_figure(table: Sequence[Mapping[str, str]], labels: Sequence[str]) -> F
     labels : sequence of str
         Columns that tell the cases apart: the last one chooses the marker, the first one the
         place within a group, those between name the group.
+    names : mapping of str to str, optional
+        What axis and legend say instead of a label.
 
     Returns
     -------
     Figure
     """
     first, *middle, last = labels
+    names = names or {}
     groups = list(dict.fromkeys(" ".join(row[m] for m in middle) for row in table))
     places = list(dict.fromkeys(row[first] for row in table))
     kinds = list(dict.fromkeys(row[last] for row in table))
@@ -181,19 +188,21 @@ def cases_figure(table: Sequence[Mapping[str, str]], labels: Sequence[str]) -> F
     axes.set_yticks(ticks, places * len(groups))
     axes.invert_yaxis()
     errors = [float(row["mean"]) for row in table]
+    error = "test error / %"
     if max(errors) > 4 * min(errors):  # or the good ones would all lie on one spot
+        error += ", logarithmic"
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.xaxis.set_minor_locator(NullLocator())
     title = "Mean over the seeds; bars: one standard deviation"
-    style(axes, title, "test error / %", "" if middle else first)
+    style(axes, title, error, "" if middle else names.get(first, first))
     figure.legend(
         loc="outside lower left",
         ncols=len(kinds),
         frameon=False,
         fontsize=TEXT,
-        title=last,
+        title=names.get(last, last),
         title_fontsize=LABEL,
         alignment="left",
     )
