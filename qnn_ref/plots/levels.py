@@ -91,7 +91,7 @@ def readings_figure(
     columns = min(3, len(values))
     largest = max(float(np.abs(shown).max(initial=0)) for shown in levels.values()) or 1.0
     figure = new_figure(4 * columns, 3.3 * rows)
-    figure.get_layout_engine().set(w_pad=0.15)  # type: ignore[union-attr]
+    figure.set_layout_engine("constrained", w_pad=0.15)
     all_axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
     for number, (axes, (title, y)) in enumerate(zip(all_axes.flat, values.items(), strict=False)):
         below = "x" if number >= len(values) - columns else ""
