@@ -128,6 +128,11 @@ def test_every_layer_and_loss_has_samples():
     assert names <= SAMPLES.keys()
 
 
+@pytest.mark.parametrize("mode", ["probe", "order"])
+def test_the_samples_pass_in_the_other_modes_too(mode):
+    sample_checks(mode=mode).raise_if_failed()
+
+
 @pytest.mark.parametrize("name", SAMPLES)
 def test_samples_pass(name):
     report = sample_checks([name])

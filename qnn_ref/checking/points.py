@@ -353,14 +353,16 @@ class Point:
     def at(self, tensor: Tensor, value: Array) -> Array:
         """Outputs with one tensor at another value; `put_back` restores it.
 
-        In a network nothing below the tensor's layer changes, so it is not computed again.
+        In a network nothing below the tensor's layer changes, so it is not computed again, but for
+        classifiers in the middle: their scores may still be those of a tensor below them.
         """
         self.model.assign(tensor, value)
         network = self.model.subject
         if not isinstance(network, Sequential) or tensor == self.model.input:
             return self.outputs()
         self._rewound()
-        first = int(tensor.layer.partition(".")[0])
+        heads = (at for at, layer in network.walk() if isinstance(layer, Auxiliary))
+        first = min(int(at.partition(".")[0]) for at in (tensor.layer, *heads))
         y = self.inputs[f"{first}.{type(network.layers[first]).__name__}"].copy()
         for layer in network.layers[first:]:
             y = layer.forward(y, training=True)

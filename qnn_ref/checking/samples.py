@@ -68,9 +68,12 @@ def sample(name: str) -> Callable[[Samples], Samples]:
 
 
 def sample_checks(
-    names: Iterable[str] | None = None, *, rng: np.random.Generator | None = None
+    names: Iterable[str] | None = None,
+    *,
+    rng: np.random.Generator | None = None,
+    mode: str = "full",
 ) -> Report:
-    """Check the small configurations of layers and losses, in full mode.
+    """Check the small configurations of layers and losses.
 
     Parameters
     ----------
@@ -78,6 +81,8 @@ def sample_checks(
         Names of layers and losses; all that are known without it.
     rng : numpy.random.Generator, optional
         Without one the configurations are the same each time.
+    mode : {"full", "probe", "order"}
+        As `check_gradients` has it.
 
     Returns
     -------
@@ -94,13 +99,13 @@ def sample_checks(
     if unknown:
         raise ValueError(f"names: unknown {', '.join(unknown)}; known are {', '.join(SAMPLES)}")
     rng = np.random.default_rng(0) if rng is None else rng
-    return Report.joined(_titled(item, rng) for name in wanted for item in SAMPLES[name](rng))
+    return Report.joined(_titled(item, rng, mode) for name in wanted for item in SAMPLES[name](rng))
 
 
-def _titled(item: Sample, rng: np.random.Generator) -> Report:
+def _titled(item: Sample, rng: np.random.Generator, mode: str) -> Report:
     """Check one configuration; its title stands behind the names of its layers."""
     title, subject, x, labels, loss = item
-    report = check_gradients(subject, x, labels=labels, loss=loss, mode="full", rng=rng)
+    report = check_gradients(subject, x, labels=labels, loss=loss, mode=mode, rng=rng)
     return report.renamed(lambda layer: f"{layer} ({title})")
 
 

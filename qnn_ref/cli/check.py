@@ -15,6 +15,7 @@ from qnn_ref.experiments import IMAGE_SHAPES, RECIPES
 
 IMAGES = 4
 """Random images that a recipe's network is checked with."""
+DIVIDE = 16
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,21 +27,26 @@ def run(args: argparse.Namespace) -> int:
     if args.shape and not own:
         raise WrongUse("--shape: expected a NAME of your own beside it, such as my_layers:Scaled")
     recipes = [name for name in args.names if name in RECIPES]
+    if args.divide and not recipes:
+        raise WrongUse("--divide: expected the NAME of a recipe beside it, such as digits")
     names = [name for name in args.names if name in SAMPLES]
     rng = np.random.default_rng(args.seed)
-    of_layers = [sample_checks(names or None, rng=rng)] if names or not args.names else []
-    of_recipes = [check_recipe(name, args.divide, args.seed) for name in recipes]
-    of_own = [check_own(name, args.shape, args.seed) for name in own]
+    mode = args.mode or "full"
+    ours = names or not args.names
+    of_layers = [sample_checks(names or None, rng=rng, mode=mode)] if ours else []
+    of_recipes = [check_recipe(name, args) for name in recipes]
+    of_own = [check_own(name, args.shape, args.seed, args.mode) for name in own]
     report = Report.joined([*of_layers, *of_recipes, *of_own])
     answer(args, report.to_json(), str(report))
     return 0 if report.passed else 1
 
 
-def check_recipe(name: str, divide: int, seed: int) -> Report:
-    """Probe every tensor of a recipe's network, narrowed, under a random covector."""
-    recipe, rng = RECIPES[name].narrowed(divide), np.random.default_rng(seed)
+def check_recipe(name: str, args: argparse.Namespace) -> Report:
+    """Check every tensor of a recipe's network, narrowed, under a random covector."""
+    divide, rng = args.divide or DIVIDE, np.random.default_rng(args.seed)
+    recipe = RECIPES[name].narrowed(divide)
     shape = IMAGE_SHAPES[recipe.dataset]
     network = recipe.network(shape, 10, rng)
     images = rng.integers(0, 256, (IMAGES, *shape), dtype=np.uint8)
-    report = check_gradients(network, images, rng=rng)
+    report = check_gradients(network, images, rng=rng, mode=args.mode or "probe")
     return report.renamed(lambda layer: f"{name}/{divide}: {layer}")

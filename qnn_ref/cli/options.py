@@ -14,6 +14,8 @@ BENCHES = (
     *("cifar10", "convolution", "inference", "memory"),
 )
 """Names of `qnn_ref.bench.NAMES`, which is slow to import."""
+MODES = ("full", "probe", "order")
+"""Names of the checker's modes."""
 
 
 def demo(parser: Parser) -> None:
@@ -135,9 +137,15 @@ def check(parser: Parser) -> None:
     parser.add_argument(
         "--divide",
         type=whole("--divide", 1),
-        default=16,
         metavar="N",
         help="divide the channels and units of a recipe's network by N (default 16)",
+    )
+    parser.add_argument(
+        "--mode",
+        type=one_of("--mode", MODES),
+        metavar="MODE",
+        help="full: every element; probe: some random directions a tensor; order: many steps, none "
+        "trusted (default: full where arrays are small, probe for recipes)",
     )
     seed(parser, "of the points and directions", default=0)
 

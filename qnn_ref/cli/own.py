@@ -29,7 +29,7 @@ FULL = 2000
 OURS = str(Path(qnn_ref.__file__).parent)
 
 
-def check_own(spec: str, shapes: list[Shape], seed: int) -> Report:
+def check_own(spec: str, shapes: list[Shape], seed: int, mode: str | None = None) -> Report:
     """Import, make and check what a name such as `my_layers:Scaled(3)` stands for.
 
     Parameters
@@ -39,6 +39,8 @@ def check_own(spec: str, shapes: list[Shape], seed: int) -> Report:
     shapes : list of shapes
         Of x, or of each array of a function, with the batch; empty for those that it states.
     seed : int
+    mode : {"full", "probe", "order"}, optional
+        Without one full, or probe where there are many elements.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def check_own(spec: str, shapes: list[Shape], seed: int) -> Report:
     """
     with contextlib.redirect_stdout(sys.stderr):  # what it prints is no part of the answer
         try:
-            return _check(spec, shapes, np.random.default_rng(seed))
+            return _check(spec, shapes, np.random.default_rng(seed), mode)
         except (WrongUse, GradientError):
             raise
         except SystemExit as error:
@@ -65,7 +67,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _check(spec: str, shapes: list[Shape], rng: np.random.Generator) -> Report:
+def _check(spec: str, shapes: list[Shape], rng: np.random.Generator, mode: str | None) -> Report:
     module, name, thing = _found(spec)
     options: dict[str, Any] = {}
     if _is_of_torch(thing):
@@ -78,7 +80,7 @@ def _check(spec: str, shapes: list[Shape], rng: np.random.Generator) -> Report:
     else:
         x = _input(spec, thing, shapes, rng)
     size = sum(array.size for array in (x if isinstance(x, tuple) else (x,)))
-    mode = "full" if size <= FULL else "probe"
+    mode = mode or ("full" if size <= FULL else "probe")
     return check_gradients(thing, x, rng=rng, mode=mode, **options)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qnn_ref import datasets
 from qnn_ref.cli.common import RUN_FILES, answer, check_output
+from qnn_ref.cli.parser import WrongUse
 from qnn_ref.experiments.runs import existing_folder, load_run
 from qnn_ref.packed import PackedNetwork, identical_scores, pack
 
@@ -17,6 +18,8 @@ def run(args: argparse.Namespace) -> int:
     target, folder = check_output(args.output), existing_folder(args.run_folder)
     if target in [Path(os.path.realpath(folder / file)) for file in RUN_FILES]:
         raise ValueError(f"--output: {args.output} is a file of the run itself")
+    if args.data and not args.verify:
+        raise WrongUse("--data: expected --verify beside it, which reads the data set")
     recipe, state = load_run(args.run_folder)
     images = datasets.load(recipe.dataset, args.data).test_images if args.verify else None
     network = state.best_network()
