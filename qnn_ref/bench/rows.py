@@ -21,6 +21,7 @@ NUMKONG = "numkong"
 ONNX = "onnxruntime float32"
 ONNX_INT8 = "onnxruntime int8"
 ADAM = "ours with Adam"
+BEFORE = "commit 3e6173c"
 ARRAYS = "latent + two moments + gradient"
 
 COMPILED = (OURS, CEILING, SWEEP, ADAM, TORCH_COMPILED)
@@ -96,8 +97,15 @@ GOALS = (
     Goal("packed inference", (TORCH,), 12, ("784-3x4096-10, 10000 images",)),
     Goal("packed inference", (TORCH,), 20, ("784-3x4096-10, 1 image",)),
     Goal("memory of a training step", (ARRAYS,), 1.2, STEPS),
+    Goal("training step, Adam", (BEFORE,), 1.5, STEPS[:1]),
+    Goal("training step, Adam", (BEFORE,), 1.6, STEPS[1:], (1,)),
+    Goal("training step, Adam", (BEFORE,), 2.4, STEPS[1:], (2,)),
+    Goal("training step, cifar10-theano", (BEFORE,), 1.6, ("batch 50",)),
+    Goal("lookup product, dX", (BEFORE,), 1.45, GRADIENTS),
+    Goal("lookup product, dW", (BEFORE,), 1.45, GRADIENTS),
+    Goal("memory of a training step", (BEFORE,), 0.85, STEPS),
 )
-"""Ratios on a two-core Zen 4 with vector popcount; that of memory is an upper bound."""
+"""Ratios on a two-core Zen 4 with vector popcount; those of memory are upper bounds."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,8 @@ class Row:
         Of `ours` and `peer`: "s" or "bytes".
     note : str
         What else a reader must know, or why the peer did not run.
+    ratio_spread : tuple of float or None
+        Quartiles of the ratio, where it was formed in each round.
     """
 
     name: str
@@ -141,6 +151,7 @@ class Row:
     ratio: float | None
     unit: str = "s"
     note: str = ""
+    ratio_spread: tuple[float, float] | None = None
 
     @property
     def goal(self) -> float | None:

@@ -32,6 +32,12 @@ def run(args: argparse.Namespace) -> int:
         cores=min(cores(), numba.config.NUMBA_NUM_THREADS),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
+    if args.against:
+        from qnn_ref.bench.against import against
+
+        result = against(args.names, settings, args.against)
+        answer(args, result, "\n".join(report(result)))
+        return 0
     names = [*args.names, *(["ladder"] if args.plot and args.names else [])]
     result = bench(names, settings, args.unset)
     if args.plot:
@@ -49,6 +55,8 @@ def check(args: argparse.Namespace) -> None:
     limit = numba.config.NUMBA_NUM_THREADS
     if args.threads is not None and args.threads > limit:
         raise ValueError(f"--threads: expected 1 to {limit}, got {args.threads}")
+    if args.plot and args.against:
+        raise ValueError("--plot: there is no picture of a comparison (--against)")
     if args.plot:
         check_output(args.plot)
 
@@ -70,11 +78,12 @@ def draw(path: str, result: dict[str, Any]) -> None:
 
 
 def report(result: dict[str, Any]) -> list[str]:
-    """Lines for people: machine, ceiling, ladder, rows."""
+    """Lines for people: machine, ceiling, ladder, rows; beside an older build only rows."""
+    alone = "against" not in result
     return [
         *machine_lines(result["machine"]),
-        *ceiling_lines(result["ceiling"]),
-        *ladder_lines(result["ladder"]),
+        *(ceiling_lines(result["ceiling"]) if alone else []),
+        *(ladder_lines(result["ladder"]) if alone else []),
         *row_lines(result["rows"]),
         f"{result['seconds']:.0f} s",
     ]
@@ -134,7 +143,7 @@ def row_lines(rows: list[dict[str, Any]]) -> list[str]:
             quantity(row["ours"], row["unit"]),
             row["peer_name"],
             quantity(row["peer"], row["unit"]),
-            number(row["ratio"]),
+            number(row["ratio"]) + between(row["ratio_spread"]),
             number(row["goal"]),
             {True: "yes", False: "no", None: ""}[row["met"]],
             row["note"],
@@ -162,3 +171,8 @@ def quantity(value: float | None, unit: str) -> str:
 def number(value: float | None) -> str:
     """A ratio in letters."""
     return "" if value is None else f"{value:.3g}"
+
+
+def between(spread: tuple[float, float] | None) -> str:
+    """Quartiles of a ratio in letters."""
+    return "" if spread is None else f" ({spread[0]:.3g} to {spread[1]:.3g})"

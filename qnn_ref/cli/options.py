@@ -189,6 +189,13 @@ def bench(parser: Parser) -> None:
     parser.add_argument(
         "--plot", type=path("--plot"), metavar="FILE", help="write a picture of the ladder (PNG)"
     )
+    parser.add_argument(
+        "--against",
+        type=path("--against"),
+        metavar="BUILD",
+        help="measure this build beside an older one, a commit of this repository or a folder that "
+        "holds a qnn_ref: both take turns in processes of their own",
+    )
 
 
 def data(parser: Parser) -> None:
@@ -299,7 +306,8 @@ COMMANDS = {
     "bench": Command(
         "measure speed against NumPy, PyTorch and others, interleaved in one run",
         "qnn-ref bench --quick\nqnn-ref bench product --threads 2\n"
-        "qnn-ref bench --json > bench.json\nqnn-ref bench ladder --plot ladder.png",
+        "qnn-ref bench --json > bench.json\nqnn-ref bench ladder --plot ladder.png\n"
+        "qnn-ref bench training inference --against HEAD~1",
         bench,
     ),
     "data": Command(
