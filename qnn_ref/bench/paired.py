@@ -252,7 +252,7 @@ class Answering:
 
     def __init__(self, works: tuple[Work, ...] = WORKS) -> None:
         self.works = works
-        self.call: Call = int
+        self.prepared: Call = int
 
     def answer(self, order: str, number: int, loops: int = 1) -> dict[str, Any]:
         """Do one order, "prepare", "time" or "peak"; an error is an answer too."""
@@ -264,23 +264,23 @@ class Answering:
 
     def prepare(self, number: int, loops: int) -> dict[str, Any]:
         """Make the operands, and call twice: the first call compiles."""
-        self.call = int  # what was measured before makes room
+        self.prepared = int  # what was measured before makes room
         gc.collect()
-        self.call = self.works[number].prepare()
-        self.call()
+        self.prepared = self.works[number].prepare()
+        self.prepared()
         return self.time(number, loops)
 
     def time(self, number: int, loops: int) -> dict[str, Any]:
         """Seconds of one call, by the clock and of this process's processors."""
         start, busy = time.perf_counter(), time.process_time()
         for _ in range(loops):
-            self.call()
+            self.prepared()
         busy = time.process_time() - busy
         return {"wall": (time.perf_counter() - start) / loops, "processor": busy / loops}
 
     def peak(self, number: int, loops: int) -> dict[str, Any]:
         """Bytes that NumPy had at most during the second call, operands included."""
-        self.call = int
+        self.prepared = int
         gc.collect()
         tracemalloc.start()
         try:
