@@ -1,12 +1,15 @@
 """The faults that `make mutants` plants are real ones, and so are those of its table."""
 
 import ast
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import equivalents, faults, files, identity
+from tests.mutation import workshop
+from tests.mutation.__main__ import equivalents, faults, files, identity, table
 from tests.mutation.changes import mutants
+from tests.mutation.forks import Nursery
 from tests.mutation.nearest import nearest_tests
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +28,7 @@ def f(x: Literal[1], y=True) -> Literal[2]:
     """Docstring of 1 function."""
     assert x > 0, 3
     if flag(x):
-        raise ValueError(f"{x + 1} is {y!r}")
+        raise ValueError(f"{x + 1} is {y!r}" + words(17))
     for é in x:
         if x <= é and not y:
             continue
@@ -46,7 +49,7 @@ def test_every_kind_of_fault_is_planted():
         ("LIMIT: tuple[int, ...] = 5", "LIMIT: tuple[int, ...] = (6)"),
         ("def f(x: Literal[1], y=True) -> Literal[2]:", None),
         ("if flag(x):", "if (not flag(x)):"),
-        ('raise ValueError(f"{x + 1} is {y!r}")', "pass"),
+        ('raise ValueError(f"{x + 1} is {y!r}" + words(17))', "pass"),
         ("if x <= é and not y:", "if (x < é) and not y:"),
         ("if x <= é and not y:", "if (x <= é or not y):"),
         ("if x <= é and not y:", "if x <= é and (y):"),
@@ -69,7 +72,16 @@ def test_every_kind_of_fault_is_planted():
 
 def test_what_is_left_alone():
     text = " ".join(after for _, _, after in changed(SOURCE))
-    for untouched in ("Literal[(", "decorated(2", "Text", "Docstring", "assert", "TYPE", "__all__"):
+    for untouched in (
+        "Literal[(",
+        "decorated(2",
+        "Text",
+        "Docstring",
+        "assert",
+        "TYPE",
+        "__all__",
+        "(18)",
+    ):
         assert untouched not in text
     assert {where for where, _, _ in changed(SOURCE)} == {"module", "f"}
 
@@ -97,3 +109,129 @@ def test_the_nearest_tests_are_those_that_name_the_file():
     assert "tests/test_datasets_png.py" not in near + far
     for file in files()[::10]:
         assert nearest_tests(ROOT, file)[0]
+
+
+SMALL = {
+    "qnn_ref/__init__.py": "",
+    "qnn_ref/small.py": """
+        import numba
+
+        def half(x):
+            if x < 0:
+                raise ValueError("x: negative")
+            return x / 2
+
+        def at_least_one(x):
+            while x < 1:
+                x += 1
+            return x
+
+        @numba.njit(cache=True)
+        def twice(x):
+            return x * 2
+    """,
+    "tests/__init__.py": "",
+    "tests/conftest.py": """
+        from hypothesis import settings
+        settings.register_profile("ci", derandomize=True, database=None)
+    """,
+    "tests/test_small.py": """
+        import os
+        import subprocess
+        import time
+        from pathlib import Path
+        import numba
+        import pytest
+        from hypothesis import given, strategies as st
+        from qnn_ref.small import at_least_one, half, twice
+
+        @given(st.integers(0, 1000))
+        def test_half(x):
+            assert half(x) + half(x) == x
+
+        def test_negative():
+            with pytest.raises(ValueError):
+                half(-1)
+
+        @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="about compiled code")
+        def test_twice():
+            assert twice(3) == 6 and twice.signatures
+
+        def test_at_least_one():
+            assert at_least_one(0) == 1
+    """,
+    "tests/test_elsewhere.py": """
+        import subprocess, time, pytest
+        from pathlib import Path
+
+        def test_skipped():
+            pytest.skip("not here")
+
+        @pytest.mark.xfail(strict=True)
+        def test_expected():
+            assert False
+
+        def test_sleeps():
+            process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+            Path("process").write_text(str(process.pid))
+            time.sleep(60)
+    """,
+    "data/README.md": "",
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A repository with one module of a few lines."""
+    root = tmp_path_factory.mktemp("small")
+    for name, text in SMALL.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(textwrap.dedent(text))
+    return root
+
+
+def test_each_fault_gets_the_verdict_that_it_deserves(small, monkeypatch):
+    monkeypatch.setattr(workshop, "ROOT", small)
+    monkeypatch.setattr(workshop, "AT_LEAST", (0.2, 60.0))
+    source = (small / "qnn_ref/small.py").read_text()
+    verdicts = {}
+    place = workshop.Workshop({})
+    try:
+        for mutant in mutants("qnn_ref/small.py", source):
+            line = place.judged(mutant, "all")
+            verdicts[mutant.after] = line["verdict"], line["stage"], line["by"]
+            assert (place.copy / mutant.file).read_text() == source
+    finally:
+        place.close()
+    assert not place.folder.exists()
+    near = "tests/test_small.py"
+    assert verdicts["if (x <= 0):"] == ("killed", "nearest", f"{near}::test_half")
+    assert verdicts["pass"] == ("killed", "nearest", f"{near}::test_negative")
+    assert verdicts["return (x * 2)"][2] == f"{near}::test_half"
+    assert verdicts["x -= 1"] == ("killed", "nearest", f"{near}: time")
+    # Twice what is compiled, each time anew; half of 3 is no less wrong than 3 thirds of it.
+    assert verdicts["return (x / 2)"] == ("killed", "compiled", f"{near}::test_twice")
+    assert verdicts["return x * (3)"] == ("killed", "compiled", f"{near}::test_twice")
+    assert verdicts["while (x <= 1):"][0] == "killed"
+    assert verdicts["if x < (1):"][0] == "killed"
+    survivors = [after for after, verdict in verdicts.items() if verdict[0] == "survived"]
+    assert survivors == ["while x < (2):"] or not survivors
+
+
+def test_a_run_ends_with_all_that_it_has_started(small):
+    nursery = Nursery(small, {"NUMBA_DISABLE_JIT": "1"})
+    try:
+        order = {"limit": 0.1, "each": 1, "temporary": str(small / "temporary")}
+        assert nursery.run("tests/test_elsewhere.py", **order)["found"] == "time"
+        pid = int((small / "process").read_text())
+        assert not Path(f"/proc/{pid}").exists()
+        order |= {"limit": 5, "first": ["tests/test_small.py::test_negative"]}
+        assert nursery.run("tests/test_small.py", **order)["found"] is None
+    finally:
+        nursery.close()
+
+
+def test_the_table_counts_by_file():
+    line = {"file": "qnn_ref/a.py", "identity": ["qnn_ref/a.py", "f", "x < 0", "x <= 0"]}
+    text = table([line | {"verdict": verdict} for verdict in ("killed", "killed", "survived")])
+    assert text.splitlines()[-1] == "| all | 3 | 2 | 0 | 1 | 66.7 % |"

@@ -2,13 +2,17 @@
 
     python -m tests.mutation --file qnn_ref/losses.py     every fault of a file
     python -m tests.mutation --sample 200 --seed 1        some of all files, evenly
-    python -m tests.mutation --resume                     without those that have a verdict
+    python -m tests.mutation --until nearest --resume     a first pass, from where it was left
+    python -m tests.mutation --again                      only what survived before
     python -m tests.mutation --list survivors             what is known so far; runs nothing
 
-A fault is planted in a copy of the repository, never here. The tests that are nearest to the file
-run first, with `NUMBA_DISABLE_JIT=1`; what survives meets them compiled, and then, without
-`--nearest`, all tests of the room. Kernels come from a copy of the cache that the sound package
-made, so that a mutated one cannot be taken for it, nor it for a mutated one.
+A fault is planted in a copy of the repository, never here. The three files of tests that are
+nearest to the mutated one run first, then all others of its room, both with `NUMBA_DISABLE_JIT=1`;
+what survives meets them compiled. There, kernels come from a copy of the cache that the sound
+package made, so that a mutated one cannot be taken for it, nor it for a mutated one. Each file of
+tests runs in a fork of a process that has loaded what comes from outside, ends with the first
+failure, and begins with the tests that found earlier faults. A fault is found, too, if a test takes
+five times as long, or much memory.
 
 Verdicts are kept in `runs/mutants.jsonl`, a line each. A file that has changed is another file. A
 fault that changes no behaviour stands in `tests/mutation/equivalent.md`, with the reason.
@@ -17,22 +21,15 @@ fault that changes no behaviour stands in `tests/mutation/equivalent.md`, with t
 import argparse
 import hashlib
 import json
-import os
 import random
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tests.mutation.changes import Mutant, mutants
-from tests.mutation.nearest import nearest_tests
+from tests.mutation.workshop import ROOT, STAGES, Workshop
 
-ROOT = Path(__file__).resolve().parents[2]
 VERDICTS = ROOT / "runs" / "mutants.jsonl"
 EQUIVALENT = Path(__file__).with_name("equivalent.md")
 ROOMS = (
@@ -46,8 +43,6 @@ ROOMS = (
     "bits",
 )
 ROOMS += ("packed", "checkpoints.py", "training.py")
-LEFT = shutil.ignore_patterns(".*", "runs", "mnist", "__pycache__", "results")
-LONGEST = 600.0  # seconds that the sound package may take
 
 
 def files() -> list[str]:
@@ -72,99 +67,21 @@ def identity(mutant: Mutant) -> tuple[str, ...]:
     return mutant.file, mutant.where, *code
 
 
-class UnsoundError(Exception):
-    """The tests fail without any fault too, so they say nothing about one."""
-
-
-class Workshop:
-    """A copy of the repository in which faults are planted, one at a time."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
-        self.copy, self.cache = self.folder / "copy", self.folder / "cache"
-        shutil.copytree(ROOT, self.copy, ignore=LEFT)
-        (self.copy / "data" / "mnist").symlink_to(ROOT / "data" / "mnist")
-        self.limits: dict[Any, float] = {}
-
-    def close(self) -> None:
-        """Throw the copy away."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def fails(self, mutant: Mutant, tests: list[str], compiled: bool) -> str | None:
-        """What found the fault: the first test that fails, or "time"; None if nothing did."""
-        stage = (*tests, compiled)
-        if stage not in self.limits:
-            start = time.perf_counter()
-            found = self._run(tests, compiled, self.cache, LONGEST)
-            if found is not None:
-                raise UnsoundError(f"without any fault: {found}")
-            self.limits[stage] = max(60.0, 5 * (time.perf_counter() - start))
-        file = self.copy / mutant.file
-        sound = file.read_text(encoding="utf-8")
-        cache = self.folder / "mutated"
-        try:
-            file.write_text(mutant.planted(sound), encoding="utf-8")
-            if compiled and self.cache.exists():
-                shutil.copytree(self.cache, cache)
-            return self._run(tests, compiled, cache, self.limits[stage])
-        finally:
-            file.write_text(sound, encoding="utf-8")
-            shutil.rmtree(cache, ignore_errors=True)
-
-    def _run(self, tests: list[str], compiled: bool, cache: Path, limit: float) -> str | None:
-        changed = {
-            "PYTHONPATH": str(self.copy),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "NUMBA_CACHE_DIR": str(cache),
-            "NUMBA_DISABLE_JIT": str(int(not compiled)),
-            "HYPOTHESIS_PROFILE": "ci",
-        }
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-        process = subprocess.Popen(
-            [*command, "--no-header", "--tb=no", "-rfE"],
-            cwd=self.copy,
-            env=os.environ | changed,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # an endless loop, with all that it started
-            process.communicate()
-            return "time"
-        if process.returncode == 0:
-            return None
-        named = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return named[0][:200] if named else f"exit code {process.returncode}"
-
-
-def judged(workshop: Workshop, mutant: Mutant, nearest_only: bool) -> dict[str, Any]:
-    """The verdict of the tests on one fault."""
-    near, far = nearest_tests(workshop.copy, mutant.file)
-    stages = {"plain": (near, False), "compiled": (near, True)}
-    if not nearest_only and far:
-        stages["room"] = (far, True)
-    start, stage, found = time.perf_counter(), "", None
-    while stages and not found:
-        stage = next(iter(stages))
-        found = workshop.fails(mutant, *stages.pop(stage))
-    return {
-        "verdict": "killed" if found else "survived",
-        "stage": stage,
-        "by": found,
-        "seconds": round(time.perf_counter() - start, 1),
-    }
-
-
 def known() -> dict[str, dict[str, Any]]:
     """Verdicts by key, the last one of each."""
     if not VERDICTS.exists():
         return {}
     lines = map(json.loads, VERDICTS.read_text(encoding="utf-8").splitlines())
     return {line["key"]: line for line in lines}
+
+
+def killers() -> dict[str, Counter[str]]:
+    """By file, how often each test found a fault."""
+    found: dict[str, Counter[str]] = {}
+    for line in known().values():
+        if line["by"]:
+            found.setdefault(line["file"], Counter())[line["by"]] += 1
+    return found
 
 
 def table(verdicts: list[dict[str, Any]]) -> str:
@@ -175,13 +92,13 @@ def table(verdicts: list[dict[str, Any]]) -> str:
         verdict = "equivalent" if tuple(line["identity"]) in none else line["verdict"]
         rows.setdefault(line["file"], Counter())[verdict] += 1
     rows["all"] = sum(rows.values(), Counter())
-    text = [
-        "| file | mutants | killed | equivalent | survived |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    heads = ("file", "mutants", "killed", "equivalent", "survived", "killed of the rest")
+    text = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for file, row in rows.items():
-        counts = (sum(row.values()), row["killed"], row["equivalent"], row["survived"])
-        text.append(f"| {file} | {' | '.join(map(str, counts))} |")
+        counts = (row.total(), row["killed"], row["equivalent"], row["survived"])
+        rest = row["killed"] + row["survived"]
+        share = f"{100 * row['killed'] / rest:.1f} %" if rest else "-"
+        text.append(f"| {file} | {' | '.join(map(str, counts))} | {share} |")
     return "\n".join(text)
 
 
@@ -196,7 +113,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="leave out what has a verdict")
     parser.add_argument("--again", action="store_true", help="only what survived before")
-    parser.add_argument("--nearest", action="store_true", help="not the other tests of the room")
+    parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage")
     parser.add_argument("--list", choices=["survivors", "table", "faults"], dest="listed")
     return parser.parse_args()
 
@@ -234,11 +151,7 @@ def run(workshop: Workshop, args: argparse.Namespace) -> int:
         name = identity(mutant)
         verdict: dict[str, Any] = {"verdict": "survived", "stage": "table", "by": None}
         if name not in none:
-            try:
-                verdict = judged(workshop, mutant, args.nearest)
-            except UnsoundError as error:
-                print(f"{count}/{len(work)} not judged, {error}: {mutant}", flush=True)
-                continue
+            verdict = workshop.judged(mutant, args.until)
             survivors += verdict["verdict"] == "survived"
         with VERDICTS.open("a", encoding="utf-8") as log:
             log.write(json.dumps({"key": key, "file": mutant.file, "identity": name, **verdict}))
@@ -252,13 +165,13 @@ def main() -> int:
     args = arguments()
     if args.listed == "table":
         now, before = faults(ROOT, args.file or files()), known()
-        print(table([line for key, line in before.items() if key in now]))
+        print(table([before[key] for key in now if key in before]))
         return 0
     if args.listed:
         print("\n".join(map(str, chosen(ROOT, args).values())))
         return 0
     VERDICTS.parent.mkdir(exist_ok=True)
-    workshop = Workshop()  # first of all: what is edited here meanwhile changes no verdict
+    workshop = Workshop(killers())  # first of all: what is edited here meanwhile changes no verdict
     try:
         return run(workshop, args)
     finally:

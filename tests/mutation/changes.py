@@ -1,7 +1,8 @@
 """Every small fault that can be planted in one file: one change of its syntax tree at a time.
 
-Left alone are docstrings, annotations, imports, decorators, texts (an error's words have tests of
-their own kind) and `assert`, which is for the type checker here.
+Left alone is what no test of behaviour sees, or what another test reads: docstrings, annotations,
+imports, decorators, texts, `assert`, which is for the type checker here, and the words of an error.
+Whether an error comes at all is another thing: `raise` and its condition are changed.
 """
 
 import ast
@@ -128,6 +129,8 @@ class _Faults:
             skipped = {"decorator_list", "bases"}
         elif isinstance(node, ast.arg | ast.AnnAssign):
             skipped = {"annotation"}
+        elif isinstance(node, ast.Raise):
+            skipped = {"exc", "cause"}
         for name, value in ast.iter_fields(node):
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST) and name not in skipped and not self._quiet(child):
