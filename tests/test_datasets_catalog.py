@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qnn_ref.datasets import Check, DataError, available, load, read_idx, read_images, verify
-from qnn_ref.datasets.known import KNOWN
+from qnn_ref.datasets.known import KNOWN, TEXTS
 from qnn_ref.datasets.places import cache_folder, embedded_folders
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -193,16 +193,17 @@ def test_the_home_folder_in_every_path(tmp_path, monkeypatch):
     assert read_images(f"~/sets/mnist/{STEMS['test_images']}.gz").shape == (7, 28, 28, 1)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", [*KNOWN, *TEXTS])
 def test_what_is_missing_where_it_was_looked_for_and_what_to_do(tmp_path, name):
     with pytest.raises(DataError) as caught:
         load(name, tmp_path)
     fault = caught.value.fault
     assert fault.startswith(f"not found in {tmp_path}; ")
     assert f"{name}.npz there" in fault
-    if KNOWN[name].mirrors:
+    known = (KNOWN | TEXTS)[name]
+    if known.mirrors:
         assert f"fetch it first (qnn-ref data fetch {name} --data {tmp_path})" in fault
-    files = [f"{stem}.gz" for stem in STEMS.values()] if "mnist" in name else KNOWN[name].sha256
+    files = [f"{stem}.gz" for stem in STEMS.values()] if "mnist" in name else known.sha256
     if name != "digits":
         assert all(file in fault for file in files)
 
@@ -246,6 +247,8 @@ def test_a_list_of_what_is_here(tmp_path):
         ("fashion-mnist", "needs fetch"),
         ("cifar10", "needs fetch"),
         ("svhn", "needs fetch"),
+        ("shakespeare", "missing"),
+        ("ptb", "missing"),
     ]
     np.savez(tmp_path / "mnist.npz", **SMALL)
     assert available(tmp_path)[1] == ("mnist", "found", tmp_path / "mnist.npz")
@@ -340,8 +343,8 @@ def test_the_stored_files_have_no_name_and_no_time():
 
 def test_the_readme_states_the_checksums_that_are_checked():
     text = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
-    for name in ("digits", "mnist", "cifar10", "svhn"):
-        for sha256 in KNOWN[name].sha256.values():
+    for name in ("digits", "mnist", "cifar10", "svhn", *TEXTS):
+        for sha256 in (KNOWN | TEXTS)[name].sha256.values():
             assert sha256 in text
 
 

@@ -24,14 +24,17 @@ def test_list_names_all_sets(capsys, tmp_path):
     code, out = call(capsys, "list")
     states = dict(line.split()[:2] for line in out.splitlines())
     assert code == 0
-    assert list(states) == ["digits", "mnist", "fashion-mnist", "cifar10", "svhn"]
+    assert list(states) == [
+        *("digits", "mnist", "fashion-mnist", "cifar10", "svhn"),
+        *("shakespeare", "ptb"),
+    ]
     assert states["digits"] == "embedded"
     assert states["cifar10"] == states["svhn"] == "needs"  # needs fetch
     (tmp_path / "test_batch.bin").touch()
     (tmp_path / "svhn").mkdir()
     (tmp_path / "svhn" / "train_32x32.mat").touch()
     lines = call(capsys, "list", "--data", tmp_path)[1].splitlines()
-    assert lines[3:] == [
+    assert lines[3:5] == [
         f"cifar10         found        {tmp_path}",
         f"svhn            found        {tmp_path / 'svhn'}",
     ]

@@ -84,6 +84,7 @@ def test_wheel_holds_the_package_its_digits_and_its_licence(wheel):
         "qnn_ref/__init__.py",
         "qnn_ref/py.typed",
         "qnn_ref/data/digits.npz",
+        "qnn_ref/data/shakespeare.txt",
         "qnn_ref/data/README.md",
         f"qnn_ref-{qnn_ref.__version__}.dist-info/licenses/LICENSE",
         f"qnn_ref-{qnn_ref.__version__}.dist-info/entry_points.txt",

@@ -7,17 +7,20 @@
 
 Nothing here scales pixels for a network (`layers.Pixels` does) and nothing shuffles them;
 `preprocessing` holds what a recipe may do to images before that.
+Texts are read by `load_text`, and become tokens in `tokens.py`.
 To add a set: a module with `find`, `read` and `verify` (see `examples.Reader`), its facts in
 `known.py`, a line in `catalog.py`.
 """
 
-from . import preprocessing
-from .catalog import Listing, available, load, verify
+from . import preprocessing, tokens
+from .catalog import Listing, available, load, load_text, verify
 from .download import fetch
 from .examples import Check, Dataset, Examples
 from .files import DataError
 from .idx import read_idx
 from .images import image_batches, read_images
+from .text import TextData
+from .tokens import TokenData, Vocabulary, tokenize
 
 __all__ = [
     "Check",
@@ -25,13 +28,19 @@ __all__ = [
     "Dataset",
     "Examples",
     "Listing",
+    "TextData",
+    "TokenData",
+    "Vocabulary",
     "available",
     "fetch",
     "image_batches",
     "load",
+    "load_text",
     "preprocessing",
     "read_idx",
     "read_images",
+    "tokenize",
+    "tokens",
     "verify",
 ]
 __dir__ = __all__.copy

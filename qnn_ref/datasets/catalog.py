@@ -5,22 +5,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
-from . import cifar10, digits, mnist, npz, svhn
-from .examples import Check, Dataset, Reader
+from . import cifar10, digits, mnist, npz, svhn, text
+from .examples import Check, Dataset
 from .files import DataError, expanded
-from .known import KNOWN
+from .known import KNOWN, TEXTS, Known, KnownText
 from .places import cache_folder, embedded_folders
+from .text import TextData
 
-# Tried in this order. A name that is not here can still be an .npz archive in a given folder.
-_READERS: Mapping[str, Sequence[Reader]] = MappingProxyType(
+# Tried in this order: modules that are a `Reader`, or `text`, whose `read` gives a TextData. A name
+# that is not here can still be an .npz archive or a text in a given folder.
+_READERS: Mapping[str, Sequence[Any]] = MappingProxyType(
     {
         "digits": (digits,),
         "mnist": (mnist, npz),
         "fashion-mnist": (mnist, npz),
         "cifar10": (cifar10, npz),
         "svhn": (svhn, npz),
+        **dict.fromkeys(TEXTS, (text,)),
     }
 )
 # What each set is published as, for the advice where nothing is found.
@@ -31,6 +34,8 @@ _FILES: Mapping[str, Sequence[str]] = MappingProxyType(
         "fashion-mnist": tuple(f"{stem}.gz" for stem in mnist.FILES.values()),
         "cifar10": (cifar10.ARCHIVE,),
         "svhn": svhn.FILES,
+        "shakespeare": ("shakespeare.txt",),
+        "ptb": (", ".join(text.files_of("ptb")),),
     }
 )
 # Asked when no reader finds anything: whether a form lies there that none opens.
@@ -51,27 +56,35 @@ class Listing(NamedTuple):
     path: Path | None
 
 
-def load(name: str, folder: str | Path | None = None) -> Dataset:
+# The names of texts are strings too: mypy sees the second signature swallow the first.
+@overload
+def load(  # type: ignore[overload-overlap]
+    name: Literal["shakespeare", "ptb"], folder: str | Path | None = None
+) -> TextData: ...
+@overload
+def load(name: str, folder: str | Path | None = None) -> Dataset: ...
+def load(name: str, folder: str | Path | None = None) -> Dataset | TextData:
     """Load a data set from this machine; nothing is downloaded.
 
     Without a folder, the data that came with the code are looked at first, then what `fetch`
     downloaded. With a folder, only that one: the published files in it or in the folder of that
     name inside it, or ``NAME.npz`` ("_" may stand for "-") with the arrays train_images,
     train_labels, test_images and test_labels. A set that the package does not know can be read
-    from such an archive under its own name.
+    from such an archive under its own name, and a text from ``NAME.txt`` (see `load_text`).
 
     Parameters
     ----------
     name : str
-        "digits", "mnist", "fashion-mnist", "cifar10", "svhn", or the name of your own archive.
+        "digits", "mnist", "fashion-mnist", "cifar10", "svhn", the texts "shakespeare" and "ptb", or
+        the name of your own archive or text.
     folder : str or pathlib.Path, optional
         Where your files lie; `~` stands for the home folder.
 
     Returns
     -------
-    Dataset
+    Dataset or TextData
         Images of shape (count, height, width, channels), uint8 0..255, in stored order; SVHN
-        with its validation part last (see `svhn.read`).
+        with its validation part last (see `svhn.read`). Of a text its three parts.
 
     Raises
     ------
@@ -90,7 +103,46 @@ def load(name: str, folder: str | Path | None = None) -> Dataset:
     if found is None:
         raise _not_found(name, folder)
     reader, path = found
-    return reader.read(name, path)
+    dataset: Dataset | TextData = reader.read(name, path)
+    return dataset
+
+
+def load_text(name: str, folder: str | Path | None = None) -> TextData:
+    """Load a text, as `load` does, and nothing but a text.
+
+    Parameters
+    ----------
+    name : str
+        "shakespeare" (comes with the package), "ptb" (only in a folder of yours), or the name of
+        your own UTF-8 text: ``NAME.txt``, of which the first 80 % train and the next 10 % validate,
+        or ``NAME.train.txt``, ``NAME.valid.txt`` and ``NAME.test.txt``.
+    folder : str or pathlib.Path, optional
+        Where your files lie.
+
+    Returns
+    -------
+    TextData
+
+    Raises
+    ------
+    ValueError
+        If the name is that of images, or unknown and no folder is given.
+    DataError
+        If the files are missing, damaged, or no text.
+
+    Examples
+    --------
+    >>> load_text("shakespeare")
+    <TextData shakespeare: characters 239,894 train, 29,987 validation, 29,987 test>
+    """
+    if name in KNOWN:
+        raise ValueError(f"name: expected a text, {' or '.join(map(repr, TEXTS))}, got {name!r}")
+    found = _find(name, folder, readers=(text,))
+    if found is None:
+        raise _not_found(name, folder, f"{name}.txt")
+    reader, path = found
+    data: TextData = reader.read(name, path)
+    return data
 
 
 def verify(name: str, folder: str | Path | None = None) -> list[Check]:
@@ -99,7 +151,7 @@ def verify(name: str, folder: str | Path | None = None) -> list[Check]:
     Parameters
     ----------
     name : str
-        "digits", "mnist", "fashion-mnist", "cifar10" or "svhn".
+        "digits", "mnist", "fashion-mnist", "cifar10", "svhn", "shakespeare" or "ptb".
     folder : str or pathlib.Path, optional
         Where to look, as for `load`.
 
@@ -116,14 +168,15 @@ def verify(name: str, folder: str | Path | None = None) -> list[Check]:
     DataError
         If the folder does not exist.
     """
-    if name not in KNOWN:
+    if name not in _known():
         raise ValueError(f"name: expected {_names()}, got {name!r}")
     found = _find(name, folder)
     if found is None:
         error = _not_found(name, folder)
         return [Check(error.path, False, error.fault)]
     reader, path = found
-    return reader.verify(name, path)
+    checks: list[Check] = reader.verify(name, path)
+    return checks
 
 
 def available(folder: str | Path | None = None) -> list[Listing]:
@@ -146,7 +199,7 @@ def available(folder: str | Path | None = None) -> list[Listing]:
     """
     embedded = [] if folder is not None else embedded_folders()
     listings = []
-    for name, known in KNOWN.items():
+    for name, known in _known().items():
         found = _find(name, folder)
         if found is None:
             listings.append(Listing(name, "needs fetch" if known.mirrors else "missing", None))
@@ -178,11 +231,13 @@ def _existing(folder: str | Path) -> Path:
     return place
 
 
-def _find(name: str, folder: str | Path | None) -> tuple[Reader, Path] | None:
+def _find(
+    name: str, folder: str | Path | None, readers: Sequence[Any] = (npz, text)
+) -> tuple[Any, Path] | None:
     """Return the reader that found something, and the file or folder that it found."""
     if name not in _READERS and (folder is None or not _is_file_name(name)):
         raise ValueError(f"name: expected {_names()}, got {name!r}")
-    readers = _READERS.get(name, (npz,))
+    readers = _READERS.get(name, readers)
     for place in _places(folder):
         try:
             for reader in readers:
@@ -199,18 +254,23 @@ def _is_file_name(name: str) -> bool:
 
 
 def _names() -> str:
-    return ", ".join(repr(name) for name in KNOWN)
+    return ", ".join(repr(name) for name in _known())
 
 
-def _not_found(name: str, folder: str | Path | None) -> DataError:
+def _known() -> dict[str, Known | KnownText]:
+    return {**KNOWN, **TEXTS}
+
+
+def _not_found(name: str, folder: str | Path | None, file: str = "") -> DataError:
     for place in _places(folder):
         refused = _REFUSALS[name](name, place) if name in _REFUSALS else None
         if refused is not None:
             return refused
     places = ", ".join(str(place) for place in _places(folder)) or "no folder at all"
-    known = KNOWN.get(name)
+    known = _known().get(name)
     if known is None:
-        fault = f"no {name}.npz in {places}; without a folder the names are {_names()}"
+        wanted = file or f"{name}.npz or {name}.txt"
+        fault = f"no {wanted} in {places}; without a folder the names are {_names()}"
         return DataError(name, fault)
     files = " or ".join(filter(None, (", ".join(_FILES[name]), f"{name}.npz")))
     there = "there" if folder is not None else "into a folder and name it (--data DIR)"

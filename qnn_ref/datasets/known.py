@@ -1,4 +1,4 @@
-"""The published data sets: shapes, class names, checksums, and where they can be had."""
+"""The published data sets: shapes, class names, checksums, and where they can be had; texts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,6 +126,56 @@ SVHN = Known(
         }
     ),
     mirrors=("http://ufldl.stanford.edu/housenumbers/",),
+)
+
+
+@dataclass(frozen=True)
+class KnownText:
+    """What is known about a text.
+
+    Parameters
+    ----------
+    sha256 : mapping of str to str
+        For each file by name the checksum of its bytes.
+    strip_lines : bool
+        Whether its lines have a space at either end that is none of the text.
+    mirrors : tuple of str
+        None so far: one text comes with the package, the other may not be passed on.
+    """
+
+    sha256: Mapping[str, str]
+    strip_lines: bool = False
+    mirrors: tuple[str, ...] = ()
+
+
+TEXTS: Mapping[str, KnownText] = MappingProxyType(
+    {
+        "shakespeare": KnownText(
+            MappingProxyType(
+                {
+                    "shakespeare.txt": (
+                        "7bce277f2f9d6c2c5ebb6307101f7b5a6fe4ada24dd87971bd874d4bed8d503b"
+                    ),
+                }
+            )
+        ),
+        "ptb": KnownText(
+            MappingProxyType(
+                {
+                    "ptb.train.txt": (
+                        "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"
+                    ),
+                    "ptb.valid.txt": (
+                        "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"
+                    ),
+                    "ptb.test.txt": (
+                        "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"
+                    ),
+                }
+            ),
+            strip_lines=True,
+        ),
+    }
 )
 
 KNOWN: Mapping[str, Known] = MappingProxyType(
