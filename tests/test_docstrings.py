@@ -140,8 +140,13 @@ def has_docstring(name: str, text: str) -> list[str]:
     return [
         f"{name}:{node.lineno}: {node.name} has no docstring"
         for node in ast.parse(text).body
-        if is_public(node) and not ast.get_docstring(node)
+        if is_public(node) and not ast.get_docstring(node) and not is_signature(node)
     ]
+
+
+def is_signature(node: ast.AST) -> bool:
+    """Whether it is one of the signatures of a function that has several, and has its docstring."""
+    return any(ast.unparse(d) == "overload" for d in getattr(node, "decorator_list", ()))
 
 
 def parameters_equal_signature(name: str, text: str) -> list[str]:

@@ -3,8 +3,8 @@
 >>> from qnn_ref.datasets import tokens
 >>> vocabulary = tokens.vocabulary_of("to be, or not to be", "characters")
 >>> vocabulary.encode("bet")
-array([3, 4, 8])
->>> vocabulary.decode([3, 4, 8])
+array([2, 3, 7])
+>>> vocabulary.decode([2, 3, 7])
 'bet'
 """
 
