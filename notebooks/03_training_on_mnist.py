@@ -31,7 +31,8 @@ from qnn_ref.checking import check_gradients
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import start_run, train_recipe
 from qnn_ref.losses import squared_hinge
-from qnn_ref.training import error_rate
+from qnn_ref.shown import source
+from qnn_ref.training import error_rate, train_step
 
 # %matplotlib inline
 print("qnn_ref", qnn_ref.__version__)
@@ -78,6 +79,15 @@ for name, p in weights.items():
 
 # %% [markdown]
 # ## 3.3 Training
+#
+# What runs for each batch is Algorithm 1. This is the package's code, word for word:
+
+# %%
+print(source(train_step))
+
+# %% [markdown]
+# Around it are two loops: over the epochs, where the learning rate falls (line 12), and over
+# `batches`, which are drawn anew for each of them. `qnn_ref/training.py` is one page.
 #
 # The float twin has the same shape, the same start seed, and the same number of steps, but real
 # weights and the hard tanh in the place of Sign.
@@ -131,18 +141,31 @@ plots.shares_figure(run.history)
 #
 # At the start latent weights are spread evenly over $[-1, 1]$.
 #
-# **Question.** Where will most of them be after training: near 0, where they can flip, or at the
-# clip, as sure as can be?
+# **Question.** Where will most of them be after training: at 0, where they can flip; at the clip,
+# as sure as can be; or neither?
 
 # %%
 before = start.layers[2].weight.latent
 after = run.network.layers[2].weight.latent
 plots.latent_histogram_figure(before, after)
 
+# %%
+print("share of the latent weights   before      after")
+for name, low, high in (
+    ("exactly at the clip", 1, 1),
+    ("within 0.05 of it", 0.95, 1),
+    ("within 0.05 of 0", 0, 0.05),
+    ("anywhere else", 0.05, 0.95),
+):
+    shares = [100 * np.mean((low <= np.abs(w)) & (np.abs(w) <= high)) for w in (before, after)]
+    print(f"{name:<28}" + " ".join(f"{share:>8.1f} %" for share in shares))
+
 # %% [markdown]
-# **Answer.** The two largest heaps are at the clip: weights that nearly every batch pushes in the
-# same direction. A third, small heap is at 0: weights that are pushed back each time they flip.
-# The clip keeps even the first group within reach.
+# **Answer.** Neither: three of four weights are anywhere else, as they were at the start. But three
+# heaps have grown. The two largest are at the clip: that share has become four times as large, and
+# a quarter of it sits exactly there, weights that nearly every batch pushes in the same direction.
+# The third, small one is around 0: weights that are pushed back each time they flip. The clip keeps
+# even the first two within reach.
 
 # %% [markdown]
 # ## 3.6 What the first layer looks for
@@ -169,8 +192,30 @@ print(
 # %% [markdown]
 # **Answer.** They keep the random sign they started with. A pixel that never changes adds the
 # same number to every sum of the batch, and batch norm takes it away. So its gradient is 0, up to
-# rounding (exercise 3 of notebook 2). Inside, strokes appear: black and white areas that react to
-# parts of digits.
+# rounding. Inside, strokes appear: black and white areas that react to parts of digits.
+#
+# **Question.** Their gradient is 0, and their sign stays. Do their latent weights stay exactly
+# where they were?
+
+# %%
+images, labels = small.train_images[:100], small.train_labels[:100]
+network = run.network.copy()
+_, dscores = squared_hinge(network.forward(images, training=True), labels)
+network.backward(dscores)
+sizes = {
+    "size of the gradient (100 images)": np.abs(network.layers[2].weight.grad),
+    "moved in five epochs": np.abs(after - before),
+}
+for name, size in sizes.items():
+    for pixels, rows in (("pixels always 0", always_zero), ("other pixels", ~always_zero)):
+        print(f"{name:<35}{pixels:<17}median {np.median(size[rows]):.0e}", end="")
+        print(f"   largest {size[rows].max():.0e}")
+
+# %% [markdown]
+# **Answer.** No: they moved, though by 0.003 at most. What is left of their gradient is rounding, a
+# millionth of what others get, but ADAM divides each gradient by its own usual size. So it makes
+# steps of noise, and only its epsilon of $10^{-8}$ keeps them small. Under SGD nobody would see
+# them. "Did not learn" is not "did not move".
 
 # %% [markdown]
 # ## 3.7 The price of one bit
@@ -225,6 +270,7 @@ print(report)
 # 2. Signs flip a lot at first and freeze as the learning rate falls; about a third of the masks
 #    are closed at any time.
 # 3. Weights whose input never changes never learn, because batch norm removes what is constant.
+#    ADAM moves them all the same: it makes steps even of rounding.
 #
 # ## Exercises
 #

@@ -14,7 +14,9 @@
 # **Prerequisites.** [Notebook 3](03_training_on_mnist.ipynb) (a small network is trained here
 # again); binary numbers.
 #
-# **Equations.** (6) to (8), Algorithm 5, sections 2.6 and 6.
+# **Equations.** (6) to (8), Algorithm 5, sections 2.6 and 6. (From 6 on, equations have other
+# numbers in other versions of the paper. We mean: the first layer's product; the same by bit
+# planes; XNOR with popcount.)
 
 # %%
 import os
@@ -37,6 +39,7 @@ from qnn_ref.grid import PIXELS
 from qnn_ref.layers import BatchNorm
 from qnn_ref.packed.thresholds import find_thresholds
 from qnn_ref.quantizers import Sign
+from qnn_ref.shown import source
 
 # %matplotlib inline
 print("qnn_ref", qnn_ref.__version__)
@@ -222,8 +225,13 @@ plots.threshold_figure(
 # smallest possible sum.
 #
 # The package does not solve $\mathrm{BN}(s) = 0$ for $T$. That formula rounds differently from
-# the trained code. It *asks the trained code itself*, by bisection over all possible sums.
-#
+# the trained code. It *asks the trained code itself*, by bisection over all possible sums, for all
+# units at once:
+
+# %%
+print(source(find_thresholds))
+
+# %% [markdown]
 # **Expect** no difference, in each of 19 sums and 3 units.
 
 # %%
@@ -310,3 +318,5 @@ plots.images_figure(mnist.test_images[:8, ..., 0], [str(answer) for answer in an
 # Paper, section 2.6, Algorithm 5 and section 6. In the code: `qnn_ref/bits/words.py`, `gemm.py`
 # and `planes.py`, then `qnn_ref/packed/`. The authors' GPU kernel is `binary_kernels.cu`. A
 # modern relative: Larq Compute Engine, which runs such networks on phones.
+#
+# Next: [5. Arithmetic by shifts](05_arithmetic_by_shifts.ipynb).

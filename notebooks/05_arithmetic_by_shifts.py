@@ -36,7 +36,9 @@ from qnn_ref.experiments.sweep import mean_and_spread, read_rows
 from qnn_ref.layers import Parameter, ShiftBatchNorm
 from qnn_ref.layers.shift_normalization import shift_batch_norm_chain
 from qnn_ref.optimizers import ShiftAdaMax
+from qnn_ref.quantizers import Sign
 from qnn_ref.shifts import ap2, ap2_sign_exponent, from_fixed, shift_multiply_fixed, to_fixed
+from qnn_ref.shown import source
 
 # %matplotlib inline
 print("qnn_ref", qnn_ref.__version__)
@@ -124,9 +126,11 @@ plots.shift_figure(codes, places, results, FRACTION_BITS, titles)
 
 # %% [markdown]
 # **Answer.** 11.25, then -1.375 and 0.375. The last two are rounded: 45/16 times -1/2 is
-# -1.40625, and times 1/8 it is 0.3515625. The bits that leave are gone; the first of them decides
-# whether the last place is rounded up. With enough bits after the point the shift *is* the float
-# product.
+# -1.40625, and times 1/8 it is 0.3515625. The bits that leave (hatched) are gone, and the rule is
+# floor(x + 1/2), counted in the last place and with the sign: $-22.5$ becomes $-22$, though the bit
+# that leaves is a 1, because a tie goes up on both sides of 0; $5.625$ becomes $6$, and the half
+# that was added carries from the last place into the one before it. With enough bits after the
+# point the shift *is* the float product.
 #
 # **Expect** a difference of at most half a unit of the last place, and of exactly 0 where no bit
 # leaves.
@@ -254,25 +258,92 @@ plots.variances_figure(signed, unsigned)
 # ## 5.5 A deviation of about 1
 #
 # Batch norm gives its output the deviation 1. Here the inverse deviation is rounded, and so the
-# output's deviation is off by up to $\sqrt2$.
+# output's deviation is off by up to $\sqrt2$, and by a little more, because line 3 was rounded too.
 #
 # **Question.** We double the input. How does the output change? And if we make the input 1.2
 # times as large?
 
+
 # %%
+def output_deviations(x: np.ndarray) -> np.ndarray:
+    """Deviations of what the layer makes of the columns of x, the constant ones left out."""
+    layer = ShiftBatchNorm(epsilon=1e-12).build((x.shape[1],), dtype=np.float64)
+    return layer.forward(x, training=True).std(axis=0)[x.std(axis=0) > 0]
+
+
 scales = np.geomspace(1 / 4, 4, 800)
 wide = np.random.default_rng(3).normal(size=(1000, 800)) * scales
-normalized = ShiftBatchNorm().build((800,), dtype=np.float64).forward(wide, training=True)
-deviations = normalized.std(axis=0)
+deviations = output_deviations(wide)
 print(f"deviation of the output: {deviations.min():.2f} to {deviations.max():.2f}", end="")
 print("   (expect 0.69 to 1.42)")
 plots.deviations_figure(wide.std(axis=0), deviations, (0.69, 1.42))
 
 # %% [markdown]
 # **Answer.** A doubled input gives the same output, because AP2(r) halves exactly. A factor of 1.2
-# goes through to the output, unless r crosses a threshold, where the output jumps down. A test of
-# such a layer must ask for this range, not for 1. A Sign behind the layer does not mind: it does
-# not see the scale.
+# goes through to the output, unless r crosses a threshold, where the output jumps down.
+#
+# These were bell curves of 1,000 numbers, for which line 3 is nearly right. But a binary layer sees
+# sums of a few $\pm1$, and batches are small.
+#
+# **Question.** Which term of line 3 is wrong by the largest factor? Can *all* terms be wrong in the
+# same direction? How far can the deviation be off then?
+
+
+# %%
+def two_sizes(size: float, share: float) -> np.ndarray:
+    """A column of 1,000 numbers: this share of them +-size, all others twice that."""
+    small = round(500 * share)
+    half = np.repeat([size, 2 * size], [small, 500 - small])
+    return np.concatenate([half, -half])[:, None]
+
+
+rng = np.random.default_rng(6)
+columns = {
+    "bell curves": wide,
+    "±1.41 (86 %) and ±2.82": two_sizes(1.41, 0.862),
+    "±1.42 (39 %) and ±2.84": two_sizes(1.42, 0.39),
+} | {
+    f"{K} terms of ±1, batch of 8": rng.choice([-1, 1], (8, 20_000, K)).sum(axis=2).astype(float)
+    for K in (3, 5, 9)
+}
+for name, x_columns in columns.items():
+    found = output_deviations(x_columns)
+    print(f"{name:<26} deviation {found.min():.2f} to {found.max():.2f}")
+print(f"{'sure for every batch':<26}           {2**-0.75:.2f} to {2**0.75:.2f}")
+
+# %% [markdown]
+# **Answer.** One whose $c$ stands at a threshold, $\sqrt2 \cdot 2^k$: it is wrong by a factor of
+# $\sqrt2$. All of them can be: just below a threshold (1.41 and 2.82) each term is too small, just
+# above it (1.42 and 2.84) too large. Then $r$, under the root, is off by $2^{1/4}$; AP2 adds
+# $2^{1/2}$ at most. So the output's deviation lies between $2^{-3/4}$ and $2^{3/4}$ **for every
+# batch** (as long as epsilon is small beside the variance), and the sums of the last lines come
+# near to both. A test of such a layer must ask for that range, or draw bell curves: who asks for
+# 0.69 to 1.42 of every batch calls right code wrong.
+#
+# Now a Sign behind the layer. Its answer does not depend on a scale, so one might think that it
+# does not mind.
+#
+# **Question.** We make the input 1.3 times as large, and the factor goes through. How does the
+# share of +1 change, without a shift $b$ and with $b = 0.7$? And the share of closed masks,
+# $|y| > 1$?
+
+# %%
+bell = np.random.default_rng(7).normal(size=(100_000, 1))
+print("shift   input   share of +1   masks closed")
+for shift in (0.0, 0.7):
+    layer = ShiftBatchNorm().build((1,), dtype=np.float64)
+    layer.shift.assign([shift])
+    for factor in (1, 1.3):
+        out = layer.forward(factor * bell, training=True)
+        plus = 100 * (Sign().quantize(out) > 0).mean()
+        closed = 100 * (np.abs(out) > 1).mean()
+        print(f"{shift:>5}   * {factor:<5}{plus:>9.0f} %{closed:>13.0f} %")
+
+# %% [markdown]
+# **Answer.** Without a shift the signs stay: a factor moves nothing across 0. With one they do not:
+# the shift is added afterwards and keeps its size, so it counts for less beside larger values. And
+# the mask of eq. (4) asks how large $|y|$ is: more of them close, with a shift or without. So Sign
+# hides the scale forward only, and only where $b = 0$; backward it never does.
 
 # %% [markdown]
 # ## 5.6 Backward: a staircase has no slope
@@ -358,8 +429,14 @@ for name, array in dx.items():
 # ## 5.7 Is it right?
 #
 # First the long way: Algorithm 2 from the last line to the first, every step by the chain rule,
-# with slope 1 for each AP2. `shift_batch_norm_chain` is that chain; you can read it like the
-# algorithm. The short form has to give the same. **Expect** differences below 1e-14.
+# with slope 1 for each AP2. This is the package's `shift_batch_norm_chain`; read it like the
+# algorithm.
+
+# %%
+print(source(shift_batch_norm_chain))
+
+# %% [markdown]
+# The short form has to give the same. **Expect** differences below 1e-14.
 
 # %%
 chain = shift_batch_norm_chain(dy, c, g, epsilon)
@@ -514,7 +591,8 @@ for (norm, rule, rate), differences in sorted(pairs.items(), key=lambda pair: pa
 # 1. AP2 rounds the logarithm: its thresholds are $\sqrt2 \cdot 2^k$, and it is wrong by a factor of
 #    $\sqrt2$ at most. A product with it is a shift, with the sign.
 # 2. Algorithm 2 needs that sign in line 3 and a shift $b$ in line 5. Its output has a deviation of
-#    0.69 to 1.42.
+#    0.69 to 1.42 for bell curves, of $2^{-3/4}$ to $2^{3/4}$ for every batch; a Sign behind it
+#    hides that forward where $b = 0$, and its mask never does.
 # 3. AP2 has no slope, so the backward pass is a choice: slope and ratio are gradients of
 #    a surrogate, and torch is not.
 # 4. Round steps, not state: a rounded $v$ never decays.
@@ -539,3 +617,5 @@ for (norm, rule, rate), differences in sorted(pairs.items(), key=lambda pair: pa
 # `adaMax_binary_clip_shift.lua`. AdaMax itself: Kingma and Ba (2015), *Adam: a method for
 # stochastic optimization*, section 7. Logarithms for all weights and activations: Miyashita, Lee,
 # Murmann (2016), *Convolutional neural networks using logarithmic data representation*.
+#
+# Next: [6. Convolutions of bits](06_convolutions_of_bits.ipynb).

@@ -14,7 +14,8 @@
 # **Prerequisites.** [Notebook 4](04_floats_to_bits.ipynb): words, XOR and popcount, thresholds.
 # What a convolution is.
 #
-# **Equations.** (7) and (8) for each window, Algorithm 5; sections 2.6, 4.2 and 5.3.
+# **Equations.** (7) and (8) for each window, Algorithm 5; sections 2.6, 4.2 and 5.3. (From 6 on,
+# equations have other numbers in other versions of the paper: notebook 4 says which we mean.)
 
 # %%
 import os
@@ -317,10 +318,16 @@ pooled = pool.forward(sums)
 after, before = pool.forward(Sign().quantize(sums)), Sign().quantize(pooled - pooled.mean())
 print(f"share of +1, pool after Sign:  {100 * (after > 0).mean():.0f} %   (expect 93 to 96)")
 print(f"share of +1, pool before both: {100 * (before > 0).mean():.0f} %   (expect 40 to 60)")
+zero = (sums == 0).mean()
+by_hand = 1 - (0.5 - zero / 2) ** 4
+print(f"{100 * zero:.1f} % of the sums are 0; with Sign(0) = +1 four signs have a +1", end="")
+print(f" in {100 * by_hand:.1f} % of the windows, without ties in {100 * 15 / 16:.1f} %")
 
 # %% [markdown]
-# **Answer.** +1, in 15 of 16 windows: such a bit says nearly nothing. Sums have more than two
-# values, and batch norm puts the threshold where the *maxima* are.
+# **Answer.** +1. Of four fair coins one shows heads in 15 of 16 throws, 94 %. These coins are not
+# quite fair: an even number of $\pm1$ often has the sum 0, and Sign(0) is +1, so it is more than
+# that. Such a bit says nearly nothing. Sums have more than two values, and batch norm puts the
+# threshold where the *maxima* are.
 #
 # Sums of $\pm1$ are integers, so ties happen. The first of equals wins, in the order of reading,
 # and gets the whole gradient.
@@ -335,7 +342,7 @@ for name, x in (("sums", sums), ("signs", Sign().quantize(sums))):
     print(f"{name}: {share:.0f} % of the windows have several winners")
 
 # %% [markdown]
-# **Answer.** Of sums, in about one of twelve; of signs, in three of four.
+# **Answer.** Of sums, in about one of eleven; of signs, in four of five.
 #
 # Now the packed form. There batch norm and Sign are one comparison (notebook 4), which gives bits
 # at once. Can the pool come after it?
@@ -500,8 +507,8 @@ plots.filters_figure(form_filters(order, (3, 3)), [str(n) for n in counts[order]
 # preference.
 #
 # **Three ways to count.** The paper says that in its CIFAR-10 network 42 % of the filters are
-# unique, on average over the layers, where a filter and its negative count as one. Among *which*
-# filters?
+# unique, on average over the layers, and notes that a filter and its negative *can* share their
+# sums. It does not say whether the 42 % count them as one, nor among *which* filters:
 #
 # - per layer: of all $C \cdot N$ filters of a layer;
 # - per map: of the $N$ filters that see the same input map, in the mean over the maps;
@@ -529,8 +536,8 @@ for c, n in ((128, 128), (128, 256), (256, 256), (256, 512), (512, 512)):
 # layers it is less still. So the number can only count per map. There random filters have 63 to 89
 # %, and 43 to 79 % up to the sign, 58 % on average over these five layers. 42 % is below all of
 # them, so the filters of the paper repeat more often than chance has it. In our small layer we see
-# the beginning of that. Which of the two counts it was, we do not know; who quotes the number
-# should say.
+# the beginning of that. Which of the two counts per map it was, the paper leaves open; who quotes
+# the number should say so.
 #
 # Does it work? We compute each form, up to sign, once for each map, and put the second convolution
 # together from these sums. **Expect** 0 differences, and the third share from above.
@@ -587,3 +594,5 @@ print(f"2D filters computed: {products} instead of {forms.size}, {100 * products
 # Chellapilla, Puri, Simard (2006), *High performance convolutional neural networks for
 # document processing*. Scales for each filter, and binary convolutions on ImageNet: Rastegari and
 # others (2016), *XNOR-Net*.
+#
+# Next: [7. Two bits and more](07_two_bits_and_more.ipynb).

@@ -111,7 +111,7 @@ FIGURES: dict[str, tuple[Callable[[], Figure], set[str]]] = {
         ),
         {"test error / %"},
     ),
-    "demo": (demo, {"epoch", "validation error / %", "training loss"}),
+    "demo": (demo, {"epoch", "validation error / %", "training loss (logarithmic)"}),
 }
 
 every_figure = pytest.mark.parametrize("name", FIGURES)
@@ -159,7 +159,8 @@ def test_training_shows_errors_and_losses_from_epoch_1():
     assert list(left.lines[0].get_xdata()) == [1, 2, 3]
     assert list(left.lines[0].get_ydata()) == [9.0, 8.0, 7.0]
     assert list(right.lines[0].get_ydata()) == [0.5, 0.25, 0.5 / 3]
-    assert right.get_yscale() == "log"
+    assert (left.get_yscale(), right.get_yscale()) == ("linear", "log")
+    assert "logarithmic" in right.get_title(loc="left")
     assert [t.get_text() for t in left.get_legend().get_texts()] == ["binary", "float"]
 
 

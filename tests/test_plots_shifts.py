@@ -130,18 +130,20 @@ def strip(axes: Axes, row: int) -> str:
 def test_bits_are_those_of_the_codes():
     left, right = shift().axes
     assert (strip(left, 0), strip(left, 2)) == ("+0101", "+1010")
-    assert (strip(right, 0), strip(right, 2)) == ("+0111", "−0011")
+    assert (strip(right, 0), strip(right, 2), strip(right, 4)) == ("+0111", "−00111", "−0011")
+    assert strip(right, 3).startswith("floor(−3.5 + 1/2) = −3")  # by the signed number
     for axes in (left, right):
         for square, text in zip(
             axes.patches, [t for t in axes.texts if t.get_text() in "01"], strict=True
         ):
-            assert (
-                to_hex(square.get_facecolor()) == {"1": "#000000", "0": "#ffffff"}[text.get_text()]
-            )
+            colour = {"1": "#000000", "0": "#ffffff"}[text.get_text()]
+            gone = square.get_hatch() == "//"  # a bit beyond the last place
+            assert gone == (square.get_x() > 3)
+            assert to_hex(square.get_facecolor()) == ("#dddddd" if gone else colour)
             assert square.get_x() + 0.5 == text.get_position()[0]
     assert [t.get_text() for t in right.get_xticklabels()] == ["2", "1", "1/2", "1/4"]
     assert [t.get_text() for t in left.get_yticklabels()] == ["1.25", "2.5"]
-    assert [t.get_text() for t in right.get_yticklabels()] == ["1.75", "-0.75"]
+    assert [t.get_text() for t in right.get_yticklabels()] == ["1.75", "-0.875", "-0.75"]
 
 
 def test_each_one_moves_by_its_shift_and_dropped_bits_are_dashed():
@@ -155,6 +157,16 @@ def test_each_one_moves_by_its_shift_and_dropped_bits_are_dashed():
     assert right.get_xlim()[1] > 4.5  # in view
     for axes in (left, right):  # the binary point, between 1 and 1/2
         assert {x for line in lines_of(axes, ORANGE, "-") for x, _ in line} == {1.5}
+
+
+@pytest.mark.parametrize(
+    ("code", "result", "text"),
+    [(2, 1, "floor(0.5 + 1/2) = 1"), (2, 0, "floor(−0.5 + 1/2) = 0"), (1, 0, "floor(0.25")],
+)
+def test_a_tie_is_rounded_upwards_on_both_sides_of_zero(code, result, text):
+    codes, places = np.array([code]), np.array([-2])
+    (axes,) = plots_shifts.shift_figure(codes, places, np.array([result]), 2, [""]).axes
+    assert strip(axes, 3).startswith(text)
 
 
 def test_a_zero_has_no_sign_and_no_lines():

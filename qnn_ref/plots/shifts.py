@@ -88,8 +88,8 @@ def shift_figure(
 ) -> Figure:
     """Products with powers of two in fixed point: where each bit of the magnitude moves.
 
-    Bit 1 is black; the thick line is the binary point. A bit that leaves on the right is dropped
-    (its line is dashed), and rounding may then add one to the last place.
+    Bit 1 is black; the thick line is the binary point. Bits that leave on the right stand beyond
+    the last place, hatched; below them is what rounding, floor(x + 1/2), makes of the number.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def shift_figure(
     places : array (n,) of int
         Shift, to the left where positive.
     results : array (n,) of int
-        Fixed point after the shift.
+        Fixed point after the shift, and after rounding.
     fraction_bits : int
         Bits after the binary point.
     titles : sequence of n str
@@ -109,42 +109,59 @@ def shift_figure(
     """
     largest = max(int(np.abs(codes).max()), int(np.abs(results).max()))
     count = max(largest.bit_length(), fraction_bits + 1)
-    figure = new_figure(9, 2.3 * len(codes) + 0.5)
+    beyond = max(0, -int(min(places)))
+    strips = [2 if by >= 0 else 3 for by in places]
+    figure = new_figure(9 + 0.4 * beyond, sum(strips) + 0.4 * len(codes))
     values = [2.0 ** (count - 1 - i - fraction_bits) for i in range(count)]
-    all_axes = figure.subplots(len(codes), 1, squeeze=False)[:, 0]
-    for i, axes in enumerate(all_axes):
-        draw_shift(axes, int(codes[i]), int(places[i]), int(results[i]), count)
-        axes.set_xlim(-1.6, count + max(0, -int(min(places))) - 0.3)
-        axes.set_ylim(2.6, -0.6)
+    grid = figure.subplots(len(codes), 1, squeeze=False, height_ratios=strips)
+    for i, axes in enumerate(grid[:, 0]):
+        numbers = draw_shift(axes, int(codes[i]), int(places[i]), int(results[i]), count)
+        axes.set_xlim(-1.6, count + beyond - 0.4)
+        axes.set_ylim(2 * len(numbers) - 1.4, -0.6)
         axes.axvline(count - fraction_bits - 0.5, color=ORANGE, linewidth=3)
-        numbers = [f"{code / 2**fraction_bits:g}" for code in (codes[i], results[i])]
-        axes.set_yticks([0, 2], numbers)
-        style(axes, titles[i], "what the bit counts" if axes is all_axes[-1] else "")
+        names = [f"{number / 2**fraction_bits:.8g}" for number in numbers]
+        axes.set_yticks(2 * np.arange(len(numbers)), names)
+        style(axes, titles[i], "what the bit counts" if i == len(codes) - 1 else "")
         axes.set_xticks(range(count), [str(Fraction(value)) for value in values])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return figure
 
 
-def draw_shift(axes: Axes, code: int, places: int, result: int, count: int) -> None:
-    """Draw the bits before (above) and after (below), and a line for each bit that moves."""
-    for row, number in ((0, code), (2, result)):
-        bits = np.array([abs(number) >> (count - 1 - i) & 1 for i in range(count)], bool)
-        draw_bits(axes, bits, row)
+def draw_shift(axes: Axes, code: int, places: int, result: int, count: int) -> list[float]:
+    """Draw the bits before the shift, after it and, to the right, rounded; return these numbers."""
+    beyond = max(0, -places)
+    exact = abs(code) * 2.0**places
+    if np.floor(exact + 0.5) != result:  # the power of two was negative
+        exact = -exact
+    numbers = [float(code), exact] + [float(result)] * (places < 0)
+    for row, number in enumerate(numbers):
+        lowest = beyond if row == 1 else 0  # the moved number keeps the bits that leave
+        word = round(abs(number) * 2**lowest)
+        bits = np.array([word >> (count - 1 + lowest - i) & 1 for i in range(count + lowest)], bool)
+        draw_bits(axes, bits, 2 * row, count)
         sign = "+" if number > 0 else "−" if number < 0 else ""
-        axes.text(-1, row, sign, ha="center", va="center", fontsize=TEXT)
+        axes.text(-1, 2 * row, sign, ha="center", va="center", fontsize=TEXT)
         for i in np.flatnonzero(bits) if row == 0 else ():
-            dropped = i - places >= count
-            line, colour = ("--", ORANGE) if dropped else ("-", BLUE)
+            line, colour = ("--", ORANGE) if i - places >= count else ("-", BLUE)
             axes.plot([i, i - places], [0.5, 1.5], line, color=colour, linewidth=2)
+    if places < 0:
+        rule = f"floor({exact:.8g} + 1/2) = {result}, counted in the last place".replace("-", "−")
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.text(count - 1, 3, rule, ha="right", va="center", fontsize=TEXT, bbox=box)
+    return numbers
 
 
-def draw_bits(axes: Axes, bits: Array, row: int) -> None:
-    """Draw a strip of bits at this height, 1 black and 0 white."""
+def draw_bits(axes: Axes, bits: Array, row: int, count: int) -> None:
+    """Draw a strip of bits at this height, 1 black and 0 white; hatched beyond `count` places."""
     for i, bit in enumerate(bits):
         face, colour = ("black", "white") if bit else ("white", "black")
         corner = i - 0.5, row - 0.5
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=face, edgecolor=GREY))
+        if i >= count:
+            face, colour = "#DDDDDD", "black"
+        cell = Rectangle(corner, 1, 1, facecolor=face, edgecolor=GREY)
+        cell.set_hatch("//" if i >= count else "")
+        axes.add_patch(cell)
         axes.text(i, row, str(int(bit)), ha="center", va="center", fontsize=TEXT, color=colour)
 
 

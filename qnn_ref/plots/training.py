@@ -36,27 +36,35 @@ from qnn_ref.plots.style import (
 def draw_training(axes: Axes, histories: Mapping[str, History]) -> None:
     """Draw validation error (solid) and loss (dotted, right axis) against the epoch."""
     right = axes.twinx()
-    for (name, history), colour, marker in zip(histories.items(), COLOURS, MARKERS, strict=False):
-        epochs = [entry["epoch"] + 1 for entry in history]
-        errors = [entry["validation_error"] for entry in history]
-        losses = [entry["loss"] for entry in history]
-        axes.plot(epochs, errors, "-", marker=marker, color=colour, label=name, markersize=5)
-        right.plot(epochs, losses, ":", marker=marker, color=colour, markersize=4)
+    draw_history(axes, histories, "validation_error", "-")
+    draw_history(right, histories, "loss", ":")
     style(axes, "Validation error (solid), loss (dotted)", "epoch", "validation error / %")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.set_yscale("log")
-    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    right.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    right.yaxis.set_minor_formatter(NullFormatter())
-    right.set_ylabel("training loss", fontsize=LABEL)
+    logarithmic_loss(right)
+    right.set_ylabel("training loss (logarithmic)", fontsize=LABEL)
     right.tick_params(which="both", labelsize=TEXT)
     right.spines[["top"]].set_visible(False)
     axes.set_ylim(bottom=0)
     legend(axes)
 
 
+def draw_history(axes: Axes, histories: Mapping[str, History], key: str, line: str) -> None:
+    """Draw one entry of the histories against the epoch, which counts from 1."""
+    for (name, history), colour, marker in zip(histories.items(), COLOURS, MARKERS, strict=False):
+        epochs = [entry["epoch"] + 1 for entry in history]
+        values = [entry[key] for entry in history]
+        axes.plot(epochs, values, line, marker=marker, color=colour, label=name, markersize=5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def logarithmic_loss(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def training_figure(histories: Mapping[str, History]) -> Figure:
-    """Figure 1 of the paper for our runs: cost and validation error against the epoch.
+    """Figure 1 of the paper for our runs: validation error and cost against the epoch.
 
     Parameters
     ----------
@@ -67,8 +75,15 @@ def training_figure(histories: Mapping[str, History]) -> Figure:
     -------
     Figure
     """
-    figure = new_figure()
-    draw_training(figure.subplots(), histories)
+    figure = new_figure(11, 4.5)
+    left, right = figure.subplots(1, 2)
+    draw_history(left, histories, "validation_error", "-")
+    draw_history(right, histories, "loss", "-")
+    style(left, "Validation error", "epoch", "validation error / %")
+    style(right, "Training loss, logarithmic axis", "epoch", "training loss")
+    left.set_ylim(bottom=0)
+    logarithmic_loss(right)
+    legend(left)
     return figure
 
 
