@@ -57,6 +57,7 @@ def draw_history(axes: Axes, histories: Mapping[str, History], key: str, line: s
 
 
 def logarithmic_loss(axes: Axes) -> None:
+    """Make the y axis one of losses: logarithmic, with ticks at 1, 2 and 5."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
