@@ -67,6 +67,7 @@ def assert_same(one, other):
 @example(np.array([3e38, 1.5e38, -1e38], np.float32), 16)
 @example(np.array([1e-44, -5e-45], np.float32), 6)
 @example(np.array([1e-37, -5e-38], np.float32), 6)
+@example(np.array([np.finfo(np.float32).tiny], np.float32), 2)  # the smallest scale that there is
 def test_linear_gradients_are_the_nearest_multiples_with_ties_up(x, bits):
     """round(n x / M), floor(z + 1/2) as rounding; exact for the 24 digits of float32 numbers."""
     q, n = LinearGradient(bits), 2 ** (bits - 1) - 1
@@ -490,3 +491,6 @@ def test_zeros_have_the_scale_of_whole_numbers():
     codes, scale = LinearGradient(4).encode(np.zeros((2, 3)))
     assert scale == 1.0
     np.testing.assert_array_equal(codes, np.zeros((2, 3)))
+    codes, scales = DoReFaGradient(4).encode_rows(np.array([[0.0, 0.0], [0.0, 2.0]]))
+    np.testing.assert_array_equal(scales, [[1 / 15], [2 / 15]])
+    np.testing.assert_array_equal(codes[0], [0, 0])

@@ -403,6 +403,38 @@ def test_bits_given_as_numpy_integers_do_not_wrap(kind, bits):
     assert LinearQuant(kind(bits)).encoding == LinearQuant(bits).encoding
 
 
+def fixed(low, high, **options):
+    return LinearQuant(low=low, high=high, reading="fixed-point", **{"bits": 2} | options)
+
+
+@pytest.mark.parametrize(
+    ("make", "last", "beyond", "name"),
+    [
+        (lambda high: LinearQuant(2, high=high), 2.0**60, math.inf, "high"),
+        (lambda high: LinearQuant(2, high=high), 2.0**-61, 0, "high"),
+        (lambda high: LinearQuant(2, high=high, reading="unsigned"), 2.0**-60, 0, "high"),
+        (lambda low: fixed(low, 1.0), -(2.0**60), -math.inf, "high"),
+        (lambda high: fixed(2.0**24 - 2, high, bits=3, step=1.0), 2.0**24, math.inf, "low"),
+    ],
+)
+def test_the_ends_of_what_is_allowed(make, last, beyond, name):
+    """The last number is taken, and the next one float32 could not have is not."""
+    assert len(make(last).levels) >= 2
+    following = np.nextafter(np.float32(last), np.float32(beyond))
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        make(float(following))
+
+
+@pytest.mark.parametrize("step", [0.5, 0.6, 1.0])
+def test_as_many_levels_as_fit_between_the_ends(step):
+    """Two levels at least, and 2^bits at most."""
+    assert fixed(0.0, step, step=step).levels.tolist() == [0, 1]
+    assert fixed(-step, 2 * step, step=step).levels.tolist() == [-1, 0, 1, 2]
+    for low, high in ((0.0, 0.9 * step), (0.1 * step, 1.5 * step), (-step, 3 * step)):
+        with pytest.raises(ValueError, match=r"^step: "):
+            fixed(low, high, step=step)
+
+
 NAN = np.array([np.nan, 1.0])
 
 

@@ -133,7 +133,7 @@ SMALL = {
     "tests/__init__.py": "",
     "tests/conftest.py": """
         from hypothesis import settings
-        settings.register_profile("ci", derandomize=True, database=None)
+        settings.register_profile("ci", derandomize=True, database=None, max_examples=20)
     """,
     "tests/test_small.py": """
         import os

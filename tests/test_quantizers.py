@@ -24,7 +24,7 @@ from qnn_ref.quantizers import (
     hard_tanh,
     hard_tanh_backward,
 )
-from qnn_ref.quantizers.base import as_real
+from qnn_ref.quantizers.base import as_real, masked
 from tests.numeric import central_differences, special_values, worst_error
 
 DTYPES = [np.float32, np.float64]
@@ -106,6 +106,12 @@ def test_gradient_passes_where_the_input_is_within_the_bound(x, saturation, seed
     ):
         np.testing.assert_array_equal(got, expected)
         assert got.dtype == x.dtype
+
+
+def test_the_bound_is_1_unless_another_is_given():
+    x = np.array([-1.5, -1.0, 0.5, 1.0, 1.5])
+    np.testing.assert_array_equal(hard_tanh(x), np.clip(x, -1, 1))
+    np.testing.assert_array_equal(hard_tanh_backward(np.ones(5), x), [0, 1, 1, 1, 0])
 
 
 @pytest.mark.parametrize("size", [1, 10])
@@ -254,6 +260,29 @@ def test_quantized_value_is_scale_times_codes_in_the_dtype_of_x(x):
     assert np.all(np.isin(codes, [-3, -1, 1, 3]))
 
 
+class Doubles(Quantizer):
+    """Whole numbers in units of 2."""
+
+    def encode(self, x, noise=None):
+        return np.floor(x), 2.0
+
+
+@given(arrays(st.floats(-3, 3, width=32)))
+def test_only_a_scale_of_1_is_left_out(x):
+    np.testing.assert_array_equal(Doubles().quantize(x), 2 * np.floor(x))
+
+
+@pytest.mark.parametrize("grid", [(-1, 1, 2), (0, 3, 1), (-4, 3, 1), (-6, 6, 4)])
+def test_levels_are_all_numbers_of_the_grid(grid):
+    class OnGrid(Quantizer):
+        encoding = Encoding(0.5, *grid)
+
+    levels = OnGrid().levels
+    low, high, step = grid
+    assert levels.tolist() == list(range(low, high + 1, step))
+    assert levels.dtype == np.int32
+
+
 def test_encoding_states_the_grid_of_the_codes():
     assert Sign().encoding == StochasticSign().encoding == Encoding(1.0, -1, 1, 2)
     assert Encoding(0.25, -255, 7, 2).largest == 255
@@ -325,6 +354,10 @@ NAN64 = np.array([[0.0, np.nan], [np.nan, 1.0]])
         (lambda: Sign(-1.0), ValueError, ["saturation:", "-1.0"]),
         (lambda: Sign(math.nan), ValueError, ["saturation:", "nan"]),
         (lambda: StochasticSign(-2), ValueError, ["saturation:", "-2"]),
+        (lambda: hard_tanh(np.ones(2), 0), ValueError, ["saturation:", "0"]),
+        (lambda: hard_tanh(np.ones(2), "1"), TypeError, ["saturation:", "1"]),
+        (lambda: hard_tanh_backward(np.ones(2), np.ones(2), -1), ValueError, ["saturation:", "-1"]),
+        (lambda: hard_tanh_backward(np.ones(2), np.ones(2), None), TypeError, ["saturation:"]),
         (lambda: StochasticSign().draw((2,), None), TypeError, ["rng:", "Generator", "None"]),
         (
             lambda: StochasticSign().encode(np.zeros((2, 3)), np.zeros(3)),
@@ -376,6 +409,16 @@ def test_a_masked_gradient_is_zero_whatever_it_is(number, dtype, value):
     assert dx.dtype == dtype
     assert not dx[~passes].any()
     np.testing.assert_array_equal(dx[passes], np.full(passes.sum(), value, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("largest", [2, 1e30, np.inf, np.nan])
+def test_a_mask_may_hold_factors(largest, dtype):
+    """Also where the squares of the gradient overflow, or it is not finite."""
+    dy, mask = np.array([-3, largest, largest, -2], dtype), np.array([0.5, 0.25, 0, 2], dtype)
+    dx = masked(dy, mask)
+    np.testing.assert_array_equal(dx, np.array([-1.5, largest / 4, 0, -4], dtype))
+    assert dx.dtype == dtype
 
 
 def test_every_quantizer_with_a_gradient_is_tried():

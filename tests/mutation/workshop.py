@@ -1,5 +1,6 @@
 """A copy of the repository in which faults are planted, one at a time, and its tests run."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -15,9 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 LEFT = shutil.ignore_patterns(".*", "runs", "mnist", "__pycache__", "results")
 LONGEST = 600.0  # seconds that the sound package may take for one file of tests
 AT_LEAST = (2.0, 60.0)  # seconds for one test, whatever it takes without a fault; if compiled
-STAGES = ("nearest", "room", "compiled", "all")
-"""The nearest tests and the other ones of the room with the kernels as plain Python, then both
-compiled."""
+STAGES = ("nearest", "near", "room", "compiled", "all")
+"""With the kernels as plain Python the nearest file of tests, the next ones, and the others of the
+room; then, compiled, the near ones and the others."""
+
+
+class UnsoundError(Exception):
+    """Tests fail without any fault too, so they say nothing about one."""
 
 
 class Workshop:
@@ -58,11 +63,19 @@ class Workshop:
         -------
         dict
             `verdict`, `stage`: the one that it came from, `by`: the test, and `seconds`.
+
+        Raises
+        ------
+        UnsoundError
+            If the nearest tests fail without the fault. Others that fail are left out.
         """
         near, far = nearest_tests(self.copy, mutant.file)
+        if not self._limit(near[0], compiled=False):
+            raise UnsoundError(f"{near[0]} fails without a fault")
+        stages = zip(STAGES, (near[:1], near[1:], far, near, far), strict=True)
         seconds = 0.0
-        for stage in STAGES[: STAGES.index(last) + 1]:
-            tests, compiled = near if stage in ("nearest", "compiled") else far, stage in STAGES[2:]
+        for stage, tests in itertools.islice(stages, STAGES.index(last) + 1):
+            compiled = stage in ("compiled", "all")
             found, took = self._found(mutant, self._ordered(mutant.file, tests), compiled)
             seconds += took
             if found:
@@ -113,7 +126,7 @@ class Workshop:
             answer = self._run(test, compiled, **order)
             self._sound[test, compiled] = {}
             if answer["found"]:
-                print(f"{test} is left out, it fails without a fault: {answer['found']}")
+                print(f"{test} is left out: {answer['found']}", flush=True)
             else:
                 answer = self._run(test, compiled, **order)  # with all that is kept and loaded
                 least = AT_LEAST[compiled]
