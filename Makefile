@@ -17,7 +17,7 @@ endef
 KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types house-rules test-compiled test-bounds test-plain test-lowest mutants notebooks clean
+.PHONY: help demo test lint types house-rules test-compiled test-bounds test-plain test-lowest mutants notebooks figures clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ mutants: $(VENV)/.dev ## plant small faults and see which no test finds (hours; 
 
 notebooks: $(VENV)/.dev ## run every notebooks/*.py and store it with its outputs as .ipynb
 	$(PY) notebooks/render.py
+
+figures: $(VENV)/.dev ## every picture of the course as PNG and PDF (ARGS="01_one_bit.py --out slides")
+	$(PY) notebooks/figures.py $(ARGS)
 
 clean: ## remove .venv, caches and built files; data and runs stay
 	rm -rf $(VENV) .lowest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
