@@ -218,7 +218,11 @@ def plain_array(name: str, value: Any) -> None:
     raise TypeError(f"{name}: expected a NumPy array, got {place}{kind.__name__}{way}")
 
 
-def shape(name: str, value: Any) -> tuple[int, ...]:
+ANY_STEPS = -1
+"""In front of a shape: sequences of any number of steps, as -1 is any length for `reshape`."""
+
+
+def shape(name: str, value: Any, any_steps: bool = False) -> tuple[int, ...]:
     """Return the shape of one example, a tuple of whole numbers of at least 1.
 
     Parameters
@@ -226,6 +230,8 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     name : str
         The argument's name, for the error.
     value : sequence of int
+    any_steps : bool
+        Whether the first may be -1, sequences of any number of steps.
 
     Returns
     -------
@@ -244,10 +250,24 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
         raise TypeError(f"{expected}{example}, got {_shown(value)}")
     if len(value) == 0:
         raise ValueError(f"{expected}, got an empty one")
+    first = value[:1] if any_steps and value[0] == ANY_STEPS else value[:0]
     try:
-        return tuple(whole(name, n, 1) for n in value)
+        return (*map(int, first), *(whole(name, n, 1) for n in value[len(first) :]))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{expected}, got {_shown(value)}") from error
+
+
+def has_shape(sizes: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether sizes are those of a shape, which may begin with any number of steps."""
+    if sizes == shape:
+        return True
+    return len(sizes) == len(shape) and shape[:1] == (ANY_STEPS,) and sizes[1:] == shape[1:]
+
+
+def written_shape(*sizes: str | int) -> str:
+    """A shape in the words of messages: `(batch, steps, 3)`."""
+    words = ["steps" if size == ANY_STEPS else str(size) for size in sizes]
+    return f"({words[0]},)" if len(words) == 1 else f"({', '.join(words)})"
 
 
 def flag(name: str, value: Any) -> bool:

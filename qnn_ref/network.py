@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -15,8 +15,9 @@ from qnn_ref._typing import Array, Shape
 from qnn_ref.checks import NotFiniteError
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, check_rng
+from qnn_ref.layers.recurrent import Recurrent, State
 from qnn_ref.layers.rows import backward_row, build_row, forward_row, layer_list, tell_row
-from qnn_ref.layers.weighted import Weighted
+from qnn_ref.layers.weighted import Multiplying
 from qnn_ref.parameter import Parameter, float_type
 from qnn_ref.products import PlainProducts
 from qnn_ref.quantizers import Quantizer
@@ -34,7 +35,7 @@ class Sequential:
     layers : sequence of Layer
         Described, not yet built.
     input_shape : tuple of int
-        Shape of one example, without the batch.
+        Shape of one example, without the batch; -1 in front for any number of steps.
     rng : numpy.random.Generator
         Starts the weights; dropout and stochastic quantizers draw from it in training.
     dtype : dtype
@@ -51,7 +52,7 @@ class Sequential:
         self.layers = layer_list("layers", layers)
         if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
-        self.input_shape = checks.shape("input_shape", input_shape)
+        self.input_shape = checks.shape("input_shape", input_shape, any_steps=True)
         self.rng = check_rng(rng)
         dtype = float_type(dtype)
         self.output_shape = build_row(self.layers, self.input_shape, rng, None, dtype)
@@ -77,15 +78,55 @@ class Sequential:
         self.layers[lowest].needs_input_gradient = False
         return lowest
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """Algorithm 1, lines 1-4, for all layers: scores (batch, classes) for `x` (batch, ...)."""
+    def forward(
+        self, x: Array, training: bool = False, state: Mapping[str, State] | None = None
+    ) -> Array:
+        """Algorithm 1, lines 1-4, for all layers: scores (batch, classes) for `x` (batch, ...).
+
+        `state` is what `final_state` was after the steps before these, for recurrent layers; they
+        begin with zeros without it.
+        """
+        states = self._states(state)
         try:
-            return forward_row(self.layers, x, training)
+            return forward_row(self.layers, x, training, states)
         except BaseException:
             if training:  # half a pass is none, also after Ctrl-C: backward must not meet it
                 for _, layer in self.walk():
                     layer._saved = None
             raise
+
+    def _states(self, state: Mapping[str, State] | None) -> dict[int, State]:
+        """The states that recurrent layers begin with, by the numbers of the layers."""
+        if state is None:
+            return {}
+        checks.instance("state", state, Mapping)  # type: ignore[type-abstract]
+        places = {place: i for i, (place, _) in enumerate(self._own()) if place in state}
+        wanted = [place for place, layer in self.walk() if isinstance(layer, Recurrent)]
+        if inner := [place for place in wanted if place.count(".") > 1]:
+            raise ValueError(
+                f"state: {inner[0]} stands inside another layer, which hands no state on"
+            )
+        if list(places) != wanted or len(state) != len(wanted):
+            raise ValueError(
+                f"state: expected one for each of {', '.join(wanted) or 'no layer'}, got "
+                f"{', '.join(map(str, state)) or 'none'}"
+            )
+        return {number: state[place] for place, number in places.items()}
+
+    def _own(self) -> Iterator[tuple[str, Layer]]:
+        """The layers of the row itself, with their places."""
+        return ((place, la) for place, la in self.walk() if place.count(".") == 1)
+
+    @property
+    def final_state(self) -> dict[str, State]:
+        """State of every recurrent layer after the last forward, named like `1.LSTM`."""
+        found = {}
+        for place, layer in self.walk():
+            if isinstance(layer, Recurrent):
+                if layer.final_state is None:
+                    raise RuntimeError("final_state: call forward first")
+                found[place] = layer.final_state
+        return found
 
     def backward(self, dy: Array) -> Array | None:
         """Algorithm 1, lines 6-9, from the gradient of the scores `dy` (batch, classes).
@@ -125,13 +166,13 @@ class Sequential:
         """Let every product of the network be formed by this object; results stay equal."""
         checks.instance("products", products, PlainProducts, "PlainProducts()")
         for _, layer in self.walk():
-            if isinstance(layer, Weighted):
+            if isinstance(layer, Multiplying):
                 layer.products = products
 
     def relax_boundaries(self, saturation: float) -> None:
         """Widen the bound inside which activations pass the gradient (section 4.3)."""
         for _, layer in self.walk():
-            if isinstance(layer, Quantize):
+            if isinstance(layer, Quantize | Recurrent):
                 layer.relax(saturation)
 
     def quantize_gradients(self, quantizer: Quantizer | None) -> None:
@@ -139,7 +180,7 @@ class Sequential:
         if quantizer is not None:
             check_quantizer("quantizer", quantizer)
         for _, layer in self.walk():
-            if isinstance(layer, Weighted):
+            if isinstance(layer, Multiplying):
                 layer.gradient_quantizer = quantizer
 
     def arrays(self) -> dict[str, Array]:
@@ -198,7 +239,7 @@ class Sequential:
 
     def predict(self, images: Array, batch_size: int = 1000) -> Array:
         """Classes (N,) of images (N, ...): the largest score; the first one of equals."""
-        return self.scores(images, batch_size).argmax(axis=1)
+        return self.scores(images, batch_size).argmax(axis=-1)
 
     def _rows(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = [("layer", "output", "parameters", "bits each")]
@@ -211,7 +252,7 @@ class Sequential:
                 for p in parameters
             }
             count = sum(p.size for p in parameters)
-            row = (f"{index} {type(layer).__name__}", str(shape), f"{count:,}")
+            row = (f"{index} {type(layer).__name__}", checks.written_shape(*shape), f"{count:,}")
             rows.append((*row, ", ".join(map(str, sorted(bits)))))
         return rows
 

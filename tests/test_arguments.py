@@ -57,6 +57,7 @@ BAD = {
 }
 VALID = {
     "units": 3,
+    "vocabulary": 5,
     "kernel": 2,
     "rate": 0.5,
     "head": [Dense(2)],

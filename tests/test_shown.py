@@ -42,6 +42,8 @@ CALLS = [
     *("MaxPool2D(2)", "MaxPool2D(3, 2, 1)", "AveragePool2D(2)", "AveragePool2D((2, 1))"),
     *("BatchNorm()", "BatchNorm(0.001)", "BatchNorm(momentum=0.5, uniform_gain=True)"),
     *("ShiftBatchNorm()", "ShiftBatchNorm('ratio')", "Dropout(0.2)", "Pixels()", "Pixels(0.5)"),
+    *("RNN(8)", "RNN(8, None, None, 'tanh')", "LSTM(8, LinearQuant(2, high=0.25))"),
+    *("LSTM(8, forget_bias=0.0)", "Embedding(9, 3)", "Embedding(9, 3, None)"),
     *("Quantize()", "Quantize(LinearQuant(2, reading='unsigned'))", "HardTanh()", "Flatten()"),
     *("Branches([Conv2D(2, 1)], [])", "Auxiliary([Flatten(), Dense(2)], 0.5)"),
     *("Sign()", "Sign(2.0)", "StochasticSign()", "LogQuant(3, stochastic=True)", "LinearQuant(4)"),

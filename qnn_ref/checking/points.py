@@ -18,6 +18,7 @@ from qnn_ref._typing import Array, Loss
 from qnn_ref.checking.freeze import check_jumps, freeze
 from qnn_ref.checking.report import GradientError, Kink
 from qnn_ref.checking.subjects import Adapted, Pair, Surrogate, adapted, change_of
+from qnn_ref.checks import has_shape, written_shape
 from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
@@ -400,9 +401,10 @@ class Point:
 def _check_shape(subject: Layer | Sequential, x: Array) -> None:
     """Blame x for its own shape, before some layer blames what it made of it."""
     expected = tuple(subject.input_shape)
-    if not isinstance(subject, Adapted) and (x.ndim == 0 or x.shape[1:] != expected):
-        shape = ", ".join(map(str, ("batch", *expected)))
-        raise ValueError(f"x: expected shape ({shape}), got {x.shape}")
+    fits = x.ndim > 0 and has_shape(x.shape[1:], expected)
+    if not isinstance(subject, Adapted) and not fits:
+        shape = written_shape("batch", *expected)
+        raise ValueError(f"x: expected shape {shape}, got {x.shape}")
 
 
 def spread(x: Array) -> float:

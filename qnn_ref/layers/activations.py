@@ -79,6 +79,8 @@ class Quantize(Layer):
     Algorithm 1, lines 4 and 6; eqs. (1), (2), (4).
     """
 
+    any_steps: ClassVar[int] = 2
+
     jumps = MappingProxyType({"quantizer": "quantizer"})
 
     def __init__(self, quantizer: Quantizer = Sign()) -> None:
@@ -120,6 +122,8 @@ class HardTanh(Layer):
     ----------
     Eqs. (4), (5).
     """
+
+    any_steps: ClassVar[int] = 2
 
     def __init__(self, saturation: float = 1.0) -> None:
         check_saturation(saturation)

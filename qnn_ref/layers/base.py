@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 
 from qnn_ref import checks, shown
 from qnn_ref._typing import Array, Shape
+from qnn_ref.checks import ANY_STEPS
 from qnn_ref.parameter import Parameter, float_type
 from qnn_ref.quantizers import Encoding
 
@@ -48,6 +49,9 @@ class Layer:
     differentiable: ClassVar[bool] = True
     """Whether the input has a gradient (integer images have none)."""
 
+    any_steps: ClassVar[int] = 0
+    """Axes of an example from which on the first may be -1, any number of steps; 0 for never."""
+
     jumps: Mapping[str, Any] = MappingProxyType({})
     """Attributes that jump or draw in forward, for the gradient checker; see the class."""
 
@@ -57,11 +61,11 @@ class Layer:
     _network: weakref.ref[Any] | None = None
     """The network that the layer was built into."""
 
-    _checked = 0
-    """Batch size of the input that `check_input` saw last."""
+    _checked: Shape = ()
+    """Shape of the input that `check_input` saw last."""
 
-    _kept: tuple[Any, int] = (None, 0)
-    """What the last training forward kept, and its batch size."""
+    _kept: tuple[Any, Shape] = (None, ())
+    """What the last training forward kept, and the shape of its input."""
 
     if not TYPE_CHECKING:
 
@@ -93,7 +97,11 @@ class Layer:
                 "this layer object belongs to a network already, which would lose its weights: "
                 "make new layer objects, or take a network.copy()"
             )
-        self.input_shape = checks.shape("input_shape", input_shape)
+        self.input_shape = checks.shape("input_shape", input_shape, any_steps=True)
+        if self.input_shape[0] == ANY_STEPS and not 0 < self.any_steps <= len(self.input_shape):
+            raise ValueError(
+                f"input_shape: {type(self).__name__} needs to know every size, got {input_shape}"
+            )
         self.rng = rng if rng is None else check_rng(rng)
         self.dtype = float_type(dtype)
         if encoding is not None:
@@ -189,13 +197,13 @@ class Layer:
     def _check_gradient(self, dy: Array) -> None:
         """Refuse a gradient that is none of the last training forward's output."""
         checks.plain_array("dy", dy)
-        expected = self.output_shape(self.input_shape)
-        if dy.shape[1:] != expected or dy.ndim != len(expected) + 1:
-            shape = ", ".join(map(str, ("batch", *expected)))
-            raise ValueError(f"dy: expected shape ({shape}), got {dy.shape}")
+        batch, *sizes = self._kept[1] or (0, *self.input_shape)
+        expected = self.output_shape(tuple(sizes))
+        if dy.ndim == 0 or not checks.has_shape(dy.shape[1:], expected):
+            shape = checks.written_shape("batch", *expected)
+            raise ValueError(f"dy: expected shape {shape}, got {dy.shape}")
         if dy.dtype != self.dtype:
             raise TypeError(f"dy: expected dtype {self.dtype}, as the layer, got {dy.dtype}")
-        batch = self._kept[1]
         if batch and len(dy) != batch:
             raise ValueError(
                 f"dy: expected a batch of {batch}, as in the last training forward, got {len(dy)}"
@@ -206,16 +214,16 @@ class Layer:
         if not hasattr(self, "input_shape"):
             raise RuntimeError(f"{type(self).__name__} is not built yet: call build(input_shape)")
         checks.plain_array("x", x)
-        if x.shape[1:] != self.input_shape or x.ndim != len(self.input_shape) + 1:
-            expected = ", ".join(map(str, ("batch", *self.input_shape)))
-            raise ValueError(f"x: expected shape ({expected}), got {x.shape}")
-        if x.shape[0] == 0:
+        if x.ndim == 0 or not checks.has_shape(x.shape[1:], self.input_shape):
+            expected = checks.written_shape("batch", *self.input_shape)
+            raise ValueError(f"x: expected shape {expected}, got {x.shape}")
+        if 0 in x.shape:
             raise ValueError(f"x: expected at least one example, got an empty batch {x.shape}")
         expected_type = self.dtype if dtype is None else np.dtype(dtype)
         if x.dtype != expected_type:
             why = ", as the layer" if dtype is None else ""
             raise TypeError(f"x: expected dtype {expected_type}{why}, got {x.dtype}")
-        self._checked = len(x)
+        self._checked = x.shape
 
 
 def in_float_type(name: str, value: float, dtype: np.dtype[Any]) -> None:

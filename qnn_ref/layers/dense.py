@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from qnn_ref._typing import Array, Shape
 from qnn_ref.layers.weighted import Weighted
 
@@ -30,6 +32,8 @@ class Dense(Weighted):
     Algorithm 1, lines 1, 2, 8, 9; eq. (2); initialisation and scale of section 4.2's recipes. The
     authors' code has a bias, which is redundant before batch norm.
     """
+
+    any_steps: ClassVar[int] = 2
 
     def make(self) -> None:
         shape = self.input_shape[-1], self.units

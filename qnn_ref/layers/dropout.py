@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class Dropout(Layer):
     ----------
     Section 4.2, MNIST: 0.2 on the input, 0.5 on hidden units.
     """
+
+    any_steps: ClassVar[int] = 2
 
     jumps = MappingProxyType({"draw_mask": "choice"})
 

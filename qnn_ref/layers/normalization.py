@@ -7,6 +7,8 @@ Over 400 lines: the layer, and each of its passes twice, as NumPy twin and as ke
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numba
 import numpy as np
 from numba import prange
@@ -359,6 +361,8 @@ class BatchNorm(Layer):
     Section 2.4; epsilon, momentum and the running inverse deviation from the authors' Theano code;
     the options from the last layer of their Torch code.
     """
+
+    any_steps: ClassVar[int] = 2
 
     epsilon = Setting(above=0)
     momentum = Setting(above=0, most=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,9 @@ def build_row(
     return shape
 
 
-def forward_row(layers: Sequence[Layer], x: Array, training: bool) -> Array:
+def forward_row(
+    layers: Sequence[Layer], x: Array, training: bool, states: Mapping[int, Any] | None = None
+) -> Array:
     """Forward pass of layers in a row.
 
     Parameters
@@ -116,6 +118,8 @@ def forward_row(layers: Sequence[Layer], x: Array, training: bool) -> Array:
     x : array (batch, ...)
         Input of the first.
     training : bool
+    states : dict, optional
+        What recurrent layers begin with, by their numbers.
 
     Returns
     -------
@@ -133,7 +137,8 @@ def forward_row(layers: Sequence[Layer], x: Array, training: bool) -> Array:
     """
     for index, layer in enumerate(layers):
         with naming(index, layer):
-            x = layer.forward(x, training)
+            more = {"state": states[index]} if states and index in states else {}
+            x = layer.forward(x, training, **more)
     return x
 
 

@@ -1,4 +1,4 @@
-"""What dense and convolutional layers share: weights, their scales, and a bias."""
+"""What layers with products share: the products, quantized weights, their scales, a bias."""
 
 from __future__ import annotations
 
@@ -68,7 +68,58 @@ def try_weights(quantizer: Quantizer, dtype: DTypeLike) -> None:
         raise TypeError(f"weight_quantizer: {error}") from error
 
 
-class Weighted(Layer):
+def reach(quantizer: Quantizer) -> float:
+    """Largest magnitude of a weight, where latent weights end; 1 for `Sign`.
+
+    Parameters
+    ----------
+    quantizer : Quantizer
+
+    Returns
+    -------
+    float
+        A scalar.
+
+    References
+    ----------
+    Section 3, maxV, which the paper leaves open.
+    """
+    encoding = quantizer.encoding
+    return encoding.scale * encoding.largest
+
+
+class Multiplying(Layer):
+    """A layer that asks for products: what is chosen for a network as a whole.
+
+    References
+    ----------
+    Algorithm 1, lines 2, 8 and 9.
+    """
+
+    products: PlainProducts = BITS
+
+    gradient_quantizer: Quantizer | None = None
+    """Quantizes the gradient of the sums, at the top of backward; `quantize_gradients` sets it."""
+
+    @property
+    def input_scale(self) -> float:
+        """Value of one unit of the input's codes."""
+        return 1.0 if self.encoding is None else self.encoding.scale
+
+    def takes_signs(self, training: bool) -> bool:
+        """Whether the input holds nothing but +1 and -1; dropout in training puts zeros there."""
+        encoding = self.training_encoding if training else self.encoding
+        return encoding is not None and encoding.grid == SIGNS
+
+    def quantized_gradient(self, dy: Array) -> Array:
+        """The gradient `dy` (batch, ..., units) of the sums, as both backward products see it."""
+        quantizer = self.gradient_quantizer
+        if quantizer is None:
+            return dy
+        return quantizer.quantize(dy, quantizer.draw(dy.shape, self.rng))
+
+
+class Weighted(Multiplying):
     """A layer that multiplies by quantized weights: the base of `Dense` and `Conv2D`.
 
     Parameters
@@ -86,11 +137,6 @@ class Weighted(Layer):
     ----------
     Algorithm 1, lines 1 and 11; eq. (2).
     """
-
-    products: PlainProducts = BITS
-
-    gradient_quantizer: Quantizer | None = None
-    """Quantizes the gradient of the sums, at the top of backward; `quantize_gradients` sets it."""
 
     _drawn: Parameter | None = None
 
@@ -145,11 +191,6 @@ class Weighted(Layer):
         return {"weight": self.weight, "bias": self.bias}
 
     @property
-    def input_scale(self) -> float:
-        """Value of one unit of the input's codes."""
-        return 1.0 if self.encoding is None else self.encoding.scale
-
-    @property
     def output_scale(self) -> float:
         """Value of one unit of the product of codes."""
         return self.input_scale * self.weight.scale
@@ -160,18 +201,6 @@ class Weighted(Layer):
         if self.encoding is None or not self.encoding.on_grid or self.weight_quantizer is None:
             return 0.0
         return self.encoding.largest * self.weight_quantizer.encoding.largest
-
-    def takes_signs(self, training: bool) -> bool:
-        """Whether the input holds nothing but +1 and -1; dropout in training puts zeros there."""
-        encoding = self.training_encoding if training else self.encoding
-        return encoding is not None and encoding.grid == SIGNS
-
-    def quantized_gradient(self, dy: Array) -> Array:
-        """The gradient `dy` (batch, ..., units) of the sums, as both backward products see it."""
-        quantizer = self.gradient_quantizer
-        if quantizer is None:
-            return dy
-        return quantizer.quantize(dy, quantizer.draw(dy.shape, self.rng))
 
     def finish(self, s: Array, weight: Parameter | None = None) -> Array:
         """From the product of codes, (..., units), to the layer's output: scale, then bias.

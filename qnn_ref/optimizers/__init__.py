@@ -7,6 +7,7 @@ subtracted from the *latent* value, and the result is clipped to the parameter's
 from qnn_ref.optimizers.adam import Adam
 from qnn_ref.optimizers.adamax import AdaMax
 from qnn_ref.optimizers.base import Optimizer
+from qnn_ref.optimizers.clipping import clip_by_norm, gradient_norm
 from qnn_ref.optimizers.schedules import ExponentialDecay, Halving
 from qnn_ref.optimizers.sgd import SGD
 from qnn_ref.optimizers.shift_adamax import ShiftAdaMax
@@ -19,5 +20,7 @@ __all__ = [
     "Halving",
     "Optimizer",
     "ShiftAdaMax",
+    "clip_by_norm",
+    "gradient_norm",
 ]
 __dir__ = __all__.copy
