@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from qnn_ref._typing import Array, Loss
+from qnn_ref._typing import Array, Loss, Shape
 from qnn_ref.checking.gradients import check_gradients
 from qnn_ref.checking.report import Report
 from qnn_ref.layers import (
+    LSTM,
+    RNN,
     Auxiliary,
     AveragePool2D,
     BatchNorm,
@@ -23,6 +25,7 @@ from qnn_ref.layers import (
     Conv2D,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     HardTanh,
     Layer,
@@ -31,8 +34,10 @@ from qnn_ref.layers import (
     Quantize,
     ShiftBatchNorm,
 )
+from qnn_ref.layers.recurrent import Recurrent
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.network import Sequential
+from qnn_ref.parameter import Parameter
 from qnn_ref.quantizers import (
     Encoding,
     LinearQuant,
@@ -242,6 +247,100 @@ def _quantize(rng: np.random.Generator) -> Iterator[Sample]:
 def _hard_tanh(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample("saturation 1", HardTanh().build((5,)), around_bounds((4, 5), rng))
     yield Sample("saturation 2", HardTanh(2.0).build((2, 3)), around_bounds((2, 2, 3), rng, 2.0))
+
+
+class Started(Layer):
+    """A recurrent layer whose first state is trained too, so that its gradient is checked.
+
+    Parameters
+    ----------
+    layer : RNN or LSTM
+        Built.
+    *state : arrays (batch, units)
+    """
+
+    any_steps = 2
+
+    def __init__(self, layer: Recurrent, *state: Array) -> None:
+        self.layer, self.state = layer, [Parameter(array) for array in state]
+        self.build(layer.input_shape, layer.rng, layer.encoding, np.float64)
+
+    def sublayers(self) -> list[Layer]:
+        return [self.layer]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return self.layer.output_shape(input_shape)
+
+    def parameters(self) -> dict[str, Parameter]:
+        return {f"{name}0": p for name, p in zip(self.layer.names, self.state, strict=True)}
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        self._saved = True
+        return self.layer.forward(x, training, tuple(p.latent for p in self.state))
+
+    def backward(self, dy: Array) -> Array | None:
+        self.saved(dy)
+        dx = self.layer.backward(dy)
+        found = self.layer.state_gradient
+        gradients = found if isinstance(found, tuple) else (found,)
+        for parameter, gradient in zip(self.state, gradients, strict=True):
+            parameter.grad = gradient
+        return dx
+
+
+def _recurrent(
+    make: Callable[..., Recurrent], rng: np.random.Generator, **options: Any
+) -> Iterator[Sample]:
+    """Steps from 1 to 7, and each quantizer for weights and state."""
+    for steps, (title, weights, state) in enumerate(
+        (
+            ("float", None, None),
+            ("Sign", Sign(), Sign(4.0)),
+            ("drawn signs", StochasticSign(), StochasticSign(4.0)),
+            ("LinearQuant", LinearQuant(2, high=0.5), LinearQuant(3)),
+            ("fixed-point", LinearQuant(3, reading="fixed-point"), LinearQuant(2, reading="L1")),
+            ("unsigned state", LinearQuant(3), LinearQuant(4, reading="unsigned")),
+            ("LogQuant", LogQuant(4), LogQuant(4, 2)),
+        ),
+        start=1,
+    ):
+        layer = make(4, weights, state, **options).build((-1, 3), rng, dtype=np.float64)
+        first = [rng.normal(size=(2, 4)) for _ in layer.names]
+        title = f"{title}, {steps} step{'s' if steps > 1 else ''}"
+        yield Sample(title, Started(layer, *first), rng.normal(size=(2, steps, 3)))
+    codes = 2.0 * rng.integers(0, 4, (2, 3, 5)) - 3
+    layer = make(3, LinearQuant(2), LinearQuant(2), **options)
+    layer.build((3, 5), rng, LinearQuant(2).encoding, np.float64)
+    yield Sample("of codes, 3 steps, from zeros", layer, codes)
+
+
+@sample("RNN")
+def _rnn(rng: np.random.Generator) -> Iterator[Sample]:
+    for activation in ("relu", "tanh"):
+        for item in _recurrent(RNN, rng, activation=activation):
+            yield item._replace(title=f"{activation}, {item.title}")
+
+
+@sample("LSTM")
+def _lstm(rng: np.random.Generator) -> Iterator[Sample]:
+    yield from _recurrent(LSTM, rng)
+
+
+@sample("Embedding")
+def _embedding(rng: np.random.Generator) -> Iterator[Sample]:
+    words = np.array([[3, 0, 3], [5, 3, 1]])  # one word three times, others never
+    for title, quantizer in (
+        ("float", None),
+        ("Sign", Sign()),
+        ("LinearQuant", LinearQuant(2, high=0.5)),
+        ("LogQuant", LogQuant(4)),
+    ):
+        layer = Embedding(7, 4, quantizer).build((-1,), rng, dtype=np.float64)
+        yield Sample(title, layer, words)
+    row = [Embedding(6, 3), LSTM(4), RNN(3), Dropout(0.2), Dense(6, bias=True)]
+    text = rng.integers(0, 6, (3, 5))
+    yield Sample("of a small language model", Sequential(row, (-1,), rng), text)
 
 
 @sample("Dropout")

@@ -25,6 +25,8 @@ from qnn_ref.checking.strategies.values import (
     shapes,
 )
 from qnn_ref.layers import (
+    LSTM,
+    RNN,
     AveragePool2D,
     BatchNorm,
     Conv2D,
@@ -322,6 +324,24 @@ def _dropout(draw: Draw, dtype: Any) -> tuple[Layer, Array]:
     return _built(draw, layer, draw(shapes((2, 4), MOST)), dtype)
 
 
+def _rnn(draw: Draw, dtype: Any) -> tuple[Layer, Array]:
+    st, _ = hypothesis_modules()
+    activation = draw(st.sampled_from(["tanh", "relu"]))
+    layer = RNN(draw(st.integers(1, 2)), _weight_quantizer(draw), _of_state(draw), activation)
+    return _built(draw, layer, draw(shapes((3, 3), MOST)), dtype)
+
+
+def _lstm(draw: Draw, dtype: Any) -> tuple[Layer, Array]:
+    st, _ = hypothesis_modules()
+    layer = LSTM(draw(st.integers(1, 2)), _weight_quantizer(draw), _of_state(draw))
+    return _built(draw, layer, draw(shapes((3, 3), MOST)), dtype)
+
+
+def _of_state(draw: Draw) -> Quantizer | None:
+    st, _ = hypothesis_modules()
+    return draw(st.none() | quantizers())
+
+
 def _flatten(draw: Draw, dtype: Any) -> tuple[Layer, Array]:
     return _built(draw, Flatten(), draw(shapes((2, 4), MOST)), dtype)
 
@@ -337,5 +357,7 @@ LAYERS: dict[str, Callable[[Draw, Any], tuple[Layer, Array]]] = {
     "HardTanh": _hard_tanh,
     "Dropout": _dropout,
     "Flatten": _flatten,
+    "RNN": _rnn,
+    "LSTM": _lstm,
 }
 """One function for each layer: how it and its input are drawn."""
