@@ -29,7 +29,7 @@ from ipywidgets import FloatSlider
 from matplotlib.figure import Figure
 
 import qnn_ref
-from qnn_ref import plots
+from qnn_ref import course, plots
 from qnn_ref.checking import check_gradients, remainders
 from qnn_ref.layers import BatchNorm, Dense, Parameter, Quantize
 from qnn_ref.losses import squared_hinge
@@ -77,6 +77,21 @@ except ValueError as error:
 # **Answer.** It has no sign, so both answers would be wrong. The package refuses it.
 
 # %% [markdown]
+# **Exercise 1.1.** Write Sign yourself. The check tries many arrays; where your answer is not
+# right yet, it shows the smallest one. `course.hint("1.1")` helps in three steps.
+
+
+# %% tags=["exercise", "id:1.1"]
+def sign(x):
+    """+1 where x >= 0 and -1 elsewhere, in the type of x: eq. (1)."""
+    # BEGIN SOLUTION
+    return np.where(x >= 0, 1, -1).astype(x.dtype)
+    # END SOLUTION
+
+
+course.check("1.1", sign)
+
+# %% [markdown]
 # ## 1.2 The derivative of Sign says nothing
 #
 # To train, we need to know how the loss changes when $x$ changes a little. A central difference
@@ -86,10 +101,10 @@ except ValueError as error:
 # And at $x = 0$?
 
 # %%
-sign = Sign().quantize
+value = Sign().quantize
 for x in (0.3, 0.0):
     for h in (1e-2, 1e-4, 1e-6):
-        above, below = sign(np.array([x + h, x - h]))
+        above, below = value(np.array([x + h, x - h]))
         print(f"x = {x}    h = {h:.0e}    slope = {(above - below) / (2 * h):,.0f}")
 
 # %% [markdown]
@@ -144,6 +159,20 @@ print("at r = ", r)
 #
 # Notice also: the mask looks at $r$, the number of the forward pass. It never looks at the size
 # of the gradient, so a gradient of 10 goes through as 10.
+
+# %% [markdown]
+# **Exercise 1.2.** Write the backward pass of Sign.
+
+
+# %% tags=["exercise", "id:1.2"]
+def straight_through(dy, x):
+    """Gradient of x, given dy, that of Sign(x): eq. (4)."""
+    # BEGIN SOLUTION
+    return dy * (np.abs(x) <= 1)
+    # END SOLUTION
+
+
+course.check("1.2", straight_through)
 
 # %% [markdown]
 # ## 1.4 Can such a gradient be checked?
@@ -263,6 +292,21 @@ print("every draw at |x| >= 1 is certain:", certain)
 # Sign, and so do we; in inference nothing is drawn at all.
 
 # %% [markdown]
+# **Exercise 1.3.** Write the stochastic Sign. The random numbers come as an argument, so that two
+# calls with the same numbers give the same answer.
+
+
+# %% tags=["exercise", "id:1.3"]
+def stochastic_sign(x, u):
+    """+1 with the probability of eq. (3), else -1; u holds uniform numbers from [0, 1)."""
+    # BEGIN SOLUTION
+    return np.where(u < np.clip((x + 1) / 2, 0, 1), 1.0, -1.0)
+    # END SOLUTION
+
+
+course.check("1.3", stochastic_sign)
+
+# %% [markdown]
 # ## 1.6 The relaxed boundary
 #
 # Late in training many hidden values are larger than 1. Then the mask stops their gradients.
@@ -334,6 +378,21 @@ plots.latent_figure(paths)
 #
 # The clip does the mask's job for weights. That is why weights have no mask of their own: a
 # weight that sits at exactly -1 must be able to return.
+
+# %% [markdown]
+# **Exercise 1.4.** Write line 11 of Algorithm 1 for plain gradient descent. `scale` is the line's
+# factor $\gamma$, which makes the steps of a layer larger.
+
+
+# %% tags=["exercise", "id:1.4"]
+def latent_step(w, grad, lr, scale):
+    """Latent weights after one step; grad is the gradient of the binary weights."""
+    # BEGIN SOLUTION
+    return np.clip(w - scale * lr * grad, -1, 1)
+    # END SOLUTION
+
+
+course.check("1.4", latent_step)
 
 # %% [markdown]
 # ## Summary

@@ -1,13 +1,18 @@
-"""Run the notebooks' sources (py:percent) and store them with their outputs as .ipynb.
+"""Run the notebooks' sources (py:percent) and store two editions of each as .ipynb.
 
-    python notebooks/render.py                 every notebook here and in solutions/
+    python notebooks/render.py                 every notebook
     python notebooks/render.py 01_one_bit.py   only this one
+
+`solutions/NN_name.ipynb` is the source as it is, with all outputs. `NN_name.ipynb`, the student
+edition, has stubs for solutions, dots for answers to questions, folded answers, and no output of
+exercises and of cells that a question asks about; the other outputs are those of the same run.
 
 The same source gives the same bytes each time: cell ids are numbers, and what changes from run to
 run (times, widget ids, addresses, progress bars) is left out. A cell that fails stops the rendering
 with its traceback and leaves the stored notebook as it was.
 """
 
+import copy
 import os
 import re
 import sys
@@ -19,7 +24,8 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 
-from qnn_ref.files import atomic_write
+from qnn_ref.course.editions import Cell, of_student, shows_nothing
+from qnn_ref.files import atomic_write, make_folder
 
 FOLDER = Path(__file__).resolve().parent
 WIDGETS = "application/vnd.jupyter.widget"
@@ -42,7 +48,13 @@ class ThisPython(AsyncKernelManager):
 
 def sources() -> list[Path]:
     """All notebook sources, in order; they are named NN_name.py."""
-    return sorted([*FOLDER.glob("[0-9][0-9]_*.py"), *FOLDER.glob("solutions/[0-9][0-9]_*.py")])
+    return sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+
+
+def targets(source: Path) -> tuple[Path, Path]:
+    """Where the student edition and the solutions are stored."""
+    name = f"{source.stem}.ipynb"
+    return source.parent / name, source.parent / "solutions" / name
 
 
 def read(source: Path) -> nbformat.NotebookNode:
@@ -53,6 +65,7 @@ def read(source: Path) -> nbformat.NotebookNode:
 def execute(notebook: nbformat.NotebookNode, folder: Path = FOLDER) -> nbformat.NotebookNode:
     """Run all cells in a fresh kernel that works in `folder`; a failing cell raises."""
     environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # pictures inline
+    environment["QNN_REF_COURSE_RESULTS"] = "none"
     client = NotebookClient(
         notebook,
         kernel_manager_class=ThisPython,
@@ -62,6 +75,20 @@ def execute(notebook: nbformat.NotebookNode, folder: Path = FOLDER) -> nbformat.
         resources={"metadata": {"path": str(folder)}},
     )
     return client.execute(env={"OMP_WAIT_POLICY": "passive"} | environment)
+
+
+def student_edition(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook as a student gets it; outputs stay where they give nothing away."""
+    cells = [
+        Cell(cell.cell_type, cell.source, tuple(cell.metadata.get("tags", ())))
+        for cell in notebook.cells
+    ]
+    student = copy.deepcopy(notebook)
+    for cell, old, hidden in zip(student.cells, cells, shows_nothing(cells), strict=True):
+        cell.source = of_student(old).source
+        if hidden:
+            cell.outputs, cell.execution_count = [], None
+    return student
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -78,7 +105,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type != "code":
             continue
         count += 1
-        cell.execution_count = count
+        cell.execution_count = count if cell.execution_count else None
         cell.outputs = [clean_output(o, count) for o in cell.outputs if is_stored(o)]
     return notebook
 
@@ -109,7 +136,11 @@ def write(notebook: nbformat.NotebookNode, target: Path) -> None:
 def main(names: list[str]) -> None:
     for source in [FOLDER / name for name in names] or sources():
         print(source.relative_to(FOLDER), flush=True)
-        write(clean(execute(read(source), source.parent)), source.with_suffix(".ipynb"))
+        notebook = clean(execute(read(source), source.parent))
+        student, solutions = targets(source)
+        make_folder(solutions.parent)
+        write(notebook, solutions)
+        write(student_edition(notebook), student)
 
 
 if __name__ == "__main__":

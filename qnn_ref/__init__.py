@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         checking,
         checkpoints,
         cost,
+        course,
         datasets,
         experiments,
         layers,
@@ -43,8 +44,8 @@ _HOMES = {
     "pack": "qnn_ref.packed",
 }
 _ROOMS = (
-    *("bench", "bits", "checking", "checkpoints", "cost", "datasets", "experiments", "layers"),
-    *("losses", "network", "optimizers", "packed", "parameter", "plots", "products"),
+    *("bench", "bits", "checking", "checkpoints", "cost", "course", "datasets", "experiments"),
+    *("layers", "losses", "network", "optimizers", "packed", "parameter", "plots", "products"),
     *("quantizers", "shares", "shifts", "training"),
 )
 """Public modules: `import qnn_ref` is enough for `qnn_ref.layers.Dense`."""

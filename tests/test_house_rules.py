@@ -246,6 +246,8 @@ def no_machine_paths(name: str, text: str) -> list[str]:
 def no_unfinished_work(name: str, text: str) -> list[str]:
     """What is not done is an issue, not a comment."""
     mark = re.compile(r"\b(TO[D]O|FIX[M]E|XX[X]|raise NotImplemented[E]rror)\b")
+    if re.fullmatch(r"notebooks/[^/]+\.ipynb", name):  # the student edition: a stub is an exercise
+        mark = re.compile(r"\b(TO[D]O|FIX[M]E|XX[X])\b")
     return [
         f"{name}:{number}: {line.strip()[:60]}"
         for number, line in enumerate(text.splitlines(), 1)

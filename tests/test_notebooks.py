@@ -1,4 +1,4 @@
-"""Every notebook runs, says what it is for, and is stored with the outputs of this very source.
+"""Every notebook runs in both editions, says what it is for, and is stored as its source has it.
 
 Pictures are not compared byte for byte: they change with matplotlib's version. The cells are.
 """
@@ -15,16 +15,24 @@ pytest.importorskip("jupytext", reason="the notebooks need jupytext (dependency 
 import render
 from nbclient.exceptions import CellExecutionError
 
+from qnn_ref.course.editions import Cell, of_student, read_cells, shows_nothing
+
 HEADER = ("**Goal.**", "**Minutes.**", "**Prerequisites.**", "**Equations.**")
 ABSOLUTE = re.compile(r"(?<![\w.~/:])/(?:\w[\w.-]*/){2,}|\b[A-Z]:\\\w+\\")
 
 every_notebook = pytest.mark.parametrize("source", render.sources(), ids=lambda source: source.stem)
 
 
-def stored(source: Path) -> nbformat.NotebookNode:
-    target = source.with_suffix(".ipynb")
+def stored(target: Path) -> nbformat.NotebookNode:
     assert target.exists(), f"{target.name} is missing: make notebooks"
     return nbformat.read(target, as_version=4)
+
+
+def editions(source: Path) -> list[tuple[Path, list[Cell]]]:
+    """Where each edition is stored, and the cells that it should have."""
+    cells = read_cells(source)
+    student, solutions = render.targets(source)
+    return [(student, [of_student(cell) for cell in cells]), (solutions, cells)]
 
 
 def outputs_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -41,12 +49,37 @@ def test_there_are_notebooks():
     assert render.sources()
 
 
-@every_notebook
-@pytest.mark.slow_without_jit
-def test_runs(source):
-    notebook = render.execute(render.read(source), source.parent)
+def run_of(notebook: nbformat.NotebookNode, source: Path) -> nbformat.NotebookNode:
+    """The notebook after a run without warnings."""
+    notebook = render.execute(notebook, source.parent)
     errors = [o.text for o in outputs_of(notebook) if o.get("name") == "stderr"]
     assert "Warning" not in "".join(errors), "".join(errors)
+    return notebook
+
+
+def said(cell: nbformat.NotebookNode) -> str:
+    return "\n".join(map(text_of, cell.outputs))
+
+
+@every_notebook
+@pytest.mark.slow_without_jit
+def test_runs_with_its_solutions(source):
+    notebook = run_of(render.read(source), source)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", ())
+        assert "exercise" not in tags or ": passed." in said(cell)
+        assert "question" not in tags or "Yes: " in said(cell)
+
+
+@every_notebook
+@pytest.mark.slow_without_jit
+def test_runs_with_stubs(source):
+    """As a student gets it; an exercise that is not written stops nothing."""
+    notebook = run_of(render.student_edition(render.read(source)), source)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", ())
+        assert "exercise" not in tags or said(cell).endswith(": not written yet.")
+        assert "question" not in tags or "in the place of the dots" in said(cell)
 
 
 @every_notebook
@@ -61,22 +94,39 @@ def test_first_cell_says_what_it_is_for(source):
 
 @every_notebook
 def test_stored_cells_are_those_of_the_source(source):
-    cells = [(cell.cell_type, cell.source) for cell in render.read(source).cells]
-    old = [(cell.cell_type, cell.source) for cell in stored(source).cells]
-    assert old == cells, "make notebooks"
+    for target, cells in editions(source):
+        old = [(cell.cell_type, cell.source) for cell in stored(target).cells]
+        assert old == [(cell.kind, cell.source) for cell in cells], "make notebooks"
 
 
 @every_notebook
 def test_stored_outputs_are_complete_and_clean(source):
-    notebook = stored(source)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    kinds = {kind for o in outputs_of(notebook) for kind in o.get("data", {})}
-    assert any(kind.startswith("image/") for kind in kinds), "no picture"
-    texts = [text_of(o) for o in outputs_of(notebook)]
-    assert not [text for text in texts if ABSOLUTE.search(text)], "a path of one machine"
-    again = render.clean(nbformat.from_dict(notebook))
-    assert nbformat.writes(again) + "\n" == source.with_suffix(".ipynb").read_text("utf-8")
+    for target, cells in editions(source):
+        notebook = stored(target)
+        hidden = shows_nothing(cells) if target.parent == source.parent else [False] * len(cells)
+        code = [(c, h) for c, h in zip(notebook.cells, hidden, strict=True) if "outputs" in c]
+        counts = [None if h else count for count, (_, h) in enumerate(code, 1)]
+        assert [cell.execution_count for cell, _ in code] == counts
+        assert not any(cell.outputs for cell, h in code if h)
+        kinds = {kind for o in outputs_of(notebook) for kind in o.get("data", {})}
+        assert any(kind.startswith("image/") for kind in kinds), "no picture"
+        texts = [text_of(o) for o in outputs_of(notebook)]
+        assert not [text for text in texts if ABSOLUTE.search(text)], "a path of one machine"
+        again = render.clean(nbformat.from_dict(notebook))
+        assert nbformat.writes(again) + "\n" == target.read_text("utf-8")
+
+
+@every_notebook
+def test_the_student_edition_gives_nothing_away(source):
+    text = render.targets(source)[0].read_text("utf-8")
+    assert "SOLUTION" not in text
+    cells = stored(render.targets(source)[0]).cells
+    for cell in cells:
+        answers = re.findall(r"(?m)^\*\*Answer\.\*\*", cell.source)
+        assert len(answers) == cell.source.count("<details>") == cell.source.count("</details>")
+    first, second = (stored(target) for target in render.targets(source))
+    for student, solved in zip(first.cells, second.cells, strict=True):
+        assert student.get("outputs") in (None, [], solved.get("outputs")), "make notebooks"
 
 
 # The renderer itself, on a small notebook.

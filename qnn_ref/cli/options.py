@@ -1,4 +1,7 @@
-"""What every command takes. Imports nothing heavy: help and wrong use answer at once."""
+"""What every command takes. Imports nothing heavy: help and wrong use answer at once.
+
+Over 400 lines: all commands in one place, so that help needs one import.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ BENCHES = (
 """Names of `qnn_ref.bench.NAMES`, which is slow to import."""
 MODES = ("full", "probe", "order")
 """Names of the checker's modes."""
+
+
+COURSE_ACTIONS = ("list", "check", "hint")
 
 
 def demo(parser: Parser) -> None:
@@ -212,6 +218,37 @@ def data(parser: Parser) -> None:
     data_folder(parser)
 
 
+def course(parser: Parser) -> None:
+    """Options of the course."""
+    parser.add_argument(
+        "action",
+        type=one_of("ACTION", COURSE_ACTIONS),
+        metavar="ACTION",
+        help=", ".join(COURSE_ACTIONS),
+    )
+    parser.add_argument(
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="list, check: the number of a notebook, such as 01; hint: an exercise, such as 1.2",
+    )
+    parser.add_argument("--all", action="store_true", help="check: every notebook")
+    parser.add_argument(
+        "--solutions", action="store_true", help="check: the solutions of a checkout"
+    )
+    parser.add_argument(
+        "--wrong", action="store_true", help="check: hand in every known mistake; is it named?"
+    )
+    parser.add_argument(
+        "--solution",
+        type=path("--solution"),
+        metavar="NOTEBOOK",
+        help="check: a notebook (.ipynb) or its source (.py) elsewhere; default: the one of that "
+        "number in the current folder or its folder notebooks",
+    )
+    seed(parser, "of the drawn cases", default=0)
+
+
 def doctor(parser: Parser) -> None:
     """The doctor takes nothing but `--json`."""
     del parser
@@ -314,6 +351,12 @@ COMMANDS = {
         "list, fetch or verify data sets",
         "qnn-ref data list\nqnn-ref data fetch cifar10\nqnn-ref data verify mnist --data my/folder",
         data,
+    ),
+    "course": Command(
+        "list exercises, check a notebook, give hints",
+        "qnn-ref course list\nqnn-ref course check 01\nqnn-ref course hint 1.2\n"
+        "qnn-ref course check --all --solutions --json",
+        course,
     ),
     "doctor": Command(
         "look at versions, threads, data, and try a kernel", "qnn-ref doctor", doctor

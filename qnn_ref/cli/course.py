@@ -1,0 +1,114 @@
+"""`qnn-ref course`: exercises, hints and verdicts; a class's notebooks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qnn_ref.cli.common import answer, table
+from qnn_ref.cli.parser import WrongUse
+from qnn_ref.course import registry
+from qnn_ref.course.check import judge
+from qnn_ref.course.exercise import Verdict
+from qnn_ref.course.solving import find_notebook, verdicts_of
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""Where the sources of the notebooks are, if this is no installed package."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the action says."""
+    return ACTIONS[args.action](args)
+
+
+def show_list(args: argparse.Namespace) -> int:
+    """List the exercises."""
+    found = [e for c in _chapters(args.target) for e in registry.exercises_of(c)]
+    rows = [
+        {
+            "id": e.id,
+            "title": e.title,
+            "section": e.section,
+            "points": e.points,
+            "notebook": registry.chapter_of(e.id),
+            "task": e.task,
+        }
+        for e in found
+    ]
+    answer(
+        args,
+        {"exercises": rows},
+        "\n".join(table([(e.id, e.title, e.section, e.task) for e in found])),
+    )
+    return 0
+
+
+def show_hint(args: argparse.Namespace) -> int:
+    """Print the hints to an exercise."""
+    if args.target is None:
+        raise WrongUse("ID: `qnn-ref course hint` needs the id of an exercise, such as 1.2")
+    exercise = registry.exercise(args.target)
+    lines = [f"{number}. {text}" for number, text in enumerate(exercise.hints, 1)]
+    answer(args, {"id": exercise.id, "hints": list(exercise.hints)}, "\n".join(lines))
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Judge the exercises of notebooks; the answer is no if one did not pass."""
+    if args.target is None and not args.all:
+        raise WrongUse("NN: `qnn-ref course check` needs the number of a notebook, or --all")
+    chapters = _chapters(args.target)
+    if args.wrong:
+        return check_mistakes(args, chapters)
+    verdicts = list(_verdicts(args, chapters))
+    passed = sum(v.passed for v in verdicts)
+    result = {
+        "passed": passed,
+        "failed": len(verdicts) - passed,
+        "exercises": [v.to_json() for v in verdicts],
+    }
+    lines = [str(v) for v in verdicts]
+    answer(args, result, "\n".join([*lines, f"{passed} of {len(verdicts)} passed"]))
+    return 0 if passed == len(verdicts) else 1
+
+
+def check_mistakes(args: argparse.Namespace, chapters: list[str]) -> int:
+    """Hand in every known mistake; the answer is no if one is not called by its name."""
+    rows: list[dict[str, Any]] = []
+    for exercise in (e for c in chapters for e in registry.exercises_of(c)):
+        for wrong in exercise.wrong:
+            verdict = judge(exercise, wrong.answer, args.seed)
+            named = not verdict.passed and verdict.wrong == wrong.name
+            named = named and wrong.says in str(verdict)
+            rows.append(verdict.to_json() | {"mistake": wrong.name, "named": named})
+    count = sum(row["named"] for row in rows)
+    result = {"named": count, "not_named": len(rows) - count, "mistakes": rows}
+    lines = [f"{row['message']}" for row in rows]
+    answer(args, result, "\n".join([*lines, f"{count} of {len(rows)} known mistakes are named"]))
+    return 0 if count == len(rows) else 1
+
+
+def _verdicts(args: argparse.Namespace, chapters: list[str]) -> Iterator[Verdict]:
+    for chapter in chapters:
+        if args.solution is not None:
+            path = Path(args.solution)
+        elif args.solutions:
+            path = find_notebook(chapter, CHECKOUT, ".py")
+        else:
+            path = find_notebook(chapter, Path())
+        yield from verdicts_of(path, [e.id for e in registry.exercises_of(chapter)], args.seed)
+
+
+def _chapters(target: str | None) -> list[str]:
+    known = list(registry.chapter_names())
+    if target is None:
+        return known
+    chapter = f"{target:0>2}"
+    if chapter not in known:
+        raise ValueError(f"NN: expected one of {', '.join(known)}, got {target!r}")
+    return [chapter]
+
+
+ACTIONS = {"list": show_list, "hint": show_hint, "check": check}

@@ -1,0 +1,1 @@
+"""One file a notebook: its exercises and questions, as data."""
