@@ -199,13 +199,16 @@ def _of_error(error: BaseException) -> Fault:
     if isinstance(error, KeyboardInterrupt):
         return Fault("stopped", f"Your function was interrupted{_place(error)}.")
     if isinstance(error, RecursionError):
-        return Fault("raises", f"Your function calls itself without end{_place(error)}.")
+        return Fault(
+            "raises", f"Your function calls itself without end{_place(error)}.", "RecursionError"
+        )
     try:
         text = str(error).partition("\n")[0][:200]
     except Exception as second:
         text = f"(its text raises {type(second).__name__})"
     name = type(error).__name__
-    return Fault("raises", f"Your function raises {name}{text and f': {text}'}{_place(error)}.")
+    says = f"Your function raises {name}{text and f': {text}'}{_place(error)}."
+    return Fault("raises", says, name)
 
 
 def _place(error: BaseException) -> str:

@@ -142,7 +142,7 @@ class _Trial:
         fault = outcome.fault
         if fault is not None and not (fault.kind == "warns" and not self.exercise.quiet):
             return fault
-        fault = form_fault(outcome.value, right)
+        fault = form_fault(outcome.value, right, self.exercise.gives)
         if fault is not None:
             return fault
         if not same_values(outcome.value, right, self.exercise.same):
@@ -355,25 +355,26 @@ def _agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
     """Whether two answers do the same: the same fault, or the same numbers."""
     first, second = _serious(one), _serious(other)
     if first is not None or second is not None:
-        return first is not None and second is not None and first.kind == second.kind
+        return first == second
     a, b = parts_of(one.value), parts_of(other.value)
     if len(a) != len(b):
         return False
     for x, y in zip(a, b, strict=True):
-        if form_fault(x, y) is not None or form_fault(y, x) is not None:
-            if not _both_nan(x, y):
-                return False
-        elif not same_values(x, y, exercise.same):
+        if _both_equal(x, y):
+            continue
+        if form_fault(x, y) or form_fault(y, x) or not same_values(x, y, exercise.same):
             return False
     return True
 
 
-def _serious(outcome: Outcome) -> Fault | None:
+def _serious(outcome: Outcome) -> tuple[str, str] | None:
+    """Kind of a fault and the exception's name, where there is no value."""
     fault = outcome.fault
-    return None if fault is not None and fault.kind == "warns" else fault
+    return None if fault is None or fault.kind == "warns" else (fault.kind, fault.raised)
 
 
-def _both_nan(x: Any, y: Any) -> bool:
+def _both_equal(x: Any, y: Any) -> bool:
+    """Whether two values are the same, NaN at the same places included."""
     if x is None or y is None:
         return x is y
     try:
@@ -386,7 +387,8 @@ def _differing(exercise: Exercise, yours: Any, right: Any, fault: Fault) -> tupl
     """Both values in words: of several, the first that differs."""
     if fault is not VALUE or not isinstance(right, tuple):
         return written(yours), written(right)
-    for number, (one, model) in enumerate(zip(yours, right, strict=True), 1):
+    for number, (one, model) in enumerate(zip(yours, right, strict=True)):
         if not same_values(one, model, exercise.same):
-            return f"{written(one)} as value {number}", written(model)
+            name = exercise.gives[number] if exercise.gives else f"value {number + 1}"
+            return f"{name} = {written(one)}", written(model)
     return written(yours), written(right)

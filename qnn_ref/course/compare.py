@@ -10,10 +10,11 @@ import numpy as np
 
 
 class Fault(NamedTuple):
-    """What is wrong with a result: its kind, and a sentence."""
+    """What is wrong with a result: its kind, a sentence, and the name of an exception."""
 
     kind: str
     says: str
+    raised: str = ""
 
 
 VALUE = Fault("value", "")
@@ -63,13 +64,15 @@ def parts_of(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple) else (value,)
 
 
-def form_fault(yours: Any, right: Any) -> Fault | None:
+def form_fault(yours: Any, right: Any, gives: tuple[str, ...] = ()) -> Fault | None:
     """Say what is wrong with the form of a result, whatever its numbers are.
 
     Parameters
     ----------
     yours, right : object
         What the two functions returned.
+    gives : tuple of str
+        What several values are called.
 
     Returns
     -------
@@ -82,18 +85,19 @@ def form_fault(yours: Any, right: Any) -> Fault | None:
     if len(given) != len(wanted) or (len(wanted) > 1 and not isinstance(yours, tuple | list)):
         got = f"{len(given)} values" if isinstance(yours, tuple | list) else _kind_of(yours)
         asked = "one value is" if len(wanted) == 1 else f"{len(wanted)} values are"
-        return Fault("count", f"Your function returns {got}; {asked} asked.")
-    for number, (one, model) in enumerate(zip(given, wanted, strict=True), 1):
-        what = f"value {number} of your function" if len(wanted) > 1 else "your function"
-        fault = _part_fault(one, model, what)
+        named = f": {', '.join(gives)}" if gives else ""
+        return Fault("count", f"Your function returns {got}; {asked} asked{named}.")
+    names = gives or tuple(f"value {number}" for number in range(1, len(wanted) + 1))
+    for name, one, model in zip(names, given, wanted, strict=True):
+        fault = _part_fault(one, model, name if len(wanted) > 1 else "")
         if fault is not None:
             return fault
     return None
 
 
-def _part_fault(yours: Any, right: Any, what: str) -> Fault | None:
-    verb = "is" if what.startswith("value") else "returns"
-    start = f"{what[0].upper()}{what[1:]}"
+def _part_fault(yours: Any, right: Any, name: str) -> Fault | None:
+    verb = "is" if name else "returns"
+    start = f"Your {name}" if name else "Your function"
     asked = "an array" if np.ndim(right) else "a number"
     if yours is None:
         return Fault("none", f"{start} {verb} None; {asked} is asked.")

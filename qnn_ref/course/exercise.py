@@ -63,6 +63,8 @@ class Exercise:
         The idea, the formula, the shape of the code.
     same : function
         `(yours, right) -> bool` for numbers of one shape; `equal`, or `close(1e-12)`.
+    gives : tuple of str
+        What several results are called.
     words : function, optional
         `(arguments by name, yours, right) -> str`, the smallest case in words of its own.
     without : tuple of str
@@ -72,8 +74,8 @@ class Exercise:
         For all cases together.
     axes : tuple of str, optional
         A letter for each axis of each argument, such as ("bo", "bi", "io"), "" for one that is
-        no array: elements are left out along a letter in all arguments at once. Without it
-        arguments of one shape lose theirs together.
+        no array: elements are left out along a letter in all arguments at once, never along a
+        point. Without it arguments of one shape lose theirs together.
     simple : tuple of float
         What elements are replaced by in search of the smallest case; empty for none.
     simplify : tuple of str, optional
@@ -97,6 +99,7 @@ class Exercise:
     wrong: tuple[Wrong, ...]
     hints: tuple[str, str, str]
     same: Callable[[Any, Any], bool] = equal
+    gives: tuple[str, ...] = ()
     words: Callable[[Mapping[str, Any], Any, Any], str] | None = None
     without: tuple[str, ...] = ()
     seconds: float = 5.0

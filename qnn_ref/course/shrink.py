@@ -65,7 +65,7 @@ def _shorter(exercise: Exercise, case: Case) -> Iterator[Case]:
         (value, axes) if isinstance(value, np.ndarray) and value.ndim == len(axes) else (value, "")
         for value, axes in zip(case, letters, strict=True)
     ]
-    for letter in sorted({c for _, axes in fitting for c in axes}):
+    for letter in sorted({c for _, axes in fitting for c in axes} - {"."}):
         sizes = {v.shape[a.index(letter)] for v, a in fitting if letter in a}
         if len(sizes) != 1 or (size := sizes.pop()) < 2:
             continue
