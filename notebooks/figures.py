@@ -3,7 +3,7 @@
     python notebooks/figures.py                        all notebooks, into figures/
     python notebooks/figures.py 01_one_bit.py --out slides
 
-The second picture of section 1.3 is `01_1.3_2.png`. The notebooks are run, so these are the pictures
+The second picture of section 1.3 is `01_1.3_2.png`. The notebooks are run: these are the pictures
 that the code draws today.
 """
 
