@@ -93,4 +93,4 @@ def clip_by_norm(parameters: Mapping[str, Parameter], limit: float) -> float:
 def _times(gradient: Array | None, factor: float) -> Array:
     """A gradient, any shape, times a factor below 1 that its own type may not hold."""
     assert gradient is not None
-    return (gradient.astype(np.float64) * factor).astype(gradient.dtype)
+    return np.asarray(gradient.astype(np.float64) * factor, gradient.dtype)
