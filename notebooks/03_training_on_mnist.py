@@ -26,7 +26,7 @@ from dataclasses import replace
 import numpy as np
 
 import qnn_ref
-from qnn_ref import datasets, plots
+from qnn_ref import course, datasets, plots
 from qnn_ref.checking import check_gradients
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import start_run, train_recipe
@@ -56,7 +56,11 @@ plots.images_figure(small.train_images[:16, ..., 0], [str(d) for d in small.trai
 # A recipe is a record of numbers. We take the package's small MNIST recipe and make it narrower
 # and shorter. Each hidden layer is what notebook 2 did by hand: Dense, BatchNorm, Quantize.
 #
-# **Question.** How many bytes do the binary weights need? And how many as float32?
+# **Question.** It has 118,016 binary weights. How many bytes do they need? And how many as float32?
+
+# %% tags=["question"]
+# bytes as bits, bytes as float32
+course.answer("3.2a", (14_752, 472_064))
 
 # %%
 recipe = replace(find_recipe("mnist-small"), hidden=(128, 128), epochs=5, validation=2_000)
@@ -73,7 +77,8 @@ for name, p in weights.items():
 # %% [markdown]
 # **Answer.** An eighth of a byte each: 32 times less. That counts the network in use. While it
 # trains, every weight has its latent float32, and ADAM keeps two more numbers for it.
-#
+
+# %% [markdown]
 # `gamma` is the factor of line 11. It is large, because binary weights live in $[-1, 1]$, where
 # an ordinary layer of this size would use weights around 0.03.
 
@@ -94,6 +99,10 @@ print(source(train_step))
 #
 # **Question.** Which of the two has the lower loss after the first epoch? And does the order
 # change?
+
+# %% tags=["question"]
+# the lower loss after the first epoch, and in the end
+course.answer("3.3a", "float, float")
 
 # %%
 run = train_recipe(recipe, small)
@@ -123,6 +132,10 @@ for entry in run.history:
 #
 # **Question.** Guess the share of flipped weights in the first epoch, and in the last.
 
+# %% tags=["question"]
+# percent in the first epoch, and in the last
+course.answer("3.4a", (23.8, 0.9))
+
 # %%
 for name in ("flipped", "saturated", "clipped"):
     print(f"{name:<10}", *(f"{100 * entry[name]:5.1f} %" for entry in run.history))
@@ -131,10 +144,25 @@ plots.shares_figure(run.history)
 # %% [markdown]
 # **Answer.** In the first epoch about every fifth weight, in the last fewer than one in fifty.
 # The falling learning rate freezes the signs.
-#
+
+# %% [markdown]
 # About a third of the hidden values are saturated from the start. That is batch norm's doing: for
 # a bell curve of deviation 1, 32 % lie outside $[-1, 1]$. **Expect** values of 30 to 40 %. When
 # this share grows towards 1, training stops, and section 4.3 widens the boundary.
+
+# %% [markdown]
+# **Exercise 3.2.** Write the first of the three shares. `before` and `after` are latent weights.
+
+
+# %% tags=["exercise", "id:3.2"]
+def flipped_share(before, after):
+    """Share of weights, from 0 to 1, whose binary value differs before and after."""
+    # BEGIN SOLUTION
+    return float(np.mean((before >= 0) != (after >= 0)))
+    # END SOLUTION
+
+
+course.check("3.2", flipped_share)
 
 # %% [markdown]
 # ## 3.5 Where the latent weights go
@@ -143,6 +171,10 @@ plots.shares_figure(run.history)
 #
 # **Question.** Where will most of them be after training: at 0, where they can flip; at the clip,
 # as sure as can be; or neither?
+
+# %% tags=["question"]
+# "at 0", "at the clip" or "anywhere else"
+course.answer("3.5a", "anywhere else")
 
 # %%
 before = start.layers[2].weight.latent
@@ -175,6 +207,10 @@ for name, low, high in (
 #
 # **Question.** The pixels at the border are 0 in every image. What happens to their weights?
 
+# %% tags=["question"]
+# the signs: "they stay", "all become +1", "all become -1" or "they flip at random"
+course.answer("3.6a", "they stay")
+
 # %%
 units = range(8)
 images = [w.T.reshape(-1, 28, 28)[units] for w in (np.sign(before), np.sign(after))]
@@ -196,6 +232,9 @@ print(
 #
 # **Question.** Their gradient is 0, and their sign stays. Do their latent weights stay exactly
 # where they were?
+
+# %% tags=["question"]
+course.answer("3.6b", False)
 
 # %%
 images, labels = small.train_images[:100], small.train_labels[:100]
@@ -220,6 +259,32 @@ for name, size in sizes.items():
 # %% [markdown]
 # ## 3.7 The price of one bit
 #
+# In training, batch norm took the mean and the deviation of each batch. A single image has none, so
+# it uses *running averages* in inference. They begin at 0 and 1, and each batch moves them a bit:
+#
+# $$\bar\mu \leftarrow (1-\alpha)\,\bar\mu + \alpha\,\mu, \qquad
+# \bar r \leftarrow (1-\alpha)\,\bar r + \alpha\,(\sigma^2 + \epsilon)^{-1/2}$$
+#
+# with the *momentum* $\alpha$, the weight of the newest batch. The authors' codes and ours average
+# the inverse deviation; others average the variance, which is not the same.
+
+# %% [markdown]
+# **Exercise 3.3.** Write both averages. The batch has the shape (images, units).
+
+
+# %% tags=["exercise", "id:3.3"]
+def running_statistics(mean, inv_dev, batch, momentum, eps):
+    """Both running averages after one more batch: of the mean, of the inverse deviation."""
+    # BEGIN SOLUTION
+    r = 1 / np.sqrt(batch.var(axis=0) + eps)
+    mean = (1 - momentum) * mean + momentum * batch.mean(axis=0)
+    return mean, (1 - momentum) * inv_dev + momentum * r
+    # END SOLUTION
+
+
+course.check("3.3", running_statistics)
+
+# %% [markdown]
 # The epoch with the lowest validation error is used, as in the paper; of equal ones the later.
 # The test images are looked at once, now.
 
@@ -229,6 +294,25 @@ for name, network in (("binary", binary), ("float", real)):
     wrong = error_rate(network, mnist.test_images, mnist.test_labels)
     print(f"{name:<8} test error {wrong:5.2f} %")
 print("expect about 9 and 7 %, the float network ahead by 1 to 3 points")
+
+# %% [markdown]
+# **Exercise 3.1.** Write the test error yourself. A large test set is seen in batches, and the
+# last one is often smaller than the others. The result must not depend on that.
+
+
+# %% tags=["exercise", "id:3.1"]
+def error_percent(answers, labels, batch):
+    """How many answers are wrong, in percent of all images, seen `batch` at a time."""
+    # BEGIN SOLUTION
+    wrong = 0
+    for start in range(0, len(labels), batch):
+        part = slice(start, start + batch)
+        wrong += np.count_nonzero(answers[part] != labels[part])
+    return 100 * wrong / len(labels)
+    # END SOLUTION
+
+
+course.check("3.1", error_percent)
 
 # %% [markdown]
 # These are small networks after a few seconds. With all images, three layers of 512 units and a
