@@ -53,7 +53,11 @@ plots.arrays_figure({"real $x$": x, "one bit: Sign$(x)$": Sign().quantize(x)})
 
 # %% [markdown]
 # **Question.** What is Sign(0)? What is Sign(-0.0), a number that prints with a minus but equals
-# 0? And the smallest number above 0 that a float32 can hold?
+# 0? And the smallest number above 0 that a float32 can hold? Write your answer in the next cell
+# before you run the one below it.
+
+# %% tags=["question"]
+course.answer("1.1a", (1, 1, 1))  # three numbers
 
 # %%
 x = np.array([-2, -0.0, 0.0, 1e-45, 3], np.float32)
@@ -66,6 +70,9 @@ for number, ours, numpys in zip(x, Sign().quantize(x), np.sign(x), strict=True):
 # -1 hit 0 all the time.
 #
 # **Question.** And NaN, which is neither `>= 0` nor `< 0`?
+
+# %% tags=["question"]
+course.answer("1.1b", "an error")  # "+1", "-1", "NaN" or "an error"
 
 # %%
 try:
@@ -99,6 +106,9 @@ course.check("1.1", sign)
 #
 # **Question.** What does $\frac{\mathrm{Sign}(x+h) - \mathrm{Sign}(x-h)}{2h}$ give at $x = 0.3$?
 # And at $x = 0$?
+
+# %% tags=["question"]
+course.answer("1.2a", (0, 100))  # two numbers, for h = 0.01
 
 # %%
 value = Sign().quantize
@@ -145,6 +155,9 @@ plot_sign(1.0)
 # %% [markdown]
 # **Question.** What does the mask do at exactly 1? And one float above 1? Read the right picture
 # first.
+
+# %% tags=["question"]
+course.answer("1.3a", (1, 0))  # two numbers
 
 # %%
 r = np.array([-2, -1.5, -1, 0.1, 1, np.nextafter(1, 2), 2])
@@ -204,7 +217,11 @@ report = check_gradients(Quantize(Sign()).build((7,)), x, mode="full", rng=np.ra
 print(report)
 
 # %% [markdown]
-# **Question.** A check that cannot fail proves nothing. What happens if we forget the mask?
+# **Question.** A check that cannot fail proves nothing. What happens if we forget the mask? How
+# many of the seven elements will be wrong?
+
+# %% tags=["question"]
+course.answer("1.4a", 2)  # a number from 0 to 7
 
 
 # %%
@@ -230,6 +247,9 @@ print(wrong)
 # $h$. We take a small network of two layers with a Sign between them.
 #
 # **Question.** In a plot with logarithmic axes, which line is steeper?
+
+# %% tags=["question"]
+course.answer("1.4b", "right")  # that of the "right" or of the "wrong" gradient
 
 # %%
 steps = 10.0 ** np.arange(-6, -1.9, 0.5)
@@ -270,6 +290,12 @@ plots.order_figure(steps, found)
 # **Question.** What is the mean of $x^b$ at $x = 0.5$? What happens at $x = 1$: is the draw
 # *nearly* always +1, or always?
 
+# %% tags=["question"]
+course.answer("1.5a", 0.5)  # the mean, a number
+
+# %% tags=["question"]
+course.answer("1.5b", True)  # always +1 at x = 1: True or False
+
 # %%
 quantizer = StochasticSign()
 x = np.linspace(-1.5, 1.5, 61)
@@ -309,11 +335,15 @@ course.check("1.3", stochastic_sign)
 # %% [markdown]
 # ## 1.6 The relaxed boundary
 #
-# Late in training many hidden values are larger than 1. Then the mask stops their gradients.
+# About a third of the hidden values are larger than 1 in a trained network, from the first epoch on
+# (notebook 3, section 3.4 counts them). There the mask stops the gradient.
 # Section 4.3 widens the boundary: $1[|x| \le \tau]$ with $\tau > 1$.
 #
 # **Question.** Which of the two pictures changes when $\tau$ grows from 1 to 2: forward,
 # backward, or both?
+
+# %% tags=["question"]
+course.answer("1.6a", "backward")  # "forward", "backward" or "both"
 
 # %%
 plot_sign(2.0)
@@ -339,6 +369,9 @@ slider
 #
 # **Question.** After which step does the binary weight flip?
 
+# %% tags=["question"]
+course.answer("1.7a", 1)  # the number of the step
+
 
 # %%
 def follow(weight: Parameter, gradients: np.ndarray, learning_rate: float) -> np.ndarray:
@@ -361,7 +394,11 @@ for step, latent in enumerate(path):
 # the gradient push down for 20 steps and then up again.
 #
 # **Question.** Algorithm 1 clips latent weights to $[-1, 1]$. What would be lost without the
-# clip?
+# clip? Start at 0.5, push down by 0.15 for 20 steps, then up: how many steps up until the weight
+# that is not clipped is +1 again?
+
+# %% tags=["question"]
+course.answer("1.7b", 17)  # a number of steps
 
 # %%
 pushes = np.concatenate([np.full(20, 1.0), np.full(20, -1.0)])
@@ -403,14 +440,14 @@ course.check("1.4", latent_step)
 # 3. Gradients move latent weights; products see their signs; the clip keeps latent weights ready
 #    to flip.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. `StochasticSign` has a variance. Derive it from eq. (2), then measure it with the draws
 #    above.
 # 2. Write a class `StrictMask(Sign)` with the mask $1[|x| < 1]$. On which inputs does the checker
 #    find the difference? Why does it not find it on random numbers?
-# 3. In 1.7, how many steps does the unclipped weight need until it is +1 again? Compute it first,
-#    then read it off.
+# 3. In 1.7, how many steps up does the clipped weight need until it is +1 again? Compute it first,
+#    then print its path.
 #
 # ## Reading on
 #

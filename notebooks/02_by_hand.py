@@ -24,13 +24,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before the imports: idle 
 import numpy as np
 
 import qnn_ref
-from qnn_ref import plots
+from qnn_ref import course, plots
 from qnn_ref.checking import check_gradients
 from qnn_ref.layers import BatchNorm, Dense, Quantize, glorot_scale
+from qnn_ref.layers.normalization import normalize_batch_backward_reference as line_7
 from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import SGD
 from qnn_ref.quantizers import Sign
-from qnn_ref.training import Run, train
+from qnn_ref.shown import source
+from qnn_ref.training import Run, train, train_step
 
 
 def largest_difference(a: np.ndarray, b: np.ndarray) -> str:
@@ -84,6 +86,9 @@ plots.arrays_figure({"$W_1^b$": W_1b, "$W_2^b$": W_2b})
 #
 # **Question.** Before you look: the sign of $a_1$ is not the sign of $s_1$. Why not?
 
+# %% tags=["question"]
+course.answer("2.2a", "mean")  # "mean", "deviation" or "gain": which part of batch norm does it?
+
 # %%
 s_1 = a_0 @ W_1b  # line 2
 r_1 = 1 / np.sqrt(s_1.var(axis=0) + epsilon)  # inverse deviation
@@ -95,7 +100,24 @@ plots.arrays_figure({"$s_1$": s_1, "$a_1$": a_1, "$a_1^b$": a_1b})
 # %% [markdown]
 # **Answer.** Batch norm subtracts the column's mean first. So a unit asks "is this sum above the
 # batch's average?", and about half of the answers are +1.
-#
+
+# %% [markdown]
+# **Exercise 2.1.** Write batch norm, and keep what the backward pass will need.
+
+
+# %% tags=["exercise", "id:2.1"]
+def batch_norm(s, g, b, eps):
+    """Line 3: a, the normalized x_hat and the inverse deviation r of each column of s."""
+    # BEGIN SOLUTION
+    r = 1 / np.sqrt(s.var(axis=0) + eps)
+    x_hat = (s - s.mean(axis=0)) * r
+    return g * x_hat + b, x_hat, r
+    # END SOLUTION
+
+
+course.check("2.1", batch_norm)
+
+# %% [markdown]
 # The second layer does the same, with binary input. Its sums are integers, and odd ones: three
 # terms of $\pm1$. The last layer is *not* binarized: its batch norm gives the scores.
 
@@ -146,6 +168,23 @@ print("cost, difference:          ", largest_difference(loss, cost))
 print("gradient, largest difference:", largest_difference(gradient, delta_a2))
 
 # %% [markdown]
+# **Exercise 2.4.** Write loss and gradient as one function of scores and labels. (Exercises 2.2 and
+# 2.3 come below, with the backward pass.)
+
+
+# %% tags=["exercise", "id:2.4"]
+def squared_hinge_by_hand(scores, labels):
+    """Line 5: the cost, a mean over batch and classes, and the gradient of the scores."""
+    # BEGIN SOLUTION
+    y = np.where(labels[:, None] == np.arange(scores.shape[1]), 1.0, -1.0)
+    slack = np.maximum(0, 1 - y * scores)
+    return np.mean(slack**2), -2 * y * slack / slack.size
+    # END SOLUTION
+
+
+course.check("2.4", squared_hinge_by_hand)
+
+# %% [markdown]
 # ## 2.4 Backward
 #
 # All gradients are real numbers, although they are computed *with* binary weights and
@@ -162,18 +201,36 @@ print("gradient, largest difference:", largest_difference(gradient, delta_a2))
 #
 # **Line 9.** $\delta_{W_2^b} \leftarrow (a_1^b)^\top \delta_{s_2}$.
 #
-# **Question.** Which matrix stands at the dots in line 8: the latent $W_2$ or the binary $W_2^b$?
+# **Exercise 2.2.** Write line 7.
 
+
+# %% tags=["exercise", "id:2.2"]
+def back_batch_norm(delta, x_hat, r, g):
+    """Line 7: gradients of the sums, the gain and the shift, given delta, that of a."""
+    # BEGIN SOLUTION
+    along = x_hat * (delta * x_hat).mean(axis=0)
+    ds = g * r * (delta - delta.mean(axis=0) - along)
+    return ds, (delta * x_hat).sum(axis=0), delta.sum(axis=0)
+    # END SOLUTION
+
+
+course.check("2.2", back_batch_norm)
+
+# %% [markdown]
+# From here on we take the package's function: it is the same in NumPy, whether yours is written yet
+# or not.
 
 # %%
-def back_batch_norm(delta_a, x, r, g):
-    """Line 7: gradients of the sums, the gain and the shift."""
-    along = x * (delta_a * x).mean(axis=0)
-    delta_s = g * r * (delta_a - delta_a.mean(axis=0) - along)
-    return delta_s, (delta_a * x).sum(axis=0), delta_a.sum(axis=0)
+print(source(line_7))
 
+# %% [markdown]
+# **Question.** Which matrix stands at the dots in line 8: the latent $W_2$ or the binary $W_2^b$?
 
-delta_s2, delta_g2, delta_b2 = back_batch_norm(delta_a2, x_2, r_2, g_2)  # line 7
+# %% tags=["question"]
+course.answer("2.4a", "binary")  # "latent" or "binary"
+
+# %%
+delta_s2, delta_g2, delta_b2 = line_7(delta_a2, x_2, r_2, g_2)
 delta_a1b = delta_s2 @ W_2b.T  # line 8
 delta_W2b = a_1b.T @ delta_s2  # line 9
 plots.arrays_figure(
@@ -187,11 +244,30 @@ plots.arrays_figure(
 # %% [markdown]
 # **Answer.** The binary one. The forward pass used $W_2^b$, so the chain rule does. Each column
 # of $\delta_{s_2}$ sums to 0: batch norm takes the mean away, also on the way back.
-#
+
+# %% [markdown]
+# **Exercise 2.3.** Write lines 8 and 9 as one function; `W` is latent.
+
+
+# %% tags=["exercise", "id:2.3"]
+def dense_backward(dy, x, W):
+    """Gradients of x and of the binary weights, given dy, that of x @ W_b."""
+    # BEGIN SOLUTION
+    W_b = np.where(W >= 0, 1.0, -1.0)
+    return dy @ W_b.T, x.T @ dy
+    # END SOLUTION
+
+
+course.check("2.3", dense_backward)
+
+# %% [markdown]
 # **Line 6.** Now we meet the Sign between the layers. Its gradient is the straight-through mask,
 # $\delta_{a_1} \leftarrow \delta_{a_1^b} \circ 1[|a_1| \le 1]$.
 #
 # **Question.** Look at $a_1$ in section 2.2. How many of its twelve gradients are stopped?
+
+# %% tags=["question"]
+course.answer("2.4b", 5)  # a number from 0 to 12
 
 # %%
 mask = np.abs(a_1) <= 1
@@ -205,7 +281,7 @@ plots.arrays_figure(
 # needed here: nobody asks how the input should change.
 
 # %%
-delta_s1, delta_g1, delta_b1 = back_batch_norm(delta_a1, x_1, r_1, g_1)  # line 7
+delta_s1, delta_g1, delta_b1 = line_7(delta_a1, x_1, r_1, g_1)
 delta_W1b = a_0.T @ delta_s1  # line 9
 plots.arrays_figure({r"$\delta_{s_1}$": delta_s1, r"$\delta_{W_1^b}$": delta_W1b})
 
@@ -238,6 +314,9 @@ print("  shift 1:  ", largest_difference(network.layers[1].shift.grad, delta_b1)
 # latent weight whose gradient has the same sign, and a large one whose gradient has the other
 # sign.
 
+# %% tags=["question"]
+course.answer("2.5a", (1, 1))  # row and column of the weight of W_1 that flips, from 0
+
 # %%
 gamma_1, gamma_2 = glorot_scale(4, 3), glorot_scale(3, 2)
 g_1, b_1 = g_1 - eta * delta_g1, b_1 - eta * delta_b1  # line 10
@@ -255,6 +334,9 @@ flipped = np.argwhere((W_1 >= 0) != (new_W_1 >= 0))
 clipped = np.argwhere(np.abs(new_W_2) == 1)
 print("flipped in W_1, row and column:", flipped.tolist())
 print("clipped in W_2, row and column:", clipped.tolist())
+for place in flipped:
+    before, after = W_1[tuple(place)], new_W_1[tuple(place)]
+    print(f"latent weight of W_1 that flipped: {before:.2f} before, {after:.4f} after")
 
 SGD(eta).step(network.parameters())
 print("latent weights 1, largest difference:", largest_difference(weight_1.latent, new_W_1))
@@ -262,10 +344,39 @@ print("latent weights 2, largest difference:", largest_difference(weight_2.laten
 print(f"cost before {cost:.3f}, after {squared_hinge(network.forward(a_0, True), labels)[0]:.3f}")
 
 # %% [markdown]
-# **Answer.** The weight in row 1, column 1 of $W_1$ (we count from 0) goes from 0.10 to -0.06 and
-# flips. The one in row 0, column 0 of $W_2$ goes to -1 and stays there. All other weights moved
-# too, and the network does not notice: its signs are the same. The next steps build on these
-# small moves. That is why gradients are accumulated in real numbers (section 2.2).
+# **Answer.** The weight in row 1, column 1 of $W_1$ (we count from 0) goes from 0.10 to -0.0546, as
+# printed, and flips. The one in row 0, column 0 of $W_2$ goes to -1 and stays there. All other
+# weights moved too, and the network does not notice: its signs are the same. The next steps build
+# on these small moves. That is why gradients are accumulated in real numbers (section 2.2).
+
+# %% [markdown]
+# **Exercise 2.5.** The whole step in one function. Use your answers to 2.1 to 2.4, and
+# `glorot_scale(fan_in, fan_out)` for $\gamma$.
+
+
+# %% tags=["exercise", "id:2.5"]
+def algorithm_1(a_0, labels, W_1, g_1, b_1, W_2, g_2, b_2, eta, eps):
+    """One step: the new W_1, g_1, b_1, W_2, g_2 and b_2."""
+    # BEGIN SOLUTION
+    W_1b, W_2b = (np.where(W >= 0, 1.0, -1.0) for W in (W_1, W_2))  # line 1
+    a_1, x_1, r_1 = batch_norm(a_0 @ W_1b, g_1, b_1, eps)  # lines 2 and 3
+    a_1b = np.where(a_1 >= 0, 1.0, -1.0)  # line 4
+    a_2, x_2, r_2 = batch_norm(a_1b @ W_2b, g_2, b_2, eps)
+    _, delta_a2 = squared_hinge_by_hand(a_2, labels)  # line 5
+    ds_2, dg_2, db_2 = back_batch_norm(delta_a2, x_2, r_2, g_2)  # line 7
+    delta_a1b, dW_2 = dense_backward(ds_2, a_1b, W_2)  # lines 8 and 9
+    delta_a1 = delta_a1b * (np.abs(a_1) <= 1)  # line 6
+    ds_1, dg_1, db_1 = back_batch_norm(delta_a1, x_1, r_1, g_1)
+    _, dW_1 = dense_backward(ds_1, a_0, W_1)
+    gamma_1, gamma_2 = glorot_scale(*W_1.shape), glorot_scale(*W_2.shape)
+    new_W_1 = np.clip(W_1 - gamma_1 * eta * dW_1, -1, 1)  # line 11
+    new_W_2 = np.clip(W_2 - gamma_2 * eta * dW_2, -1, 1)
+    first = new_W_1, g_1 - eta * dg_1, b_1 - eta * db_1  # line 10
+    return *first, new_W_2, g_2 - eta * dg_2, b_2 - eta * db_2
+    # END SOLUTION
+
+
+course.check("2.5", algorithm_1)
 
 # %% [markdown]
 # ## 2.6 Is the backward pass right?
@@ -284,6 +395,9 @@ print(check_gradients(network, a_0, rng=np.random.default_rng(1), **check))
 # **Question.** We plant the mistake from section 2.4: line 8 with the latent weights instead of
 # the binary ones. Which tensors will be wrong, those below the broken layer or those of the layer
 # itself?
+
+# %% tags=["question"]
+course.answer("2.6a", "below")  # "below" or "own"
 
 
 # %%
@@ -306,12 +420,20 @@ print(check_gradients(build(LatentDense), a_0, rng=np.random.default_rng(1), **c
 # %% [markdown]
 # ## 2.7 The same lines as a loop
 #
-# `qnn_ref/training.py` holds the lines above as a loop, with their numbers as comments. We let it
-# run for twenty steps on our four examples, and follow the four latent weights of one hidden
-# unit.
+# `qnn_ref/training.py` holds the lines above, with their numbers as comments:
+
+# %%
+print(source(train_step))
+
+# %% [markdown]
+# A loop around it takes batch after batch. We let it run for twenty steps on our four examples, and
+# follow the four latent weights of one hidden unit.
 #
 # **Question.** The gradient of a weight changes from step to step. Will a weight that has flipped
 # stay where it is?
+
+# %% tags=["question"]
+course.answer("2.7a", False)  # True or False
 
 # %%
 path = [weight_1.latent[:, 1].copy()]
@@ -344,12 +466,14 @@ plots.latent_figure({f"row {i} of $W_1$": weights for i, weights in enumerate(np
 #    signs flip now and then.
 # 3. Values, hand calculation, package and checker agree to about 14 digits.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. Redo line 6 with the relaxed boundary $\tau = 1.5$ (section 4.3). Which gradients pass now?
 #    Check it with `Quantize(Sign(1.5))`.
-# 2. In line 9 use the real $a_1$ instead of $a_1^b$. Write the broken layer and let the checker
-#    find it.
+# 2. In line 9 use the real $a_1$ instead of $a_1^b$. A `Dense` gets the codes only, so write one
+#    layer that does both: `class SignDense(Dense)`, whose `forward` keeps the real input and hands
+#    its signs to `super().forward`, and which declares the jump (`docs/write_a_layer.md`). Let the
+#    checker find the mistake in its `backward`.
 # 3. Why does a bias in front of a batch norm never learn? Look at the columns of $\delta_{s_2}$.
 #
 # ## Reading on

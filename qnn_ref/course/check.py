@@ -22,7 +22,7 @@ from qnn_ref.course.compare import VALUE, Fault, form_fault, parts_of, same_valu
 from qnn_ref.course.exercise import Case, Exercise, Verdict, Wrong
 from qnn_ref.course.shrink import smallest
 from qnn_ref.course.sources import forbidden, is_stub, sha256_of
-from qnn_ref.course.written import listed, written
+from qnn_ref.course.written import both, listed
 
 SHRINK_SECONDS = 1.0
 SEED = 0
@@ -387,9 +387,10 @@ def _both_equal(x: Any, y: Any) -> bool:
 def _differing(exercise: Exercise, yours: Any, right: Any, fault: Fault) -> tuple[str, str]:
     """Both values in words: of several, the first that differs."""
     if fault is not VALUE or not isinstance(right, tuple):
-        return written(yours), written(right)
+        return both(yours, right)
     for number, (one, model) in enumerate(zip(yours, right, strict=True)):
         if not same_values(one, model, exercise.same):
             name = exercise.gives[number] if exercise.gives else f"value {number + 1}"
-            return f"{name} = {written(one)}", written(model)
-    return written(yours), written(right)
+            words = both(one, model)
+            return f"{name} = {words[0]}", words[1]
+    return both(yours, right)

@@ -7,6 +7,7 @@ answers, and no output where a question was asked.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -90,9 +91,20 @@ def without_answers(source: str) -> str:
     -------
     str
     """
-    return re.sub(
-        r'^(course\.answer\("[^"]+", ).*\)$', lambda found: f"{found[1]}...)", source, flags=re.M
-    )
+    lines = source.splitlines()
+    calls = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "course.answer"
+    ]
+    for call in calls:
+        value = call.args[1]
+        if value.lineno != value.end_lineno:
+            raise ValueError(f"source: expected an answer in one line, got {ast.unparse(value)}")
+        line = lines[value.lineno - 1].encode()  # columns are counted in bytes
+        start, end = line[: value.col_offset], line[value.end_col_offset :]
+        lines[value.lineno - 1] = (start + b"..." + end).decode()
+    return "\n".join(lines)
 
 
 def folded(source: str) -> str:

@@ -9,12 +9,14 @@ import numpy as np
 WIDTH = 96
 
 
-def written(value: Any) -> str:
+def written(value: Any, short: bool = False) -> str:
     """A value in words.
 
     Parameters
     ----------
     value : object
+    short : bool
+        Six digits and no -0.0, for results.
 
     Returns
     -------
@@ -22,11 +24,16 @@ def written(value: Any) -> str:
         One line for a number or a vector; a matrix in brackets.
     """
     if isinstance(value, tuple):
-        return f"({', '.join(map(written, value))})"
+        return f"({', '.join(written(part, short) for part in value)})"
+    if short and isinstance(value, float | np.floating | np.ndarray):
+        value = value + 0.0 if np.asarray(value).dtype.kind == "f" else value
     if isinstance(value, np.ndarray):
-        with np.printoptions(floatmode="unique", threshold=40, edgeitems=3, linewidth=10_000):
+        mode = {"precision": 6} if short else {"floatmode": "unique"}
+        with np.printoptions(threshold=40, edgeitems=3, linewidth=10_000, **mode):  # type: ignore
             text = np.array2string(value, separator=", ")
-        return " ".join(text.split())
+        return " ".join(text.split()).replace("[ ", "[")
+    if short and isinstance(value, float | np.floating):
+        return f"{value:.6g}"
     if isinstance(value, np.generic):
         return str(value)
     try:
@@ -34,6 +41,21 @@ def written(value: Any) -> str:
     except Exception as error:
         return f"(what cannot be shown: {type(error).__name__})"
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+def both(yours: Any, right: Any) -> tuple[str, str]:
+    """Two results in words: short where that shows that they differ.
+
+    Parameters
+    ----------
+    yours, right : object
+
+    Returns
+    -------
+    tuple of str
+    """
+    pair = written(yours, short=True), written(right, short=True)
+    return pair if pair[0] != pair[1] else (written(yours), written(right))
 
 
 def listed(arguments: dict[str, Any]) -> str:

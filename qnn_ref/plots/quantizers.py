@@ -99,7 +99,7 @@ def frozen_figure(x: Array, value: Array, points: Array, frozen: Array) -> Figur
     for at, y, colour, line, marker in zip(points, frozen, COLOURS, LINES, MARKERS, strict=False):
         axes.plot(x, y, line, color=colour, linewidth=2, label=f"around {at:g}")
         axes.plot(at, np.interp(at, x, y), marker, color=colour, markersize=10)
-    style(axes, "One smooth function for each point", "x", "value")
+    style(axes, "One continuous function for each point", "x", "value")
     legend(axes, ncols=2, loc="upper left")
     axes.set_ylim(top=axes.get_ylim()[1] + 1.2)
     return figure

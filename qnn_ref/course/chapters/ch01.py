@@ -265,4 +265,67 @@ LATENT_STEP = Exercise(
 )
 
 EXERCISES = (SIGN, STRAIGHT_THROUGH, STOCHASTIC_SIGN, LATENT_STEP)
-QUESTIONS: tuple[Question, ...] = ()
+QUESTIONS = (
+    Question(
+        "1.1a",
+        "Sign of 0, of -0.0, and of the smallest number above 0?",
+        (1, 1, 1),
+        no={
+            (0, 0, 1): "That is numpy.sign. Here 0 >= 0 counts.",
+            (1, -1, 1): "-0.0 equals 0, so it is >= 0.",
+        },
+    ),
+    Question(
+        "1.1b",
+        "What is Sign of NaN?",
+        "an error",
+        options=("+1", "-1", "NaN", "an error"),
+        no={"-1": "That is what a comparison would give, and it would be wrong."},
+    ),
+    Question(
+        "1.2a",
+        "The difference quotient at 0.3 and at 0, for h = 0.01?",
+        (0, 100),
+        no={(0, 0): "At 0 the two ends lie on different sides of the jump."},
+    ),
+    Question(
+        "1.3a",
+        "What is the mask at exactly 1, and one float above?",
+        (1, 0),
+        no={(0, 0): "Look at the full dot in the right picture.", (1, 1): "Only up to the bound."},
+    ),
+    Question(
+        "1.4a",
+        "How many of the seven gradients will be wrong without the mask?",
+        2,
+        no={4: "At exactly the bound the gradient passes in both."},
+    ),
+    Question(
+        "1.4b",
+        "Which line is steeper, the right or the wrong gradient's?",
+        "right",
+        options=("right", "wrong"),
+    ),
+    Question(
+        "1.5a",
+        "What is the mean at x = 0.5?",
+        0.5,
+        about=1e-9,
+        no={0.75: "That is the probability of +1; the mean counts the -1 as well."},
+    ),
+    Question("1.5b", "Is the draw at x = 1 always +1?", True),
+    Question(
+        "1.6a",
+        "Which picture changes?",
+        "backward",
+        options=("forward", "backward", "both"),
+        no={"both": "Sign itself has no bound."},
+    ),
+    Question("1.7a", "After which step does the binary weight flip?", 1),
+    Question(
+        "1.7b",
+        "How many steps up does the weight that is not clipped need until it is +1 again?",
+        17,
+        no={20: "It started at 0.5, above 0.", 16: "After 16 it is at -0.1: count once more."},
+    ),
+)
