@@ -363,8 +363,16 @@ def test_the_hinge_is_smooth_at_its_margin(mode):
 
 @both_modes
 def test_a_kink_that_follows_the_point_is_an_error(mode):
-    with pytest.raises(GradientError, match=r"Follower\.input.*kink"):
-        check(Follower().build((1,)), np.ones((1, 1)), mode=mode)
+    report = check(Follower().build((1,)), np.ones((1, 1)), mode=mode)
+    assert not report.passed
+    first, _, move, *_ = str(report).splitlines()
+    assert first == (
+        "Follower.input: forward has a kink within the step at input[0, 0] = 1: "
+        "move input, or declare it"
+    )
+    assert "move: values that are not so close" in move
+    with pytest.raises(GradientError, match="1 of 1 gradients could not be judged"):
+        report.raise_if_failed()
 
 
 class Follower(Layer):

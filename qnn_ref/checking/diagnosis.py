@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checking.differences import estimate
+from qnn_ref.checking.differences import Slope, estimate
+from qnn_ref.checking.doubts import coarse, of_kink, of_scatter, rough
 from qnn_ref.checking.elements import Settings, element_slope, gradient_of, unit_step
 from qnn_ref.checking.evidence import Evidence, sampled
 from qnn_ref.checking.jumps import Jump, draws, find_jump
@@ -62,8 +63,31 @@ def diagnosed(
         found = _of_part(part, there, failed, settings, rng)
         if found is not None:
             return _placed(found, part.name, place)
-    last = Evidence(model, point, _tensor(failed[-1]), None, np.zeros(0), 0.0, _slope, rng)
-    return Diagnosis(f"{last.name}: the gradient is wrong")
+    for entry in reversed(failed):
+        if entry.doubt:
+            return _of_doubt(model, point, entry, settings, rng)
+    return Diagnosis(f"{failed[-1].name}: the gradient is wrong")
+
+
+def _of_doubt(
+    model: Model, point: Point, entry: Entry, settings: Settings, rng: np.random.Generator
+) -> Diagnosis:
+    """What is neither right nor wrong: no element is wrong beyond doubt."""
+    tensor = _tensor(entry)
+    jump = find_jump(point, tensor, rng)
+    if jump is not None:
+        return _of_jump(model, jump)
+    if entry.doubt == "kink":
+        return of_kink(entry.name, point, tensor, settings, rng)
+    return of_scatter(entry.name, point, tensor, entry.note, rng)
+
+
+def _of_jump(model: Model, jump: Jump) -> Diagnosis:
+    sentence = (
+        f"{jump.layer}: your forward jumps at {jump.where}, and the checker was not told: "
+        "declare a surrogate"
+    )
+    return Diagnosis(sentence, _cure(model, jump, "surrogate"))
 
 
 def _of_damage(place: str, what: str) -> str:
@@ -162,23 +186,41 @@ def _evidence(
     model: Model, point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
 ) -> Evidence:
     base, gradient = point.base[tensor], point.gradients.get(tensor)
+    settings = rough(settings) if coarse(point, tensor, rng) else settings
     fits = gradient is not None and gradient.shape == base.shape
     point.gradients[tensor] = gradient if fits else None  # it chooses among steps
-    numeric = np.full(base.shape, np.nan)
-    for index in sampled(base.shape, rng):
+    looked = list(sampled(base.shape, rng))
+    slopes = {index: element_slope(point, tensor, settings, index)[0] for index in looked}
+    numeric, scatter = _resolved(gradient_of(point, tensor), slopes, settings)
+    if fits and len(looked) < base.size and not _differs(numeric, gradient, settings):
+        index = _by_halving(point, tensor, settings, rng)
         slope, _ = element_slope(point, tensor, settings, index)
         if not slope.kink:
             numeric[index] = slope.value
-    if fits and np.isnan(numeric).any() and not _differs(numeric, gradient, settings):
-        index = _by_halving(point, tensor, settings, rng)
-        numeric[index] = element_slope(point, tensor, settings, index)[0].value
     point.gradients[tensor] = gradient
     largest = float(np.abs(numeric[~np.isnan(numeric)]).max(initial=0))
     if gradient is not None:
         gradient = np.array(gradient, dtype=np.float64)
         largest = max(largest, float(np.abs(gradient).max(initial=0)))
-    allowed = max(settings.tolerance * largest, settings.floor)
+    allowed = max(settings.tolerance * largest, settings.floor, 3 * scatter)
     return Evidence(model, point, tensor, gradient, numeric, allowed, _slope, rng)
+
+
+def _resolved(
+    gradient: Array, slopes: dict[tuple[int, ...], Slope], settings: Settings
+) -> tuple[Array, float]:
+    """Difference quotients where they say something, NaN elsewhere; how far most of them scatter.
+
+    They say nothing at a kink, and where they scatter as much as they differ from the gradient.
+    """
+    numeric = np.full(gradient.shape, np.nan)
+    largest = max(float(np.abs(gradient).max()), *(abs(s.value) for s in slopes.values()))
+    allowed = max(settings.tolerance * largest, settings.floor)
+    for index, slope in slopes.items():
+        error = abs(slope.value - gradient[index])
+        if not slope.kink and (error <= allowed or slope.scatter <= error / 10):
+            numeric[index] = slope.value
+    return numeric, float(np.median([slope.scatter for slope in slopes.values()]))
 
 
 def _differs(numeric: Array, gradient: Array | None, settings: Settings) -> bool:
@@ -228,11 +270,7 @@ def _of_evidence(e: Evidence) -> Diagnosis:
     if words is None and e.gradient is not None:
         jump = find_jump(e.point, e.tensor, e.rng)
         if jump is not None:
-            sentence = (
-                f"{jump.layer}: your forward jumps at {jump.where}, and the checker was not told: "
-                "declare a surrogate"
-            )
-            return Diagnosis(sentence, _cure(e.model, jump, "surrogate"))
+            return _of_jump(e.model, jump)
     words = words or (recognised(e) if e.known.any() else None)
     yours = e.gradient if e.fits else None
     details = tuple(_smallest(e)) if e.fits else ()

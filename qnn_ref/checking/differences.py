@@ -44,7 +44,8 @@ class Slope:
     left, right : float
         One-sided derivatives at the first step.
     kink : bool
-        Whether they differ at every step: the function has no derivative here.
+        Whether both sides differ at every step, by more than rounding: within the smallest one the
+        function has no derivative. There may be several kinks, at different distances.
     scatter : float
         How far the two steps that agree best are apart. Where this is as large as the error, the
         differences say nothing: no step lies between curvature and rounding.
@@ -117,6 +118,20 @@ def _agree(found: list[Estimate], error: float, allowed: float) -> bool:
     return abs(found[0].smooth - found[1].smooth) <= 0.01 * error
 
 
+def _bent(found: list[Estimate]) -> bool:
+    """Whether the gaps between both sides are those of kinks, not of rounding.
+
+    A kink opens the same gap at every step that it is within, rounding one that is sixteen times as
+    wide at a sixteenth of the step.
+    """
+    gaps = [abs(e.gap) for _, e in sorted(zip(FACTORS, found, strict=False), key=lambda p: p[0])]
+    return any(
+        gap > 3 * max(gaps[i - 1] / 16, gaps[i - 2] / 256 if i > 1 else 0.0)
+        for i, gap in enumerate(gaps)
+        if i > 0
+    )
+
+
 def slope_along(
     function: Callable[[float], Array],
     base: Array,
@@ -161,11 +176,7 @@ def slope_along(
     value = min(
         (e.nearest(expected) for e in agree or found), key=lambda value: abs(value - expected)
     )
-    kink = abs(value - expected) > allowed or not agree
-    if kink:
-        first, second = found[0].gap, found[1].gap
-        # A kink opens the same gap at every step; rounding would open one sixteen times as wide.
-        kink = abs(first - second) <= 0.4 * abs(first) and abs(second) > 4 * allowed
+    kink = not agree and _bent(found)
     values = sorted(e.smooth for e in found)
     scatter = min((b - a for a, b in pairwise(values)), default=0.0)
     return Slope(value, found[0].left, found[0].right, kink, scatter)

@@ -9,11 +9,8 @@ import numpy as np
 
 from qnn_ref._typing import Array
 from qnn_ref.checking.differences import Slope, slope_along
-from qnn_ref.checking.points import Model, Point, Tensor, spread
+from qnn_ref.checking.points import Point, Tensor, spread
 from qnn_ref.checking.report import GradientError
-
-MOVE = 1e-3  # how far a tensor is moved, in its own unit, where it sits on a kink
-MOVES = 3
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,6 @@ def unit_step(settings: Settings, base: Array) -> float:
     """First step of the differences for this tensor."""
     # A power of two, so that the step is exact beside +-1 and whole numbers.
     return settings.step * 2.0 ** round(math.log2(spread(base)))
-
-
-def beside(model: Model, tensor: Tensor, rng: np.random.Generator, base: Array) -> Point:
-    """The same model with one tensor a little aside, no element by less than half the move."""
-    change = rng.uniform(0.5, 1, base.shape) * rng.choice([-1, 1], base.shape)
-    return Point(model.moved(tensor, change * MOVE * spread(base)), rng)
 
 
 def slope_of(

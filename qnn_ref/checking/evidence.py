@@ -98,6 +98,12 @@ class Evidence:
         """Which of the known ones differ, (n,)."""
         return np.abs(self.n - self.g) > self.allowed
 
+    @cached_property
+    def accuracy(self) -> float:
+        """How closely quotients are known, as a share of the largest."""
+        largest = max(float(np.abs(self.n).max(initial=0)), 1e-300)
+        return max(1e-5, min(10 * self.allowed / largest, 1e-2))
+
     def equal(self, a: Array, b: Array) -> bool:
         """Whether two arrays are equal to the accuracy of difference quotients."""
         a, b = np.asarray(a), np.asarray(b)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -27,17 +28,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
+from qnn_ref.checking.aside import MOVE, MOVES, beside, judged, worst_of
 from qnn_ref.checking.diagnosis import diagnosed
 from qnn_ref.checking.differences import STEP
-from qnn_ref.checking.elements import (
-    MOVE,
-    MOVES,
-    Settings,
-    beside,
-    element_slope,
-    gradient_of,
-    slope_of,
-)
+from qnn_ref.checking.doubts import coarse, rough
+from qnn_ref.checking.elements import Settings, element_slope, gradient_of, slope_of
 from qnn_ref.checking.order import order_entry
 from qnn_ref.checking.points import Damage, Model, Point, Tensor
 from qnn_ref.checking.report import Diagnosis, Entry, GradientError, Report
@@ -198,6 +193,9 @@ def _damage_entry(damage: Damage, tolerance: float) -> Entry:
     return Entry(place, name, change, relative, tolerance, size, size + change)
 
 
+ROUNDED = "not resolved: values are rounded to float32"
+
+
 def _entry(
     check: Callable[..., Entry],
     model: Model,
@@ -213,7 +211,15 @@ def _entry(
         return Entry(*tensor, math.inf, math.inf, settings.tolerance, math.nan, math.nan, note=note)
     if base.size == 0:
         raise GradientError(f"{tensor.layer}.{tensor.name}: empty tensor; nothing was checked")
-    return check(model, point, tensor, settings, rng)
+    entry = check(model, point, tensor, settings, rng)
+    if entry.passed or not coarse(point, tensor, rng):
+        return entry
+    found = check(model, point, tensor, rough(settings), rng)  # nothing finer says anything
+    doubt, notes = ("scatter", [ROUNDED]) if found.passed else ("", [])
+    found = replace(found, tolerance=entry.tolerance)
+    found = entry if found.passed else found
+    note = "; ".join(filter(None, (found.note, *notes)))
+    return replace(found, doubt=doubt, note=note)
 
 
 def _judged(
@@ -225,6 +231,7 @@ def _judged(
     size: float,
     scatter: float,
     notes: Sequence[str],
+    kink: bool = False,
     **more: Any,
 ) -> Entry:
     """Entry from the two numbers that differ most and the size of the gradient."""
@@ -234,12 +241,17 @@ def _judged(
     notes = list(notes)
     if point.gradients.get(tensor) is None:
         notes.append("backward left no gradient")
-    if relative > settings.tolerance and scatter > absolute / 10:
+    doubt = "kink" if kink else ""
+    if kink:
+        relative = max(relative, 1.0)  # nothing is known
+        notes.append("kinks within the step, wherever the point is moved")
+    elif relative > settings.tolerance and scatter > absolute / 10:
         notes.append(f"not resolved: the differences themselves scatter by {scatter:.0e}")
+        doubt = "scatter"
     if size <= settings.floor:
         notes.append("the gradient is 0: nothing but that was checked")
-    if relative > settings.tolerance and absolute <= settings.floor:
-        relative = 0.0
+    if not kink and relative > settings.tolerance and absolute <= settings.floor:
+        relative, doubt = 0.0, ""
         if size > settings.floor:
             notes.append(f"gradient of {size:.0e}: judged by the absolute floor")
     return Entry(
@@ -250,6 +262,7 @@ def _judged(
         numeric=numeric,
         analytic=analytic,
         note="; ".join(notes),
+        doubt=doubt,
         **more,
     )
 
@@ -257,43 +270,37 @@ def _judged(
 def _probe(
     model: Model, point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
 ) -> Entry:
-    entries, kinks, notes = [], 0, []
+    def judge(there: Point, direction: Array, notes: Sequence[str]) -> Entry:
+        return _along(there, tensor, settings, direction, notes)
+
+    entries: list[Entry] = []
     for _ in range(settings.directions):
-        for move in range(MOVES + 1):
-            base = point.base[tensor]
-            direction = rng.normal(size=base.shape)
-            length = float(np.linalg.norm(direction))
-            gradient = gradient_of(point, tensor)
-            expected = float(np.vdot(gradient, direction))
-            size = float(np.linalg.norm(gradient)) / math.sqrt(gradient.size)
-            point.met = 0
-            slope = slope_of(point, tensor, settings, direction, expected, size * length, length)
-            kinks = max(kinks, point.met)
-            if not slope.kink:
-                break
-            if move == MOVES:
-                raise GradientError(
-                    f"{tensor.layer}.{tensor.name}: kinks wherever the point is moved "
-                    f"(slopes {slope.left:.6g} and {slope.right:.6g})"
-                )
-            kinks += 1
-            notes = [f"a kink at the point: moved by {MOVE:g}"]
-            point = beside(model, tensor, rng, base)
-        entries.append(
-            _judged(
-                point,
-                tensor,
-                settings,
-                slope.value / length,
-                expected / length,
-                size,
-                slope.scatter / length,
-                notes,
-                kinks=kinks,
-                unseen=_unseen(settings, size),
-            )
-        )
-    return max(entries, key=lambda entry: entry.relative_error)
+        entries += judged(model, point, tensor, settings, rng, judge)
+    return worst_of(entries)
+
+
+def _along(
+    point: Point, tensor: Tensor, settings: Settings, direction: Array, notes: Sequence[str]
+) -> Entry:
+    length = float(np.linalg.norm(direction))
+    gradient = gradient_of(point, tensor)
+    expected = float(np.vdot(gradient, direction))
+    size = float(np.linalg.norm(gradient)) / math.sqrt(gradient.size)
+    point.met = 0
+    slope = slope_of(point, tensor, settings, direction, expected, size * length, length)
+    return _judged(
+        point,
+        tensor,
+        settings,
+        slope.value / length,
+        expected / length,
+        size,
+        slope.scatter / length,
+        notes,
+        kink=slope.kink,
+        kinks=point.met,
+        unseen=_unseen(settings, size),
+    )
 
 
 def _unseen(settings: Settings, size: float) -> float:
@@ -310,44 +317,42 @@ def _full(
     model: Model, point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
 ) -> Entry:
     shape = point.base[tensor].shape
-    gradient = gradient_of(point, tensor)
-    numeric, scatter, stuck, met = np.empty(shape), np.empty(shape), [], []
+    gradient = gradient_of(point, tensor).astype(np.float64)  # a copy
+    numeric, scatter, kink = np.empty(shape), np.empty(shape), np.zeros(shape, bool)
+    met, notes = [], []
     for index in np.ndindex(shape):
         slope, at_bound = element_slope(point, tensor, settings, index)
-        numeric[index], scatter[index] = slope.value, slope.scatter
-        if slope.kink:
-            stuck.append(index)
+        numeric[index], scatter[index], kink[index] = slope.value, slope.scatter, slope.kink
         if slope.kink or at_bound:
             met.append(index)
-    notes = []
-    if stuck:  # judged a little aside, where there is a slope to compare
-        notes.append(f"{len(stuck)} at a kink of their own: moved by {MOVE:g}")
-        gradient = gradient.copy()
+    if kink.any():  # judged a little aside, where there is a slope to compare
+        notes.append(f"{np.count_nonzero(kink)} at a kink of their own: moved by {MOVE:g}")
+    for _ in range(MOVES if kink.any() else 0):
         aside = beside(model, tensor, rng, point.base[tensor])
-        for index in stuck:
+        for index in map(tuple, np.argwhere(kink)):
             slope, _ = element_slope(aside, tensor, settings, index)
-            if slope.kink:
-                raise GradientError(
-                    f"{tensor.layer}.{tensor.name}{list(index)}: a kink here and beside it "
-                    f"(slopes {slope.left:.6g} and {slope.right:.6g})"
-                )
-            numeric[index], scatter[index] = slope.value, slope.scatter
+            numeric[index], scatter[index], kink[index] = slope.value, slope.scatter, slope.kink
             gradient[index] = gradient_of(aside, tensor)[index]
-    worst = np.unravel_index(np.abs(numeric - gradient).argmax(), shape)
+    error = np.abs(numeric - gradient)
+    size = max(float(np.abs(gradient).max()), float(np.abs(numeric).max()))
+    sure = np.where(kink, 0, error)  # what is wrong beyond doubt comes first
+    clear = sure.max() > max(settings.tolerance * size, settings.floor) or not kink.any()
+    worst = np.unravel_index((sure if clear else np.where(kink, error, -1)).argmax(), shape)
     return _judged(
         point,
         tensor,
         settings,
         float(numeric[worst]),
         float(gradient[worst]),
-        max(float(np.abs(gradient).max()), float(np.abs(numeric).max())),
+        size,
         float(scatter[worst]),
         notes,
+        kink=bool(kink[worst]),
         index=tuple(map(int, worst)),
         kinks=len(met),
         kink_indices=tuple(met),
         numeric_array=numeric,
-        analytic_array=gradient.astype(np.float64),
+        analytic_array=gradient,
         x_array=point.base[tensor].copy(),
     )
 

@@ -67,6 +67,9 @@ class Entry:
         Those elements, in full mode.
     note : str
         What else a reader should know.
+    doubt : {"", "kink", "scatter"}
+        Why a gradient that did not pass is not called wrong either: forward has a kink within the
+        step, wherever the point is moved, or its differences scatter.
     unseen : float or None
         Of a probe: an error of the gradient, in one element or in all, whose length is this share
         of the gradient's is missed once in 100 checks, a shorter one more often. None where every
@@ -91,6 +94,7 @@ class Entry:
     kinks: int = 0
     kink_indices: tuple[tuple[int, ...], ...] = ()
     note: str = ""
+    doubt: str = ""
     unseen: float | None = None
     order: float | None = None
     steps: Array | None = field(default=None, compare=False, repr=False)
@@ -101,8 +105,8 @@ class Entry:
 
     @property
     def wrong(self) -> int | None:
-        """How many elements are wrong; None where not every one was looked at."""
-        if self.numeric_array is None or self.analytic_array is None:
+        """How many elements are wrong; None where not every one was looked at, or in doubt."""
+        if self.numeric_array is None or self.analytic_array is None or self.doubt:
             return None
         differ = np.abs(self.numeric_array - self.analytic_array)
         return 0 if self.passed else int(np.count_nonzero(differ > self.allowed))
@@ -142,6 +146,7 @@ class Entry:
             "kinks": self.kinks,
             "wrong": self.wrong,
             "note": self.note,
+            "doubt": self.doubt,
             **numbers,
         }
 
@@ -255,7 +260,8 @@ class Report:
             lines = "\n".join("  " + line for line in _lines(failed))
             found = "".join(f"{line}\n" for line in self._found())
             raise GradientError(
-                f"{found}{len(failed)} of {len(self.entries)} gradients are wrong:\n{lines}"
+                f"{found}{len(failed)} of {len(self.entries)} gradients "
+                f"{_verdict(failed)}:\n{lines}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -339,6 +345,13 @@ def _numbers(**numbers: float | None) -> dict[str, Any]:
         if number is not None and not finite:
             found[f"{name}_reason"] = "not a number" if math.isnan(number) else "infinite"
     return found
+
+
+def _verdict(failed: list[Entry]) -> str:
+    doubtful = sum(1 for entry in failed if entry.doubt)
+    if doubtful == len(failed):
+        return "could not be judged"
+    return "are wrong, or could not be judged" if doubtful else "are wrong"
 
 
 def _lines(entries: tuple[Entry, ...] | list[Entry]) -> list[str]:
