@@ -361,7 +361,7 @@ def test_the_hinge_is_smooth_at_its_margin(mode):
     assert report.entries[0].note == ""
 
 
-@both_modes
+@pytest.mark.parametrize("mode", ["probe", "full", "order"])
 def test_a_kink_that_follows_the_point_is_an_error(mode):
     report = check(Follower().build((1,)), np.ones((1, 1)), mode=mode)
     assert not report.passed

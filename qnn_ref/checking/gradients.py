@@ -193,7 +193,7 @@ def _damage_entry(damage: Damage, tolerance: float) -> Entry:
     return Entry(place, name, change, relative, tolerance, size, size + change)
 
 
-ROUNDED = "not resolved: values are rounded to float32"
+ROUNDED = "not resolved: forward rounds its values too coarsely"
 
 
 def _entry(

@@ -34,6 +34,8 @@ def constant_factor(e: Evidence) -> Words:
         return "has the wrong sign"
     sign = "has the wrong sign and " if c < 0 else ""
     size = abs(c)
+    if abs(size - round(size)) <= e.accuracy * size:  # as far as it is known
+        size = float(round(size))
     words = f"is {size:.4g} times too large" if size > 1 else f"is {1 / size:.4g} times too small"
     return sign + words + _reason(e, size)
 
