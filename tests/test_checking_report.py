@@ -77,6 +77,7 @@ def test_json_has_the_promised_keys_and_is_json():
         "kinks": 3,
         "wrong": None,
         "note": "",
+        "doubt": "",
         "unseen": None,
     }
     assert second["relative_error"] is None

@@ -3,7 +3,8 @@
 `strategies` (hypothesis, extra `check`) is imported by name only: `qnn_ref.checking.strategies`.
 """
 
-from qnn_ref.checking.gradients import check_gradients, remainders
+from qnn_ref.checking.gradients import check_gradients
+from qnn_ref.checking.order import remainders
 from qnn_ref.checking.report import Entry, GradientError, Kink, Report
 from qnn_ref.checking.samples import SAMPLES, sample_checks
 from qnn_ref.checking.torch_functions import torch_function

@@ -15,12 +15,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Loss
 from qnn_ref.checking.aside import judged, worst_of
 from qnn_ref.checking.elements import Settings, gradient_of, slope_of
 from qnn_ref.checking.points import Model, Point, Tensor, spread
 from qnn_ref.checking.report import Entry
+from qnn_ref.layers.base import Layer
+from qnn_ref.network import Sequential
 
 STEPS = 2.0 ** np.arange(-24.0, -2.0)
 """For tensors of unit size, ascending."""
@@ -130,3 +133,47 @@ def _order(steps: Array, left: Array, rounding: float, allowed: float) -> tuple[
     if len(slopes) < 2 or (straight and order < 2 - SHORT):
         return 2.0, True
     return order, False
+
+
+def remainders(
+    subject: Layer | Sequential | Loss,
+    x: Array,
+    steps: Sequence[float],
+    *,
+    rng: np.random.Generator,
+    labels: ArrayLike | None = None,
+    loss: Loss | None = None,
+    randomize: bool = True,
+) -> Array:
+    r"""What the gradient leaves of a change: :math:`|f(x + hv) - f(x) - h\langle g, v\rangle|`.
+
+    With the right gradient it falls as h^2 (a line of slope 2 in a doubly logarithmic plot) until
+    rounding takes over; with a wrong one as h. So no single step has to be trusted.
+
+    Parameters
+    ----------
+    subject, x
+        As in `check_gradients`. All tensors are moved together, in one random direction.
+    steps : sequence of float
+        The steps h, for tensors of unit size.
+    rng, labels, loss, randomize
+        As in `check_gradients`.
+
+    Returns
+    -------
+    array (steps,)
+        Of a function whose frozen form is linear, 0 up to rounding.
+    """
+    model = Model.copied(subject, x, loss, labels)
+    if randomize:
+        model.randomize(rng)
+    point = Point(model, rng)
+    directions = {t: rng.normal(size=base.shape) for t, base in point.base.items()}
+    slope = sum(float(np.vdot(gradient_of(point, t), v)) for t, v in directions.items())
+    found = []
+    for h in steps:
+        for tensor, v in directions.items():
+            point.model.assign(tensor, point.base[tensor] + h * v)
+        change = float(np.vdot(point.covector, point.outputs() - point.output))
+        found.append(abs(change - h * slope))
+    return np.array(found)
