@@ -31,12 +31,13 @@ from pathlib import Path
 import numpy as np
 
 import qnn_ref
-from qnn_ref import bits, datasets, plots
+from qnn_ref import bits, course, datasets, plots
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.experiments import find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.grid import PIXELS
 from qnn_ref.layers import BatchNorm
+from qnn_ref.layers.normalization import normalize
 from qnn_ref.packed.thresholds import find_thresholds
 from qnn_ref.quantizers import Sign
 from qnn_ref.shown import source
@@ -52,6 +53,9 @@ print("qnn_ref", qnn_ref.__version__)
 #
 # **Question.** Which number is $[+1, -1, -1, -1, -1, -1, -1, -1]$?
 
+# %% tags=["question"]
+course.answer("4.1a", 1)
+
 # %%
 x = np.array([+1, -1, -1, -1, -1, -1, -1, -1])
 a = np.array([+1, +1, -1, +1, -1, -1, +1, -1])
@@ -64,9 +68,13 @@ plots.bits_figure({"x": x > 0, "a": a > 0})
 # **Answer.** It is 1. In binary notation bit 0 stands on the *right*, in the strip on the left.
 # Both are habits; mixing them up is a classic bug (NumPy's `packbits` starts at the other end of
 # each byte).
-#
-# **Question.** `pack` takes real numbers too and packs their signs. What does it make of $[-2,
-# -0.0, 0.0, 10^{-45}, 3]$?
+
+# %% [markdown]
+# **Question.** `pack` takes real numbers too and packs their signs. How many of $[-2, -0.0, 0.0,
+# 10^{-45}, 3]$ become +1?
+
+# %% tags=["question"]
+course.answer("4.1b", 4)
 
 # %%
 word = bits.pack(np.array([-2, -0.0, 0.0, 1e-45, 3], np.float32))[0]
@@ -77,6 +85,23 @@ print(f"{word} = {word:05b} in binary")
 # quicker, and wrong at -0.0.
 
 # %% [markdown]
+# **Exercise 4.1.** Write `pack` for one vector, its numbers all +1 or -1. NumPy's `packbits` may
+# help, `bits.pack` may not. A vector of 65 numbers needs a second word.
+
+
+# %% tags=["exercise", "id:4.1"]
+def pack_signs(signs):
+    """Words, uint64, of K numbers +1 and -1: element i is bit i % 64 of word i // 64."""
+    # BEGIN SOLUTION
+    bools = np.zeros(-(-len(signs) // 64) * 64, bool)
+    bools[: len(signs)] = signs > 0
+    return np.packbits(bools, bitorder="little").view("<u8").astype(np.uint64)
+    # END SOLUTION
+
+
+course.check("4.1", pack_signs)
+
+# %% [markdown]
 # ## 4.2 A dot product without multiplication
 #
 # Two factors of $\pm1$ agree, and their product is +1; or they differ, and it is -1. XOR marks
@@ -84,13 +109,18 @@ print(f"{word} = {word:05b} in binary")
 #
 # $$a \cdot b = \text{agree} - \text{differ} = K - 2\,\mathrm{popcount}(a \oplus b)$$
 #
-# **Question.** Count the black cells of the last strip. What is $a \cdot b$ for these $K = 8$
-# pairs?
+# Below are $K = 8$ pairs.
 
 # %%
 b = np.array([+1, -1, -1, +1, +1, -1, +1, +1])
 word_a, word_b = bits.pack(a)[0], bits.pack(b)[0]
 plots.bits_figure({"a": a > 0, "b": b > 0, "a XOR b": (a > 0) ^ (b > 0)})
+
+# %% [markdown]
+# **Question.** Count the black cells of the last strip. What is $a \cdot b$?
+
+# %% tags=["question"]
+course.answer("4.2a", 2)
 
 # %%
 differ = int(popcount(word_a ^ word_b))
@@ -104,6 +134,21 @@ print(f"the ordinary way: {a @ b}")
 # writes XNOR, which marks the pairs that *agree*; it is the same count from the other side.
 
 # %% [markdown]
+# **Exercise 4.2.** Write the product of two packed vectors, each of any number of words. To count
+# ones there is `popcount`, imported above, or NumPy's `bitwise_count`.
+
+
+# %% tags=["exercise", "id:4.2"]
+def dot(a, b, K):
+    """Dot product of two packed vectors of K elements +1 and -1."""
+    # BEGIN SOLUTION
+    return K - 2 * int(popcount(a ^ b).sum())
+    # END SOLUTION
+
+
+course.check("4.2", dot)
+
+# %% [markdown]
 # ## 4.3 Ragged ends
 #
 # 64 rarely divides $K$. A vector of 70 values fills two words, and 58 bits of the second are left
@@ -112,6 +157,10 @@ print(f"the ordinary way: {a @ b}")
 #
 # **Question.** The kernel does not know where the padding begins. Why is the result right all the
 # same? Would it be, with XNOR in the place of XOR?
+
+# %% tags=["question"]
+# right with XNOR, without a mask?
+course.answer("4.3a", False)
 
 # %%
 rng = np.random.default_rng(0)
@@ -137,7 +186,8 @@ for K in (1, 63, 64, 65, 70, 128):
 # %% [markdown]
 # **Answer.** Both operands have zeros there, so XOR sees no difference and counts nothing. XNOR
 # would count 58 pairs that agree, and would need a mask.
-#
+
+# %% [markdown]
 # `xnor_matmul` does this for whole matrices, in a compiled kernel. We compare it with the
 # ordinary product of integers. **Expect** a difference of exactly 0: these are integers.
 
@@ -161,6 +211,10 @@ print(f"largest difference: {np.abs(product - A @ B.T).max()}")
 #
 # **Question.** Which plane shows the digit best? Which one looks like noise?
 
+# %% tags=["question"]
+# the bit that shows it best, the bit that looks like noise
+course.answer("4.4a", (7, 0))
+
 # %%
 mnist = datasets.load("mnist")
 image = mnist.test_images[0, ..., 0]
@@ -170,7 +224,8 @@ plots.planes_figure(image, planes.reshape(8, 28, 28))
 # %% [markdown]
 # **Answer.** Bit 7 counts 128 and is black where the pixel is at least 128: the digit itself. Bit
 # 0 counts 1 and is nearly random where the ink is grey.
-#
+
+# %% [markdown]
 # Algorithm 5 feeds each plane to the *same* XNOR kernel: bit 1 is read as +1, bit 0 as -1. Then
 # the weighted sum is not $x \cdot w$ but $(2x - 255) \cdot w$. That is no loss: $2x - 255$ runs
 # from -255 to 255 in odd steps, it is the pixel scaled to $[-1, 1]$ in units of $1/255$, and the
@@ -185,6 +240,26 @@ ordinary = (2 * image.ravel().astype(int) - 255) @ w[0]
 print(f"by planes {by_planes[0, 0]}, ordinary {ordinary}, difference {by_planes[0, 0] - ordinary}")
 
 # %% [markdown]
+# **Exercise 4.3.** Write this sum for one vector of pixels and one of weights. Make the planes
+# yourself: eight dot products of signs, each times what its bit counts. A pixel has only 8 bits,
+# the sum has more.
+
+
+# %% tags=["exercise", "id:4.3"]
+def planes_product(pixels, w):
+    """Algorithm 5's sum over eight bit planes, of 8-bit pixels and weights +1 and -1."""
+    # BEGIN SOLUTION
+    total = 0
+    for n in range(8):
+        plane = 2 * ((pixels >> n) & 1).astype(int) - 1
+        total += 2**n * int(plane @ w)
+    return total
+    # END SOLUTION
+
+
+course.check("4.3", planes_product)
+
+# %% [markdown]
 # ## 4.5 Batch norm and Sign become one comparison
 #
 # Between two binary layers stands $\mathrm{Sign}(\mathrm{BN}(s))$ with an integer $s$. Batch norm
@@ -195,6 +270,10 @@ print(f"by planes {by_planes[0, 0]}, ordinary {ordinary}, difference {by_planes[
 #
 # **Question.** For a positive gain the bit is $s \ge T$. What is it for a negative gain? And for
 # gain 0?
+
+# %% tags=["question"]
+# for a negative gain: "s >= T", "s < T", "s <= T" or "always 0"
+course.answer("4.5a", "s < T")
 
 # %%
 norm = BatchNorm().build((3,), dtype=np.float32)
@@ -223,10 +302,39 @@ plots.threshold_figure(
 # **Answer.** A negative gain turns the comparison round; the bit is $s < T$. With gain 0 batch
 # norm forgets $s$, and the bit is the sign of the shift, here always +1: the threshold is the
 # smallest possible sum.
-#
+
+# %% [markdown]
 # The package does not solve $\mathrm{BN}(s) = 0$ for $T$. That formula rounds differently from
-# the trained code. It *asks the trained code itself*, by bisection over all possible sums, for all
-# units at once:
+# the trained code. It *asks the trained code itself*.
+
+# %% [markdown]
+# **Exercise 4.4.** Write this for one unit: find T and whether the comparison is turned, so that
+# `(s >= T) != turned` says for every whole s from -K to K where the float code gives +1. Where it
+# gives the same for all of them, T is -K. There are so few sums that you can ask about each.
+
+
+# %% tags=["exercise", "id:4.4"]
+def gives_plus(s, gain, shift, mean, r):
+    """What the float32 code says about a sum: True for +1. This one is ready."""
+    f = np.float32
+    return bool(normalize(f(s), f(mean), f(r), f(gain), f(shift)) >= 0)
+
+
+def threshold(gain, shift, mean, r, K):
+    """T and turned."""
+    # BEGIN SOLUTION
+    plus = [gives_plus(s, gain, shift, mean, r) for s in range(-K, K + 1)]
+    if plus[0] == plus[-1]:
+        return -K, not plus[0]
+    return plus.index(plus[-1]) - K, plus[0]
+    # END SOLUTION
+
+
+course.check("4.4", threshold)
+
+# %% [markdown]
+# A layer can have sums up to many thousands, so the package halves the range again and again, for
+# all units at once. This is its code:
 
 # %%
 print(source(find_thresholds))
@@ -240,12 +348,32 @@ by_threshold = (every >= thresholds) ^ turned
 print("bits that differ:", np.count_nonzero(by_threshold != (signs(every) > 0)))
 
 # %% [markdown]
+# **Exercise 4.5.** Put a binary layer together, from packed inputs to packed outputs. `words` holds
+# a row for each example, `W` one for each unit. `bits.xnor_matmul` and `bits.pack` may be used.
+
+
+# %% tags=["exercise", "id:4.5"]
+def packed_layer(words, W, K, T, turned):
+    """Packed outputs: unit j gives +1 where (s >= T[j]) != turned[j]."""
+    # BEGIN SOLUTION
+    plus = (bits.xnor_matmul(words, W, K) >= T) ^ turned
+    return bits.pack(np.where(plus, 1, -1))
+    # END SOLUTION
+
+
+course.check("4.5", packed_layer)
+
+# %% [markdown]
 # ## 4.6 A whole network
 #
 # We train a small network for a few seconds, pack it, write it to a file and read it back.
 #
 # **Question.** For how many of the 10,000 test images will all ten scores be equal, bit for bit:
 # about 9,900, or all?
+
+# %% tags=["question"]
+# "about 9,900" or "all"
+course.answer("4.6a", "all")
 
 # %%
 small = replace(
@@ -273,7 +401,8 @@ print(f"test error: trained {wrong[0]:.2f} %, packed {wrong[1]:.2f} %")
 # integers), `Threshold` 4.5, `XnorDense` 4.2, `Scores` the last batch norm. Each step was exact:
 # integers in, integers out, thresholds from the trained code, and the last batch norm in the same
 # float arithmetic as in training. "Nearly equal" would be a bug.
-#
+
+# %% [markdown]
 # And the file:
 
 # %%
