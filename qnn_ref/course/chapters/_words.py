@@ -17,6 +17,7 @@ SIZES = (1, 2, 3, 63, 64, 65, 130)
 
 
 def random_signs(rng: np.random.Generator, *shape: int) -> Array:
+    """Draw +1 and -1."""
     return rng.choice([-1, 1], shape)
 
 
