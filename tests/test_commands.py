@@ -94,7 +94,9 @@ def test_there_are_commands_and_all_kinds_of_arguments():
     for name in ("whole", "path", "one_of"):
         assert len(chosen(lambda action, name=name: kind(action) == name)) >= 3
     assert not chosen(
-        lambda action: action.type and kind(action) not in ("whole", "path", "one_of", "sizes")
+        lambda action: (
+            action.type and kind(action) not in ("whole", "real", "path", "one_of", "sizes")
+        )
     )
     assert not chosen(lambda action: action.metavar == "N" and kind(action) != "whole")
     assert BENCHES == NAMES

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qnn_ref.cli.parser import Parser, WrongUse, one_of, path, sizes, whole
+from qnn_ref.cli.parser import Parser, WrongUse, one_of, path, real, sizes, whole
 from qnn_ref.cli.streams import to_json
 
 BENCHES = (
@@ -119,6 +119,35 @@ def predict(parser: Parser) -> None:
         nargs="+",
         help="idx (also gzipped), npy or png files",
     )
+
+
+def generate(parser: Parser) -> None:
+    """Options of writing text."""
+    parser.add_argument(
+        "file",
+        type=path("FILE"),
+        metavar="FILE",
+        help="file that `qnn-ref pack` wrote, of a recurrent network",
+    )
+    parser.add_argument(
+        "--length",
+        type=whole("--length", 1),
+        default=500,
+        metavar="N",
+        help="characters or words to draw (default 500)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=real("--temperature", 0),
+        default=1.0,
+        metavar="T",
+        help="1 draws by the network's own probabilities, less makes likely symbols likelier, 0 "
+        "takes the likeliest each time (default 1)",
+    )
+    parser.add_argument(
+        "--start", metavar="TEXT", help="text to go on with (default: the end of a line)"
+    )
+    seed(parser, "of the draws", default=0)
 
 
 def check(parser: Parser) -> None:
@@ -325,6 +354,12 @@ COMMANDS = {
         "qnn-ref predict small.qnn data/mnist/t10k-images-idx3-ubyte.gz\n"
         "qnn-ref predict small.qnn *.png\nqnn-ref predict small.qnn digit.png --json",
         predict,
+    ),
+    "generate": Command(
+        "write text with a packed recurrent network",
+        "qnn-ref generate text.qnn\n"
+        "qnn-ref generate text.qnn --length 1000 --temperature 0.7 --seed 3 --start 'To be'",
+        generate,
     ),
     "check": Command(
         "check hand-written gradients against central differences",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -77,6 +79,20 @@ def whole(name: str, least: int) -> Callable[[str], int]:
             if least <= number <= LARGEST:
                 return number
         raise WrongUse(f"{name}: expected a whole number of at least {least}, got {text!r}")
+
+    return read
+
+
+def real(name: str, least: float) -> Callable[[str], float]:
+    """Reader of a finite number of at least `least`, in decimal digits."""
+
+    def read(text: str) -> float:
+        number = math.nan
+        if re.fullmatch(r"-?[0-9]{1,19}(\.[0-9]{0,19})?|-?\.[0-9]{1,19}", text):
+            number = float(text)
+        if not number >= least:
+            raise WrongUse(f"{name}: expected a number of at least {least:g}, got {text!r}")
+        return number
 
     return read
 

@@ -12,7 +12,11 @@ from qnn_ref.checks import NotFiniteError, plain_array, shape
 from qnn_ref.files import FileError
 from qnn_ref.grid import PIXELS
 from qnn_ref.network import in_batches
-from qnn_ref.packed import product_stages, shape_stages  # noqa: F401  the kinds that files name
+from qnn_ref.packed import (  # noqa: F401  the kinds that files name
+    product_stages,
+    recurrent_stages,
+    shape_stages,
+)
 from qnn_ref.packed.file import read_stages, write_stages
 from qnn_ref.packed.stages import Flow, Stage, flow_through
 from qnn_ref.packed.thresholds import Scores

@@ -24,6 +24,7 @@ from qnn_ref.layers import (
     Conv2D,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     Layer,
     MaxPool2D,
@@ -78,6 +79,8 @@ def pack(network: Sequential) -> PackedNetwork:
     instance("network", network, Sequential)
     for name, array in network.arrays().items():
         all_finite(f"network: {name}", array)
+    if isinstance(network.layers[0], Embedding):
+        raise ValueError("network: it reads text: qnn_ref.packed.pack_sequence packs it")
     if not isinstance(network.layers[0], Pixels):
         raise ValueError(
             "network: expected Pixels as the first layer (images of 8 bits), got "
