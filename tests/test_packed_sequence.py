@@ -3,6 +3,7 @@
 import copy
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -437,3 +438,17 @@ def test_characters_that_control_a_terminal_are_not_printed(tmp_path, capsys):
     out = capsys.readouterr().out
     assert set(out) == {"\N{REPLACEMENT CHARACTER}", "\n"}
     assert "\x07" in generated(capsys, path, "--length", 40, "--temperature", 9)["text"]
+
+
+def test_a_file_of_the_first_days_gives_the_scores_and_the_text_that_it_gave(capsys):
+    path = Path(__file__).parent / "data" / "packed_v3" / "text.qnn"
+    packed = PackedSequence.load(path)
+    scores = packed.forward(np.array([[0, 1, 2]]))[0, -1]
+    expected = [
+        *(-0.9290185570716858, 0.5386724472045898, 4.028480529785156, -3.1379289627075195),
+        *(-0.7460755705833435, -2.3965532779693604, -1.6916943788528442, 0.15720409154891968),
+        0.7359694242477417,
+    ]
+    np.testing.assert_array_equal(scores, np.float32(expected))
+    result = generated(capsys, path, "--length", 20, "--temperature", 3)
+    assert result["tokens"] == [5, 2, 0, 0, 7, 8, 4, 5, 2, 8, 7, 0, 7, 0, 6, 1, 7, 3, 2, 2]
