@@ -30,7 +30,7 @@ from ipywidgets import FloatLogSlider
 from matplotlib.figure import Figure
 
 import qnn_ref
-from qnn_ref import plots
+from qnn_ref import course, plots
 from qnn_ref.checking import check_gradients
 from qnn_ref.experiments.sweep import mean_and_spread, read_rows
 from qnn_ref.layers import Parameter, ShiftBatchNorm
@@ -51,6 +51,10 @@ print("qnn_ref", qnn_ref.__version__)
 # **Question.** What is AP2(3)? AP2(2.9), which is nearer to 2 than to 4? AP2(0.7)? AP2(-5)?
 # AP2(0), where the logarithm does not exist?
 
+# %% tags=["question"]
+# AP2 of 3, 2.9, 0.7, -5 and 0
+course.answer("5.1a", (4, 4, 0.5, -4, 0))
+
 # %%
 for x in (3.0, 2.9, 0.7, -5.0, 0.0):
     print(f"AP2({x:>4}) = {ap2(x):>4}")
@@ -60,7 +64,8 @@ for x in (3.0, 2.9, 0.7, -5.0, 0.0):
 # 2 and 4 is not 3, their arithmetic mean, but $\sqrt{2 \cdot 4} = 2.83$, their geometric mean. In
 # general it is $\sqrt2 \cdot 2^k$. 0.7 lies just below $\sqrt{1/2} = 0.7071$. Zero has sign 0, and
 # so AP2(0) = 0; the formula alone would give $0 \cdot 2^{-\infty}$.
-#
+
+# %% [markdown]
 # In the picture the x axis is logarithmic: there the steps are equally wide, and the thresholds
 # stand in their middle. Notice the right side before you read on: how wrong can AP2 be?
 
@@ -86,6 +91,21 @@ slider.observe(lambda change: picture.update(plot_ap2(change.new)), "value")
 slider
 
 # %% [markdown]
+# **Exercise 5.1.** Write AP2 for arrays. The formula is short; 0 is not in it.
+
+
+# %% tags=["exercise", "id:5.1"]
+def power_of_two(x):
+    """AP2 of each element, 0 for 0, in the type of x."""
+    # BEGIN SOLUTION
+    exponent = np.round(np.log2(np.abs(np.where(x == 0, 1, x))))
+    return (np.sign(x) * 2.0**exponent).astype(x.dtype)
+    # END SOLUTION
+
+
+course.check("5.1", power_of_two)
+
+# %% [markdown]
 # No logarithm is needed. A float *is* a mantissa times a power of two, $m \cdot 2^e$ with $m$ from
 # 1/2 to 1, and the mantissa tells where to round. We compare the two ways. **Expect** no
 # difference at all.
@@ -108,8 +128,11 @@ print("by logarithm: ", np.count_nonzero(by_logarithm != ap2(x)), "differences o
 # To see real shifts we need integers. In *fixed point* with four bits after the binary point,
 # 2.8125 is the integer 45, because it counts sixteenths.
 #
-# **Question.** We shift 2.8125 by AP2(3), AP2(-0.7) and AP2(0.1). What are the three results?
-# What happens to bits that leave on the right?
+# **Question.** We shift 2.8125 by AP2(3), AP2(-0.7) and AP2(0.1). What are the three results,
+# rounded to sixteenths by floor(x + 1/2)?
+
+# %% tags=["question"]
+course.answer("5.2a", (11.25, -1.375, 0.375))
 
 # %%
 FRACTION_BITS = 4
@@ -146,6 +169,25 @@ for bits in (4, 30):
     print(f"{bits:>2} fraction bits: largest difference {error:.5f}   ({expect})")
 
 # %% [markdown]
+# **Exercise 5.2.** Write this product for one integer, with `<<`, `>>` and additions: no `*`, no
+# `/`, no rounding function. `sign` and `places` are those of a power of two, `places` negative to
+# the right.
+
+
+# %% tags=["exercise", "id:5.2"]
+def shift_multiply(code, sign, places):
+    """floor(code * sign * 2^places + 1/2)"""
+    # BEGIN SOLUTION
+    signed = code if sign > 0 else -code if sign < 0 else 0
+    if places >= 0:
+        return signed << places
+    return (signed + (1 << (-places - 1))) >> -places
+    # END SOLUTION
+
+
+course.check("5.2", shift_multiply)
+
+# %% [markdown]
 # In floating point a product with a power of two changes nothing but the exponent. So the package
 # simply writes `a * ap2(z)`, and so shall we.
 
@@ -171,7 +213,11 @@ plots.arrays_figure({"$x$": x, r"$\mu$": mu, "$c$": c})
 # **Line 3.** $\sigma^2 \leftarrow \frac1m \sum c_i \ll\gg \mathrm{AP2}(c_i)$. One of the two
 # factors of the square is rounded.
 #
-# **Question.** Which of these terms are larger than $c_i^2$? Where is AP2 exact?
+# **Question.** How many of these twelve terms are larger than $c_i^2$? Where is AP2 exact?
+
+# %% tags=["question"]
+# terms larger than the square
+course.answer("5.3a", 5)
 
 # %%
 A = ap2(c)
@@ -184,8 +230,9 @@ plots.arrays_figure(
 )
 
 # %% [markdown]
-# **Answer.** Those whose $c$ was rounded up (in size): -6, 3, $\pm1.5$. AP2 is exact for 1, 2 and
-# 0.5, and for 0. For a bell curve the two ways balance: there the sum by shifts is 1.8 % too large.
+# **Answer.** Five, those whose $c$ was rounded up (in size): -6, 3, -1.5 and $\pm1.5$. AP2 is exact
+# for 1, 2 and 0.5, and for 0. For a bell curve the two ways balance: there the sum by shifts is too
+# large by 1.8 %.
 #
 # **Line 4.** $\hat x_i \leftarrow c_i \ll\gg \mathrm{AP2}\big((\sqrt{\sigma^2 + \epsilon})^{-1}
 # \big)$. We call the inverse deviation $r$ and its AP2 $s$.
@@ -195,6 +242,9 @@ plots.arrays_figure(
 # $y_i = \mathrm{AP2}(g)\,\hat x_i + b$.
 #
 # **Question.** The gains are 1.5, 0.7 and -3. Which gains does line 5 use?
+
+# %% tags=["question"]
+course.answer("5.3b", (2, 0.5, -4))
 
 # %%
 r = 1 / np.sqrt(variance + epsilon)
@@ -225,14 +275,35 @@ print(f"largest difference: {error:.1e}   (expect below 1e-14)")
 print("deviation of x_hat:", *x_hat.std(axis=0).round(2))
 
 # %% [markdown]
+# **Exercise 5.3.** Put the five lines together, for a batch (examples, units). `ap2` is there.
+
+
+# %% tags=["exercise", "id:5.3"]
+def shift_batch_norm(x, g, b, eps):
+    """Algorithm 2, lines 1 to 5, with the shift b."""
+    # BEGIN SOLUTION
+    c = x - x.mean(axis=0)
+    variance = np.mean(c * ap2(c), axis=0)
+    x_hat = c * ap2(1 / np.sqrt(variance + eps))
+    return ap2(g) * x_hat + b
+    # END SOLUTION
+
+
+course.check("5.3", shift_batch_norm)
+
+# %% [markdown]
 # ## 5.4 The sign in line 3
 #
 # A variance cannot be negative: $c_i \cdot \mathrm{AP2}(c_i) = |c_i| \cdot |\mathrm{AP2}(c_i)|$.
 # But a shifter knows exponents, not signs. Who shifts the signed $c_i$ by the exponent alone gets
 # $c_i \cdot |\mathrm{AP2}(c_i)|$, and this is easy to overlook in the printed line.
 #
-# **Question.** What would the three "variances" of our batch be? In how many of 10,000 random
+# **Question.** What would the three "variances" of our batch be? In what share of 10,000 random
 # batches would they be negative?
+
+# %% tags=["question"]
+# percent that are negative
+course.answer("5.4a", 50)
 
 # %%
 print("with the sign:   ", variance)
@@ -263,6 +334,10 @@ plots.variances_figure(signed, unsigned)
 # **Question.** We double the input. How does the output change? And if we make the input 1.2
 # times as large?
 
+# %% tags=["question"]
+# factor of the output, for a doubled input
+course.answer("5.5a", 1)
+
 
 # %%
 def output_deviations(x: np.ndarray) -> np.ndarray:
@@ -281,12 +356,17 @@ plots.deviations_figure(wide.std(axis=0), deviations, (0.69, 1.42))
 # %% [markdown]
 # **Answer.** A doubled input gives the same output, because AP2(r) halves exactly. A factor of 1.2
 # goes through to the output, unless r crosses a threshold, where the output jumps down.
-#
+
+# %% [markdown]
 # These were bell curves of 1,000 numbers, for which line 3 is nearly right. But a binary layer sees
 # sums of a few $\pm1$, and batches are small.
 #
 # **Question.** Which term of line 3 is wrong by the largest factor? Can *all* terms be wrong in the
 # same direction? How far can the deviation be off then?
+
+# %% tags=["question"]
+# the largest deviation that any batch can have
+course.answer("5.5b", 1.68)
 
 
 # %%
@@ -319,13 +399,35 @@ print(f"{'sure for every batch':<26}           {2**-0.75:.2f} to {2**0.75:.2f}")
 # batch** (as long as epsilon is small beside the variance), and the sums of the last lines come
 # near to both. A test of such a layer must ask for that range, or draw bell curves: who asks for
 # 0.69 to 1.42 of every batch calls right code wrong.
-#
+
+# %% [markdown]
+# **Exercise 5.6.** Write the test that such a layer deserves. `x_hat` is the result of line 4, and
+# epsilon does not matter. It must call no right layer wrong, whatever the batch, and find what is
+# impossible.
+
+
+# %% tags=["exercise", "id:5.6"]
+def could_be_right(x_hat):
+    """Whether Algorithm 2 can give these columns; 0.1 % of room for rounding."""
+    # BEGIN SOLUTION
+    deviations = x_hat.std(axis=0)
+    return bool(np.all((deviations > 0.999 * 2**-0.75) & (deviations < 1.001 * 2**0.75)))
+    # END SOLUTION
+
+
+course.check("5.6", could_be_right)
+
+# %% [markdown]
 # Now a Sign behind the layer. Its answer does not depend on a scale, so one might think that it
 # does not mind.
 #
 # **Question.** We make the input 1.3 times as large, and the factor goes through. How does the
 # share of +1 change, without a shift $b$ and with $b = 0.7$? And the share of closed masks,
 # $|y| > 1$?
+
+# %% tags=["question"]
+# what changes with a shift: "nothing", "signs", "masks" or "signs and masks"
+course.answer("5.5c", "signs and masks")
 
 # %%
 bell = np.random.default_rng(7).normal(size=(100_000, 1))
@@ -346,10 +448,32 @@ for shift in (0.0, 0.7):
 # hides the scale forward only, and only where $b = 0$; backward it never does.
 
 # %% [markdown]
+# **Exercise 5.7.** Count it: a factor goes through to `x_hat`, so that $y$ is `factor * x_hat + b`
+# in the place of `x_hat + b`. How many signs of $y$ change, and how many masks of eq. (4)?
+
+
+# %% tags=["exercise", "id:5.7"]
+def what_sign_sees(x_hat, factor, b):
+    """Number of signs that change, number of masks that change."""
+    # BEGIN SOLUTION
+    before, after = x_hat + b, factor * x_hat + b
+    signs = np.count_nonzero((before >= 0) != (after >= 0))
+    masks = np.count_nonzero((np.abs(before) <= 1) != (np.abs(after) <= 1))
+    return signs, masks
+    # END SOLUTION
+
+
+course.check("5.7", what_sign_sees)
+
+# %% [markdown]
 # ## 5.6 Backward: a staircase has no slope
 #
 # **Question.** The gain $g$ enters as AP2(g). What is the difference quotient of the output with
 # respect to $g$? What would an automatic differentiation make of it?
+
+# %% tags=["question"]
+# the difference quotient at g = 1.5
+course.answer("5.6a", 0)
 
 
 # %%
@@ -365,9 +489,12 @@ for gain in (1.5, 1.9):
 
 # %% [markdown]
 # **Answer.** Zero, and automatic differentiation agrees: no gain would ever be trained. The
-# same zeros would cut $\sigma^2$ out of the gradient of $x$. This is Sign's problem (notebook 1),
-# and it has the same way out: take the slope of another function. The paper does not print which
-# one. Two are at hand, and each is a straight line through the value at the point $u_0$:
+# same zeros would cut $\sigma^2$ out of the gradient of $x$.
+
+# %% [markdown]
+# This is Sign's problem (notebook 1), and it has the same way out: take the slope of another
+# function. The paper does not print which one. Two are at hand, and each is a straight line through
+# the value at the point $u_0$:
 #
 # - **slope** 1: $u \mapsto \mathrm{AP2}(u_0) + u - u_0$;
 # - **ratio**: $u \mapsto u \cdot \frac{\mathrm{AP2}(u_0)}{u_0}$, a line through 0.
@@ -402,6 +529,9 @@ plots.slopes_figure(u, ap2(u), points, lines)
 #
 # **Question.** What do the columns of $\delta_x$ sum to? Think of a bias in front of the layer.
 
+# %% tags=["question"]
+course.answer("5.6b", 0)
+
 # %%
 dy = np.array([[-1, 0, 0.25], [0.5, 1, 1], [0.5, -1, -0.5], [1, 1, 0.5]])
 layers = {name: build(name) for name in ("slope", "ratio", "torch")}
@@ -424,6 +554,26 @@ for name, array in dx.items():
 # does not: it forgets that the mean of $A$ need not be 0, although that of $c$ is (in the last
 # column both are). A bias in front of the layer would be pushed around for no reason. The package
 # has it for reproduction; its default is slope.
+
+# %% [markdown]
+# **Exercise 5.4.** Write the form *slope* from the formulas above: given $\delta_y$ and the centred
+# values $c$ of the forward pass, the gradients of $x$, $g$ and $b$. The check compares numbers, and
+# then asks the gradient checker as well.
+
+
+# %% tags=["exercise", "id:5.4"]
+def shift_backward(dy, c, g, eps):
+    """Gradients of x, g and b, each AP2 with slope 1."""
+    # BEGIN SOLUTION
+    A = ap2(c)
+    r = 1 / np.sqrt(np.mean(c * A, axis=0) + eps)
+    s, G, p = ap2(r), ap2(g), np.mean(dy * c, axis=0)
+    d = G * (s * dy - 0.5 * r**3 * (A + c) * p)
+    return d - d.mean(axis=0), np.sum(dy * c * s, axis=0), dy.sum(axis=0)
+    # END SOLUTION
+
+
+course.check("5.4", shift_backward)
 
 # %% [markdown]
 # ## 5.7 Is it right?
@@ -450,6 +600,10 @@ for name, long, brief in zip(("x", "gain", "shift"), chain, short, strict=True):
 # AP2 replaced by the straight line of slope or ratio around its point.
 #
 # **Question.** What will the checker say about torch?
+
+# %% tags=["question"]
+# "passed", "failed" or "it refuses"
+course.answer("5.7a", "it refuses")
 
 # %%
 for name, layer in layers.items():
@@ -480,6 +634,10 @@ for name, layer in layers.items():
 # **Question.** At first $m$ is too small, by the factor $1 - \beta_1^t$. Line 3 is to correct that.
 # If $\ll\gg$ is a product there, as everywhere else, how long is the first step?
 
+# %% tags=["question"]
+# 2 to the power of
+course.answer("5.8a", -13)
+
 # %%
 optimizer = ShiftAdaMax()
 t = np.arange(1, 21)
@@ -502,7 +660,11 @@ plots.step_sizes_figure(exact, rounded)
 # rounded one instead: $v \leftarrow \mathrm{AP2}(v) + \epsilon$. That looks harmless.
 #
 # **Question.** Let $v = 2^k$, and let the gradient be tiny from now on. What is
-# $\mathrm{AP2}(0.999 \cdot 2^k)$?
+# $\mathrm{AP2}(0.999 \cdot 2^k)$? For $v = 4$, say?
+
+# %% tags=["question"]
+# for v = 4
+course.answer("5.9a", 4)
 
 
 # %%
@@ -537,6 +699,26 @@ plots.norms_figure(norms, 0.01)
 # also the reason for latent weights (notebook 1).
 
 # %% [markdown]
+# **Exercise 5.5.** Write one step of Algorithm 4 with the paper's constants, for arrays of weights:
+# the new $m$, the new $v$, and what is subtracted from the weights. Mind weights that had no
+# gradient yet.
+
+
+# %% tags=["exercise", "id:5.5"]
+def shift_adamax(m, v, t, grad):
+    """New m, new v, and the step to subtract."""
+    # BEGIN SOLUTION
+    m = m - m / 8 + grad / 8
+    v = np.maximum(v - v / 1024, np.abs(grad))
+    size = ap2(np.array(2.0**-10 / (1 - (7 / 8) ** t)))
+    direction = np.divide(m, ap2(v), out=np.zeros_like(m), where=v > 0)
+    return m, v, size * direction
+    # END SOLUTION
+
+
+course.check("5.5", shift_adamax)
+
+# %% [markdown]
 # ## 5.10 Does it cost accuracy?
 #
 # The paper saw no loss. We trained 120 small networks on MNIST (784-128-128-10, five epochs): plain
@@ -547,6 +729,10 @@ plots.norms_figure(norms, 0.01)
 # `qnn-ref train ablation-shift` makes the table again.
 #
 # **Question.** Which choice matters most: the norm, the optimizer, or the activations?
+
+# %% tags=["question"]
+# "the norm", "the optimizer" or "the activations"
+course.answer("5.10a", "the optimizer")
 
 # %%
 table = Path(qnn_ref.__file__).parent / "experiments" / "results" / "ablation-shift.csv"
