@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qnn_ref.cli.common import answer, table
+from qnn_ref.cli.common import answer, check_output, table
 from qnn_ref.cli.parser import WrongUse
+from qnn_ref.course import grade as grading
 from qnn_ref.course import registry
 from qnn_ref.course.check import judge
 from qnn_ref.course.exercise import Verdict
@@ -20,6 +22,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 def run(args: argparse.Namespace) -> int:
     """Do what the action says."""
+    if args.output is not None:
+        check_output(args.output)
     return ACTIONS[args.action](args)
 
 
@@ -79,7 +83,7 @@ def check_mistakes(args: argparse.Namespace, chapters: list[str]) -> int:
     rows: list[dict[str, Any]] = []
     for exercise in (e for c in chapters for e in registry.exercises_of(c)):
         for wrong in exercise.wrong:
-            verdict = judge(exercise, wrong.answer, args.seed)
+            verdict = judge(exercise, wrong.answer, args.seed or 0)
             named = not verdict.passed and verdict.wrong == wrong.name
             named = named and wrong.says in str(verdict)
             rows.append(verdict.to_json() | {"mistake": wrong.name, "named": named})
@@ -98,7 +102,7 @@ def _verdicts(args: argparse.Namespace, chapters: list[str]) -> Iterator[Verdict
             path = find_notebook(chapter, CHECKOUT, ".py")
         else:
             path = find_notebook(chapter, Path())
-        yield from verdicts_of(path, [e.id for e in registry.exercises_of(chapter)], args.seed)
+        yield from verdicts_of(path, [e.id for e in registry.exercises_of(chapter)], args.seed or 0)
 
 
 def _chapters(target: str | None) -> list[str]:
@@ -111,4 +115,59 @@ def _chapters(target: str | None) -> list[str]:
     return [chapter]
 
 
-ACTIONS = {"list": show_list, "hint": show_hint, "check": check}
+def grade_class(args: argparse.Namespace) -> int:
+    """Judge the notebooks of a class and write CSV and JSON; the answer is no if one failed."""
+    folder = _folder(args)
+    output = check_output(args.output or str(folder / "grades.csv"))
+    if output.suffix == ".json":
+        raise WrongUse(f"--output: {output}: expected the name of a CSV; JSON is written beside it")
+    check_output(str(output.with_suffix(".json")))
+    points = grading.read_points(Path(args.points)) if args.points else {}
+    seed = grading.SEED if args.seed is None else args.seed
+    results = grading.grade(
+        folder, seed, points, args.jobs, args.seconds, lambda line: sys.stderr.write(f"{line}\n")
+    )
+    files = grading.write_results(output, results)
+    rows = [row for notebook in results["notebooks"] for row in notebook["exercises"].values()]
+    passed = sum(row["status"] == "passed" for row in rows)
+    failed = len(rows) - passed + sum(not n["exercises"] for n in results["notebooks"])
+    summary = {"passed": passed, "failed": failed, "files": [str(file) for file in files]}
+    lines = f"{passed} of {len(rows)} exercises in {len(results['notebooks'])} notebooks passed"
+    answer(args, summary | results, "\n".join([lines, *(f"wrote {file}" for file in files)]))
+    return 0 if not failed else 1
+
+
+def show_statistics(args: argparse.Namespace) -> int:
+    """Count the known mistakes of a class."""
+    found = grading.statistics(grading.read_class(_folder(args)))
+    lines = []
+    for row in found:
+        counts = (
+            f"{row['passed']} passed, {row['failed']} not yet, {row['not_written']} not written"
+        )
+        lines.append(f"{row['id']} {row['title']}: {counts}")
+        for mistake in row["mistakes"]:
+            near = f" and {mistake['close']} close to it" if mistake["close"] else ""
+            lines.append(f"  {mistake['count']} {mistake['name']}{near}: {mistake['says']}")
+        if row["unknown"]:
+            lines.append(f"  {row['unknown']} of another kind")
+    answer(args, {"exercises": found}, "\n".join(lines))
+    return 0
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    if args.target is None:
+        raise WrongUse(f"DIR: `qnn-ref course {args.action}` needs a folder of notebooks")
+    folder = Path(args.target).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"DIR: expected a folder of notebooks, got {args.target!r}")
+    return folder
+
+
+ACTIONS = {
+    "list": show_list,
+    "hint": show_hint,
+    "check": check,
+    "grade": grade_class,
+    "statistics": show_statistics,
+}

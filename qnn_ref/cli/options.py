@@ -21,7 +21,7 @@ MODES = ("full", "probe", "order")
 """Names of the checker's modes."""
 
 
-COURSE_ACTIONS = ("list", "check", "hint")
+COURSE_ACTIONS = ("list", "check", "hint", "grade", "statistics")
 
 
 def demo(parser: Parser) -> None:
@@ -259,7 +259,8 @@ def course(parser: Parser) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="list, check: the number of a notebook, such as 01; hint: an exercise, such as 1.2",
+        help="list, check: the number of a notebook, such as 01; hint: an exercise, such as 1.2; "
+        "grade, statistics: a folder with the notebooks of a class, a folder a student",
     )
     parser.add_argument("--all", action="store_true", help="check: every notebook")
     parser.add_argument(
@@ -275,7 +276,29 @@ def course(parser: Parser) -> None:
         help="check: a notebook (.ipynb) or its source (.py) elsewhere; default: the one of that "
         "number in the current folder or its folder notebooks",
     )
-    seed(parser, "of the drawn cases", default=0)
+    seed(parser, "of the drawn cases (default 0, for grade 1)")
+    parser.add_argument(
+        "--points",
+        type=path("--points"),
+        metavar="TABLE",
+        help='grade: JSON such as {"1.2": 3}, instead of the course\'s points',
+    )
+    parser.add_argument(
+        "--seconds",
+        type=whole("--seconds", 1),
+        metavar="N",
+        help="grade: for an exercise, instead of its own (5)",
+    )
+    parser.add_argument(
+        "--jobs", type=whole("--jobs", 1), metavar="N", help="grade: processes at a time"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=path("--output"),
+        metavar="FILE",
+        help="grade: CSV to write, JSON beside it (default grades.csv in the folder)",
+    )
 
 
 def doctor(parser: Parser) -> None:
@@ -388,9 +411,10 @@ COMMANDS = {
         data,
     ),
     "course": Command(
-        "list exercises, check a notebook, give hints",
+        "list exercises, check a notebook, give hints; grade the notebooks of a class",
         "qnn-ref course list\nqnn-ref course check 01\nqnn-ref course hint 1.2\n"
-        "qnn-ref course check --all --solutions --json",
+        "qnn-ref course check --all --solutions --json\n"
+        "qnn-ref course grade class -o grades.csv\nqnn-ref course statistics class",
         course,
     ),
     "doctor": Command(

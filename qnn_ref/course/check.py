@@ -162,7 +162,7 @@ class _Trial:
             if self.clock.over:
                 return None
             after = self._call(self.answer, case)
-            if after.fault is not None or not _alike(before, after):
+            if _serious(after) is not None or not _alike(before, after):
                 says = (
                     "Your function gives another answer when it is called with the same arguments "
                     "again: something stays from call to call."
