@@ -2,8 +2,9 @@
 
 A checkpoint is an .npz of plain arrays and one JSON header. It holds all that the rest of the run
 depends on: latent weights, moments, step count, running statistics, the states of the generators,
-the settings of the optimizer, the history, and the best epoch's arrays. A resumed run ends in the
-same bits. What a file says is not believed but compared with the run that it is to go into.
+the settings of the optimizer, the history, the best epoch's arrays, and of a run along a text the
+place in it and the state that is handed over. A resumed run ends in the same bits. What a file says
+is not believed but compared with the run that it is to go into.
 """
 
 from __future__ import annotations
@@ -27,17 +28,6 @@ __dir__ = __all__.copy
 
 VERSION = 2
 """Version 1 had no digest of the description, and neither settings nor rate of the optimizer."""
-
-HISTORY: Mapping[str, Mapping[str, float]] = {
-    "learning_rate": {"above": 0},
-    "loss": {},
-    "training_error": {"least": 0, "most": 100},
-    "saturated": {"least": 0, "most": 1},
-    "validation_error": {"least": 0, "most": 100},
-    "flipped": {"least": 0, "most": 1},
-    "clipped": {"least": 0, "most": 1},
-}
-"""What each entry of a history holds besides its epoch, with the range of the numbers."""
 
 PLACES = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1}
 """Largest values in the states of NumPy's bit generators. They are places in arrays, which NumPy
@@ -64,6 +54,8 @@ def save_checkpoint(path: str | os.PathLike[str], run: Run, description: str = "
     arrays |= {f"best/{name}": a for name, a in run.best.items()}
     for name, moments in run.optimizer.state.items():
         arrays |= {f"moments/{name}/{moment}": a for moment, a in moments.items()}
+    inside, place = run.place()
+    arrays |= {f"place/{name}": a for name, a in inside.items()}
     header = {
         "kind": "checkpoint",
         "version": VERSION,
@@ -75,6 +67,7 @@ def save_checkpoint(path: str | os.PathLike[str], run: Run, description: str = "
         "generators": [_plain(rng.bit_generator.state) for rng in (run.rng, run.network.rng)],
         "history": run.history,
         "best_epoch": run.best_epoch,
+        "place": place,
     }
     save_arrays(path, arrays, header)
 
@@ -110,7 +103,8 @@ def load_checkpoint(path: str | os.PathLike[str], run: Run, description: str = "
 def _restore(run: Run, arrays: Mapping[str, Array], header: Mapping[str, Any]) -> None:
     """Put arrays and header of a checkpoint into a run; an error where they do not fit."""
     network, optimizer = run.network, run.optimizer
-    groups: dict[str, dict[str, Array]] = {"network": {}, "best": {}, "moments": {}}
+    groups: dict[str, dict[str, Array]]
+    groups = {"network": {}, "best": {}, "moments": {}, "place": {}}
     for name, array in arrays.items():
         group, _, rest = name.partition("/")
         if group not in groups:
@@ -120,7 +114,7 @@ def _restore(run: Run, arrays: Mapping[str, Array], header: Mapping[str, Any]) -
         _compare_optimizers(optimizer, header)
     elif header["optimizer"] != type(optimizer).__name__:
         raise ValueError(_other("the optimizer", header["optimizer"], type(optimizer).__name__))
-    _check_history(header["history"])
+    _check_history(header["history"], run.ranges)
     _check_best(header["best_epoch"], len(header["history"]), groups["best"])
     for name in ("best", "network"):  # the best only to see that they fit
         if groups[name] or name == "network":
@@ -141,6 +135,7 @@ def _restore(run: Run, arrays: Mapping[str, Array], header: Mapping[str, Any]) -
         generator.state = _fitted(name, new, generator.state)
         if len(set(copy.deepcopy(generator).random_raw(4).tolist())) == 1:
             raise ValueError(f"{name}: draws the same number for ever")
+    run.go_to(groups["place"], instance("place", header.get("place", {}), dict))
     run.history = [dict(entry) for entry in header["history"]]
     run.best, run.best_epoch = groups["best"], header["best_epoch"]
 
@@ -163,20 +158,20 @@ def _compare_optimizers(optimizer: Any, header: Mapping[str, Any]) -> None:
     optimizer.learning_rate = header["learning_rate"]
 
 
-def _check_history(history: Any) -> None:
+def _check_history(history: Any, ranges: Mapping[str, Mapping[str, float]]) -> None:
     if not isinstance(history, list):
         raise TypeError(f"history: expected a list, got {type(history).__name__}")
     for index, entry in enumerate(history):
         name = f"history[{index}]"
         if not isinstance(entry, dict):
             raise TypeError(f"{name}: expected an entry with names, got {type(entry).__name__}")
-        if lacking := [key for key in ("epoch", *HISTORY) if key not in entry]:
+        if lacking := [key for key in ("epoch", *ranges) if key not in entry]:
             raise ValueError(f"{name}: {lacking[0]} is missing")
         for key, value in entry.items():
             if key == "epoch":
                 whole(f"{name}, epoch", value, index, index)
-            elif key in HISTORY or value is not None:
-                real(f"{name}, {key}", value, **HISTORY.get(key, {}))
+            elif key in ranges or value is not None:
+                real(f"{name}, {key}", value, **ranges.get(key, {}))
 
 
 def _check_best(epoch: Any, epochs: int, arrays: Mapping[str, Array]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from qnn_ref._typing import Array, Loss
 from qnn_ref.checks import NotFiniteError, all_finite, flag, instance, plain_array, real, whole
 from qnn_ref.losses import check_labels
 from qnn_ref.network import Sequential, first_not_finite
-from qnn_ref.optimizers import Optimizer
+from qnn_ref.optimizers import Optimizer, clip_by_norm
 from qnn_ref.progress import Bar, progress_bar
 from qnn_ref.shares import binary_signs, clipped_share, flipped_share, saturated_share
 
@@ -26,6 +26,18 @@ __all__ = [
     "train_step",
 ]
 __dir__ = __all__.copy
+
+
+HISTORY: Mapping[str, Mapping[str, float]] = {
+    "learning_rate": {"above": 0},
+    "loss": {},
+    "training_error": {"least": 0, "most": 100},
+    "saturated": {"least": 0, "most": 1},
+    "validation_error": {"least": 0, "most": 100},
+    "flipped": {"least": 0, "most": 1},
+    "clipped": {"least": 0, "most": 1},
+}
+"""What each entry of a history holds besides its epoch, with the range of the numbers."""
 
 
 @dataclass
@@ -53,6 +65,13 @@ class Run:
     best: dict[str, Array] = field(default_factory=dict)
     best_epoch: int | None = None
 
+    ranges: ClassVar[Mapping[str, Mapping[str, float]]] = HISTORY
+    """Numbers of an entry of the history, with what they may be."""
+    measure: ClassVar[str] = "validation_error"
+    """The one of them that chooses the epoch: the lowest."""
+    measured: ClassVar[str] = "{:.2f} % of the validation set wrong"
+    """It in words."""
+
     def __post_init__(self) -> None:
         instance("network", self.network, Sequential)
         instance("optimizer", self.optimizer, Optimizer)
@@ -61,8 +80,8 @@ class Run:
     def __repr__(self) -> str:
         done = f"{len(self.history)} epochs of {self.optimizer!r}, {self.optimizer.steps} steps"
         if self.best_epoch is not None:
-            error = self.history[self.best_epoch]["validation_error"]
-            done += f", best epoch {self.best_epoch}: {error:.2f} % of the validation set wrong"
+            error = self.history[self.best_epoch][self.measure]
+            done += f", best epoch {self.best_epoch}: {self.measured.format(error)}"
         return f"<Run of {len(self.network.layers)} layers: {done}>"
 
     def refuse_not_finite(self) -> None:
@@ -75,6 +94,15 @@ class Run:
             for moment, array in moments.items():
                 all_finite(f"{name}, {moment}", array)
 
+    def place(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Arrays and numbers that say where in an epoch the run stands: nothing between epochs."""
+        return {}, {}
+
+    def go_to(self, arrays: Mapping[str, Array], numbers: Mapping[str, Any]) -> None:
+        """Go to what `place` gave, or raise ValueError if it is none of this run."""
+        if arrays or numbers:
+            raise ValueError(f"place: expected a run between two epochs, got {[*arrays, *numbers]}")
+
     def best_network(self) -> Sequential:
         """A copy of the network with the arrays of its best epoch (section 4.2's choice)."""
         network = self.network.copy()
@@ -84,7 +112,13 @@ class Run:
 
 
 def train_step(
-    network: Sequential, optimizer: Optimizer, loss: Loss, images: Array, labels: Array
+    network: Sequential,
+    optimizer: Optimizer,
+    loss: Loss,
+    images: Array,
+    labels: Array,
+    state: Mapping[str, Any] | None = None,
+    longest: float | None = None,
 ) -> tuple[float, Array]:
     """Algorithm 1: one batch forward, backward, and one update.
 
@@ -97,6 +131,10 @@ def train_step(
         `(scores, labels) -> (loss, gradient of the scores)`.
     images : array (batch, ...)
     labels : array (batch,)
+    state : dict, optional
+        What recurrent layers begin with, as `network.final_state` gives it.
+    longest : float, optional
+        The gradient, of all parameters together, is shortened to this length (`clip_by_norm`).
 
     Returns
     -------
@@ -108,11 +146,13 @@ def train_step(
     ----------
     Algorithm 1, lines 1-11.
     """
-    scores = network.forward(images, training=True)  # lines 1-4
+    scores = network.forward(images, training=True, state=state)  # lines 1-4
     cost, gradient = loss(scores, labels)  # line 5
     for auxiliary in network.auxiliaries():
         cost += auxiliary.learn(loss, labels)
     network.backward(gradient)  # lines 6-9
+    if longest is not None:
+        clip_by_norm(network.parameters(), longest)
     optimizer.step(network.parameters())  # lines 10, 11
     return cost, scores
 
@@ -357,14 +397,14 @@ def explained(
 
 def keep_best(run: Run) -> None:
     """Keep the network's arrays if the newest epoch is the best so far, or as good as the best."""
-    if best_epoch(run.history) == len(run.history) - 1:
+    if best_epoch(run.history, run.measure) == len(run.history) - 1:
         run.best_epoch = len(run.history) - 1
         run.best = run.network.arrays()
 
 
-def best_epoch(history: list[dict[str, float]]) -> int:
-    """The epoch with the lowest validation error, from 0; of equals the last."""
-    errors = [entry["validation_error"] for entry in history]
+def best_epoch(history: list[dict[str, float]], measure: str = "validation_error") -> int:
+    """The epoch with the lowest validation error (or other measure), from 0; of equals the last."""
+    errors = [entry[measure] for entry in history]
     return max(epoch for epoch, error in enumerate(errors) if error == min(errors))
 
 

@@ -302,17 +302,17 @@ def test_an_interrupted_run_ends_in_the_same_arrays(
 ):
     recipe = replace(TINY, input_dropout=dropout, hidden_dropout=dropout)
     whole = train_recipe(recipe, digits)
-    keep = runs_module._Keeper.__call__
+    keep = runs_module.Keeper.__call__
 
     def interrupted(self, run):
         keep(self, run)
         if len(run.history) == stop_after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs_module._Keeper, "__call__", interrupted)
+    monkeypatch.setattr(runs_module.Keeper, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_recipe(recipe, digits, tmp_path / "run")
-    monkeypatch.setattr(runs_module._Keeper, "__call__", keep)
+    monkeypatch.setattr(runs_module.Keeper, "__call__", keep)
     resumed = train_recipe(recipe, digits, tmp_path / "run", resume=True)
     same_runs(whole, resumed)
     loaded_recipe, loaded = load_run(tmp_path / "run")
@@ -399,14 +399,14 @@ def test_a_run_interrupted_while_it_retrains_ends_in_the_same_arrays(tmp_path, d
     class Stop(Exception):
         pass
 
-    keeper = runs_module._Keeper.__call__
+    keeper = runs_module.Keeper.__call__
 
     def stop(self, run):
         keeper(self, run)
         if len(run.history) == 2:
             raise Stop
 
-    monkeypatch.setattr(runs_module._Keeper, "__call__", stop)
+    monkeypatch.setattr(runs_module.Keeper, "__call__", stop)
     with pytest.raises(Stop):
         train_recipe(recipe, digits, tmp_path / "run")
     monkeypatch.undo()

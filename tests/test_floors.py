@@ -38,6 +38,7 @@ FLOORS = {
     "network": 6,
     "progress": 7,
     "shares": 7,
+    "language": 7,
     "training": 7,
     "checkpoints": 7,
     "packed": 7,

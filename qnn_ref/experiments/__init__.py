@@ -17,6 +17,7 @@ from qnn_ref.experiments.fashion_small import FASHION_SMALL, FASHION_SMALL_FLOAT
 from qnn_ref.experiments.googlenet import GOOGLENET_BNN, GOOGLENET_QNN_4_4, GOOGLENET_QNN_6_6_6
 from qnn_ref.experiments.gradient_bits import GRADIENT_BITS
 from qnn_ref.experiments.imagenet import NetworkRecipe
+from qnn_ref.experiments.language_models import TEXT_RECIPES, TEXT_SWEEPS
 from qnn_ref.experiments.mnist_small import MNIST_SMALL, MNIST_SMALL_FLOAT
 from qnn_ref.experiments.mnist_theano import MNIST_THEANO, MNIST_THEANO_FLOAT
 from qnn_ref.experiments.mnist_torch import (
@@ -34,6 +35,7 @@ from qnn_ref.experiments.svhn import (
     SVHN_TORCH_FLOAT,
 )
 from qnn_ref.experiments.sweep import Sweep
+from qnn_ref.experiments.text_recipe import TextRecipe
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -85,7 +87,8 @@ IMAGE_SHAPES = {
 """Shape of an image of each data set that a recipe uses."""
 
 SWEEPS: dict[str, Sweep] = {
-    sweep.name: sweep for sweep in (ABLATION_SHIFT, BITS_SWEEP, GRADIENT_BITS, RELAXED_BOUNDARY)
+    sweep.name: sweep
+    for sweep in (ABLATION_SHIFT, BITS_SWEEP, GRADIENT_BITS, RELAXED_BOUNDARY, *TEXT_SWEEPS)
 }
 
 
@@ -96,8 +99,10 @@ def find_recipe(name: str) -> Recipe:
             f"recipe: {name} is a network without a training set here (ImageNet may not be passed "
             "on); build it with qnn_ref.experiments.NETWORKS"
         )
+    if name in TEXT_RECIPES:
+        raise ValueError(f"recipe: {name} is one of a text: see `TEXT_RECIPES`")
     if name not in RECIPES:
-        choice("recipe", name, [*RECIPES, *SWEEPS])
+        choice("recipe", name, [*RECIPES, *TEXT_RECIPES, *SWEEPS])
     return RECIPES[name]
 
 
@@ -106,9 +111,11 @@ __all__ = [
     "NETWORKS",
     "RECIPES",
     "SWEEPS",
+    "TEXT_RECIPES",
     "NetworkRecipe",
     "Recipe",
     "Sweep",
+    "TextRecipe",
     "find_recipe",
 ]
 __dir__ = __all__.copy

@@ -241,6 +241,11 @@ class Recipe:
         if self.stochastic and self.activation_bits > 1:
             raise ValueError("stochastic: only activations of one bit are drawn")
 
+    @property
+    def all_epochs(self) -> int:
+        """Epochs with those of the relaxed boundary."""
+        return self.epochs + self.retrain_epochs
+
     def narrowed(self, divide: int) -> Recipe:
         """The recipe with all channels and hidden units divided, at least 1 each."""
         return replace(

@@ -10,9 +10,10 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +119,8 @@ def train_recipe(
     check_examples(run.network, training.images, training.labels, recipe.batch_size)
     after_epoch = None
     if folder is not None:
-        after_epoch = _open_folder(make_folder(folder), recipe, dataset, run, resume)
+        description = describe(recipe, dataset)
+        after_epoch = open_folder(make_folder(folder), recipe, description, run, resume, recipe_of)
     schedule = recipe.schedule()
 
     def go_on(last: int, first: int) -> Run:
@@ -164,19 +166,37 @@ def load_run(folder: str | os.PathLike[str]) -> tuple[Recipe, Run]:
     recipe, shape, classes = recipe_of(folder / DESCRIPTION, description)
     if not path.exists():
         raise FileError(f"{folder}: the run has no checkpoint yet: no epoch was finished")
-    # Before a network is made for it: the weights cannot be more than the file can hold.
-    if recipe.weights(shape, classes) > 4 * path.stat().st_size:
-        raise FileError(
-            f"{folder / DESCRIPTION}: describes {recipe.weights(shape, classes):,} weights, but "
-            f"{path} is too small for them: one of the two is damaged, or of another run"
-        )
+    refuse_too_many_weights(folder, recipe.weights(shape, classes))
     try:
         run = start_run(recipe, shape, classes)
     except (TypeError, ValueError) as error:
         raise FileError(f"{folder / DESCRIPTION}: damaged run description: {error}") from error
     load_checkpoint(path, run, identity(description))
-    _check_history(folder, run, recipe)
+    check_run_history(folder, run, recipe)
     return recipe, run
+
+
+def refuse_too_many_weights(folder: Path, weights: int) -> None:
+    """Refuse a description before a network is made for it, if its checkpoint cannot hold that.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    weights : int
+        How many it describes.
+
+    Raises
+    ------
+    FileError
+        Naming the two files.
+    """
+    path = folder / CHECKPOINT
+    if weights > 4 * path.stat().st_size:
+        raise FileError(
+            f"{folder / DESCRIPTION}: describes {weights:,} weights, but {path} is too small for "
+            "them: one of the two is damaged, or of another run"
+        )
 
 
 def check_data(folder: str | os.PathLike[str], dataset: Dataset) -> None:
@@ -215,8 +235,15 @@ def existing_folder(folder: str | os.PathLike[str]) -> Path:
     return place
 
 
-class _Keeper:
-    """Called after each epoch: writes the checkpoint, then the history."""
+class Keeper:
+    """Called after each epoch: writes the checkpoint, then the history.
+
+    Parameters
+    ----------
+    folder : Path
+    identity : str
+        Digest that the checkpoint carries.
+    """
 
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder, self.identity = folder, identity
@@ -250,25 +277,62 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         file.write(text.getvalue().encode())
 
 
-def _open_folder(folder: Path, recipe: Recipe, dataset: Dataset, run: Run, resume: bool) -> _Keeper:
-    """Begin a run in a folder, or put the state that lies there into `run`."""
+def open_folder(
+    folder: Path,
+    recipe: Any,
+    description: Description,
+    run: Run,
+    resume: bool,
+    read_recipe: Callable[[Path, Description], tuple[Any, ...]],
+) -> Keeper:
+    """Begin a run in a folder, or put the state that lies there into `run`.
+
+    Parameters
+    ----------
+    folder : Path
+        Is there already.
+    recipe : Recipe or TextRecipe
+    description : dict
+        What the run is; its "kind" says which.
+    run : Run
+        Changed in place where the folder holds its beginning.
+    resume : bool
+        Whether it may.
+    read_recipe : function
+        `(path, description) -> (recipe, ...)` for this kind.
+
+    Returns
+    -------
+    Keeper
+        To be called with the run wherever it is to be kept.
+
+    Raises
+    ------
+    FileError
+        If the folder cannot be written, holds another run, or holds one and `resume` is not set.
+    """
     for name in FILES:
         target_of(folder / name)
-    description = describe(recipe, dataset)
     if (folder / DESCRIPTION).exists():
         if not resume:
             raise FileError(f"{folder}: holds a run already; add --resume, or give another folder")
-        return _go_on(folder, recipe, description, run)
+        return _go_on(folder, recipe, description, run, read_recipe)
     if (folder / CHECKPOINT).exists():
         raise FileError(f"{folder}: holds {CHECKPOINT}, but no {DESCRIPTION} that says of what")
     write_description(folder / DESCRIPTION, description)
-    return _Keeper(folder, identity(description))
+    return Keeper(folder, identity(description))
 
 
-def _go_on(folder: Path, recipe: Recipe, description: Description, run: Run) -> _Keeper:
+def _go_on(
+    folder: Path,
+    recipe: Any,
+    description: Description,
+    run: Run,
+    read_recipe: Callable[[Path, Description], tuple[Any, ...]],
+) -> Keeper:
     """Compare what lies in the folder with what is asked for, and take over its state."""
-    old = read_description(folder / DESCRIPTION)
-    before, _, _ = recipe_of(folder / DESCRIPTION, old)
+    old = read_description(folder / DESCRIPTION, description["kind"])
+    before = read_recipe(folder / DESCRIPTION, old)[0]
     here = replace(recipe, epochs=before.epochs, about=before.about)  # these two may differ
     different = differences(settings_of(before), settings_of(here))
     different += differences(old, description | {name: old[name] for name in ("recipe", "version")})
@@ -276,9 +340,9 @@ def _go_on(folder: Path, recipe: Recipe, description: Description, run: Run) -> 
         raise FileError(f"{folder}: holds another run; these differ: {', '.join(different)}")
     if (folder / CHECKPOINT).exists():
         load_checkpoint(folder / CHECKPOINT, run, identity(old))
-    _check_history(folder, run, recipe)
+    check_run_history(folder, run, recipe)
     if recipe.epochs != before.epochs:
-        if recipe.retrain_epochs and len(run.history) > min(before.epochs, recipe.epochs):
+        if recipe.all_epochs > recipe.epochs and len(run.history) > min(before.epochs, recipe.epochs):
             raise FileError(
                 f"{folder}: epochs ({before.epochs} there, {recipe.epochs} here) cannot change any "
                 "more: the boundary is relaxed already"
@@ -289,18 +353,32 @@ def _go_on(folder: Path, recipe: Recipe, description: Description, run: Run) -> 
             f"{folder}: {recipe.epochs} epochs instead of {before.epochs}; the learning rates from "
             f"epoch {len(run.history) + 1} on are those of a run of {recipe.epochs}"
         )
-    keeper = _Keeper(folder, identity(old))
+    keeper = Keeper(folder, identity(old))
     keeper.write_history(run)  # a kill behind the last checkpoint leaves a table that is short
     return keeper
 
 
-def _check_history(folder: Path, run: Run, recipe: Recipe) -> None:
-    done, last = len(run.history), recipe.epochs + recipe.retrain_epochs
+def check_run_history(folder: Path, run: Run, recipe: Any) -> None:
+    """Refuse a state with more epochs than the recipe has, or whose best one is another.
+
+    Parameters
+    ----------
+    folder : Path
+        For the error.
+    run : Run
+    recipe : Recipe or TextRecipe
+
+    Raises
+    ------
+    FileError
+        Naming the folder or the checkpoint.
+    """
+    done, last = len(run.history), recipe.all_epochs
     if done > last:
         raise FileError(
             f"{folder}: {done} epochs are done there, more than {last}; give at least as many"
         )
-    if done and run.best_epoch != (best := best_epoch(run.history)):
+    if done and run.best_epoch != (best := best_epoch(run.history, run.measure)):
         raise FileError(
             f"{folder / CHECKPOINT}: damaged checkpoint: best_epoch is {run.best_epoch} in it, and "
             f"{best} by its history"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from qnn_ref.checks import real
-from qnn_ref.datasets import Dataset
 from qnn_ref.experiments.description import (
     VERSION,
     checksums,
@@ -22,7 +21,6 @@ from qnn_ref.experiments.description import (
     settings_of,
     write_description,
 )
-from qnn_ref.experiments.recipe import Recipe
 from qnn_ref.experiments.runs import train_recipe, write_rows
 from qnn_ref.files import FileError, make_folder, open_regular, remove_parts, target_of
 from qnn_ref.progress import progress_bar
@@ -31,6 +29,57 @@ from qnn_ref.training import error_rate
 Row = dict[str, str]
 Key = tuple[str, ...]
 ERRORS = "validation_error", "test_error"
+
+
+def carry_out(recipe: Any, dataset: Any) -> Row:
+    """Train a recipe on images, and measure the best epoch's errors in percent.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    dataset : Dataset
+
+    Returns
+    -------
+    dict
+        The columns `ERRORS`.
+    """
+    run = train_recipe(recipe, dataset)
+    assert run.best_epoch is not None
+    validation_error = run.history[run.best_epoch]["validation_error"]
+    test_error = error_rate(run.best_network(), dataset.test_images, dataset.test_labels)
+    return {"validation_error": f"{validation_error:.3f}", "test_error": f"{test_error:.3f}"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How the runs of a sweep are carried out, and what is measured of them.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        What `carry_out` returns; the first two are of the validation and of the test part.
+    carry_out : function
+        `(recipe, dataset) -> dict` with these columns.
+    checksums : function
+        `dataset -> dict`: what tells a data set from another.
+    most : float, optional
+        Largest value of a column.
+    words : str
+        What a figure's axis says.
+    digits : int
+        Behind the point of a mean.
+    """
+
+    columns: tuple[str, ...] = ERRORS
+    carry_out: Callable[[Any, Any], Row] = carry_out
+    checksums: Callable[[Any], Mapping[str, Any]] = checksums
+    most: float | None = 100
+    words: str = "test error / %"
+    digits: int = 2
+
+
+IMAGES = Measure()
 
 
 @dataclass(frozen=True)
@@ -46,17 +95,21 @@ class Sweep:
     cases : sequence of pairs
         Labels (column -> value) and the recipe that they describe.
     seeds : sequence of int
+    measure : Measure
+        Errors on images, or bits of a text.
     """
 
     name: str
     about: str
-    cases: Sequence[tuple[Mapping[str, str], Recipe]]
+    cases: Sequence[tuple[Mapping[str, str], Any]]
     seeds: Sequence[int] = (0, 1, 2)
+    measure: Measure = IMAGES
 
     @property
     def dataset(self) -> str:
         """Name of the data set."""
-        return self.cases[0][1].dataset
+        name: str = self.cases[0][1].dataset
+        return name
 
     @property
     def labels(self) -> list[str]:
@@ -66,7 +119,7 @@ class Sweep:
 
 def run_sweep(
     sweep: Sweep,
-    dataset: Dataset,
+    dataset: Any,
     folder: str | os.PathLike[str],
     resume: bool = False,
     progress: bool = False,
@@ -76,7 +129,7 @@ def run_sweep(
     Parameters
     ----------
     sweep : Sweep
-    dataset : Dataset
+    dataset : Dataset or TextData
     folder : path
         Receives `NAME.csv`, and `NAME.json` with the settings of all runs; with `resume`, rows
         that stand there are not run again.
@@ -87,7 +140,7 @@ def run_sweep(
     Returns
     -------
     list of dict
-        Labels, seed, number of epochs, validation and test error in percent, in the order of
+        Labels, seed, number of epochs, validation and test error in percent (or what the sweep measures), in the order of
         seeds and cases whichever was run first.
 
     Raises
@@ -116,24 +169,19 @@ def run_sweep(
     ):
         if key in done:
             continue
-        run = train_recipe(recipe, dataset)
-        assert run.best_epoch is not None
-        validation_error = run.history[run.best_epoch]["validation_error"]
-        test_error = error_rate(run.best_network(), dataset.test_images, dataset.test_labels)
-        row |= {"validation_error": f"{validation_error:.3f}", "test_error": f"{test_error:.3f}"}
-        done[key] = row
+        done[key] = row | sweep.measure.carry_out(recipe, dataset)
         write_rows(path, [done[k] for k in todo if k in done])
     return [done[k] for k in todo]
 
 
-def _todo(sweep: Sweep) -> dict[Key, tuple[Row, Recipe]]:
+def _todo(sweep: Sweep) -> dict[Key, tuple[Row, Any]]:
     """Every run of a sweep, in order, by what tells it apart."""
     todo = {}
     for seed in sweep.seeds:
         for labels, recipe in sweep.cases:
             row = dict(labels) | {
                 "seed": str(seed),
-                "epochs": str(recipe.epochs + recipe.retrain_epochs),
+                "epochs": str(recipe.all_epochs),
             }
             todo[_key(row, sweep)] = row, replace(recipe, seed=seed)
     return todo
@@ -145,7 +193,7 @@ def _key(row: Mapping[str, str], sweep: Sweep) -> Key:
 
 def _read_done(path: Path, sweep: Sweep, known: Collection[Key]) -> dict[Key, Row]:
     """The finished runs in a table, or FileError if a row is none of this sweep."""
-    columns = [*sweep.labels, "seed", "epochs", *ERRORS]
+    columns = [*sweep.labels, "seed", "epochs", *sweep.measure.columns]
     done: dict[Key, Row] = {}
     for number, row in enumerate(read_rows(path), 1):
         if list(row) != columns:
@@ -155,21 +203,24 @@ def _read_done(path: Path, sweep: Sweep, known: Collection[Key]) -> dict[Key, Ro
             raise FileError(f"{path}: row {', '.join(key)} is no run of {sweep.name}")
         if key in done:
             raise FileError(f"{path}: row {', '.join(key)} stands there twice")
-        for name in ERRORS:
+        for name in sweep.measure.columns:
             try:
-                real(name, float(row[name]), least=0, most=100)
+                real(name, float(row[name]), least=0, most=sweep.measure.most)
             except ValueError as error:
                 raise FileError(f"{path}: row {number}: {name}: no percentage: {error}") from error
         done[key] = row
     return done
 
 
-def _describe(sweep: Sweep, dataset: Dataset) -> dict[str, Any]:
+def _describe(sweep: Sweep, dataset: Any) -> dict[str, Any]:
     cases = {
         ", ".join(labels.values()): settings_of(replace(recipe, about=""))
         for labels, recipe in sweep.cases
     }
-    return {"kind": "sweep", "version": VERSION, "cases": cases, **checksums(dataset)}
+    return {"kind": "sweep", "version": VERSION, "cases": cases, **sweep.measure.checksums(dataset)}
+
+
+_OWN = ("kind", "version", "cases")
 
 
 def _compare(path: Path, here: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +229,7 @@ def _compare(path: Path, here: Mapping[str, Any]) -> dict[str, Any]:
     cases = there.get("cases")
     if not isinstance(cases, dict) or not all(isinstance(c, dict) for c in cases.values()):
         raise FileError(f"{path}: damaged sweep description: no settings in it")
-    different = differences(there, {k: v for k, v in here.items() if k.startswith("training")})
+    different = differences(there, {k: v for k, v in here.items() if k not in _OWN})
     for name, settings in here["cases"].items():
         different += [f"{name}: {what}" for what in differences(cases.get(name, {}), settings)]
     if different:
@@ -215,7 +266,9 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def mean_and_spread(rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
+def mean_and_spread(
+    rows: Sequence[Row], labels: Sequence[str], column: str = "test_error", digits: int = 2
+) -> list[Row]:
     """Mean test error of each case over its seeds, and the standard deviation over them.
 
     Parameters
@@ -223,21 +276,25 @@ def mean_and_spread(rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
     rows : sequence of dict
     labels : sequence of str
         Columns that tell the cases apart.
+    column : str
+        Another column to take the mean of.
+    digits : int
+        Behind the point.
 
     Returns
     -------
     list of dict
-        Labels, number of seeds, mean and (sample) standard deviation in percent.
+        Labels, number of seeds, mean and (sample) standard deviation, in the unit of the column.
     """
     groups: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[la] for la in labels), []).append(float(row["test_error"]))
+        groups.setdefault(tuple(row[la] for la in labels), []).append(float(row[column]))
     return [
         dict(zip(labels, key, strict=True))
         | {
             "seeds": str(len(errors)),
-            "mean": f"{np.mean(errors):.2f}",
-            "spread": f"{np.std(errors, ddof=1):.2f}" if len(errors) > 1 else "",
+            "mean": f"{np.mean(errors):.{digits}f}",
+            "spread": f"{np.std(errors, ddof=1):.{digits}f}" if len(errors) > 1 else "",
         }
         for key, errors in groups.items()
     ]

@@ -1,0 +1,134 @@
+"""Section 4.4: language models on Penn Treebank, and small ones on a text that comes with the package.
+
+Table 4 has a ReLU RNN of 2,048 units for characters, and LSTMs of 300 and 900 units for words. What
+the paper does not say (optimizer, batch, unrolled steps, clipping, size of the first layer, epochs) is
+our choice: see `text_recipe`. Names end in bits of weights - bits of activations; "fp" is the float
+twin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qnn_ref.experiments.sweep import Sweep
+from qnn_ref.experiments.text_recipe import TextRecipe
+from qnn_ref.experiments.text_runs import BITS_OF_TEXT
+
+PTB_CHARACTERS = TextRecipe(
+    name="ptb-char-rnn-fp",
+    about="characters of Penn Treebank, ReLU RNN of 2,048 units, float (Table 4: 1.05 BPC)",
+    dataset="ptb",
+    level="characters",
+    cell="rnn",
+    units=2048,
+    embedding=64,
+    epochs=10,
+    lanes=50,
+    steps=50,
+    quantized=False,
+)
+PTB_WORDS = TextRecipe(
+    name="ptb-word-lstm-fp",
+    about="words of Penn Treebank, LSTM of 300 units, float (Table 4: perplexity 97)",
+    dataset="ptb",
+    level="words",
+    cell="lstm",
+    units=300,
+    embedding=300,
+    epochs=15,
+    lanes=20,
+    steps=35,
+    quantized=False,
+)
+SHAKESPEARE = TextRecipe(
+    name="text-char-rnn-fp",
+    about="characters of 300 KB of Shakespeare, ReLU RNN of 128 units, float, minutes",
+    dataset="shakespeare",
+    level="characters",
+    cell="rnn",
+    units=128,
+    embedding=32,
+    epochs=12,
+    lanes=32,
+    steps=50,
+    quantized=False,
+)
+
+
+def with_bits(
+    twin: TextRecipe, weights: int, activations: int, about: str, name: str = ""
+) -> TextRecipe:
+    """The quantized form of a float recipe, with these bits in its name.
+
+    Parameters
+    ----------
+    twin : TextRecipe
+        Its name ends in "-fp".
+    weights, activations : int
+        Bits.
+    about : str
+    name : str
+        Another name, where the bits alone do not tell it apart.
+
+    Returns
+    -------
+    TextRecipe
+    """
+    name = name or f"{twin.name.removesuffix('-fp')}-{weights}-{activations}"
+    return replace(
+        twin,
+        name=name,
+        about=about,
+        quantized=True,
+        weight_bits=weights,
+        activation_bits=activations,
+    )
+
+
+def _paper(twin: TextRecipe, weights: int, activations: int, result: str) -> TextRecipe:
+    about = f"the same, {weights}-bit weights, {activations}-bit states (Table 4: {result})"
+    return with_bits(twin, weights, activations, about)
+
+
+PAPER = (
+    PTB_CHARACTERS,
+    _paper(PTB_CHARACTERS, 3, 3, "1.81 BPC"),
+    _paper(PTB_CHARACTERS, 2, 4, "1.67 BPC"),
+    _paper(PTB_CHARACTERS, 3, 4, "1.11 BPC"),
+    _paper(PTB_CHARACTERS, 4, 4, "1.05 BPC"),
+    PTB_WORDS,
+    _paper(PTB_WORDS, 2, 3, "220"),
+    _paper(PTB_WORDS, 3, 4, "110"),
+    _paper(PTB_WORDS, 4, 4, "100"),
+    replace(
+        with_bits(PTB_WORDS, 4, 4, "", name="ptb-word-lstm-900-4-4"),
+        about="the same with 900 units, 4-bit weights and states (Table 4: 97)",
+        units=900,
+        embedding=900,
+    ),
+)
+SMALL = (
+    SHAKESPEARE,
+    *(
+        with_bits(SHAKESPEARE, w, a, f"the same, {w}-bit weights, {a}-bit states")
+        for w, a in ((1, 1), (2, 2), (2, 4), (3, 3), (4, 4))
+    ),
+)
+TEXT_RECIPES: dict[str, TextRecipe] = {recipe.name: recipe for recipe in (*PAPER, *SMALL)}
+
+
+def _case(weights: int, states: int) -> tuple[dict[str, str], TextRecipe]:
+    """Labels of a combination, 32 bits for the float twin, and its recipe."""
+    labels = {"states": str(states), "weights": str(weights)}
+    if weights == 32:
+        return labels, SHAKESPEARE
+    return labels, with_bits(SHAKESPEARE, weights, states, "a run of a sweep", name="small")
+
+
+TEXT_BITS = Sweep(
+    name="text-bits",
+    about="characters of Shakespeare in 1, 2, 3, 4 bits and float (section 4.4), 21 runs",
+    cases=[_case(*bits) for bits in ((1, 1), (1, 4), (2, 2), (2, 4), (3, 3), (4, 4), (32, 32))],
+    measure=BITS_OF_TEXT,
+)
+TEXT_SWEEPS = (TEXT_BITS,)
