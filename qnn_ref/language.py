@@ -1,7 +1,7 @@
 """Language models: Algorithm 1 along a text, and how well each next symbol is foreseen (4.4).
 
-A text is cut into lanes that are read side by side, a window of some steps at a time. The state that
-a lane ends a window with begins its next one, but no gradient goes back through it: truncated
+A text is cut into lanes that are read side by side, a window of some steps at a time. The state
+that a lane ends a window with begins its next one, but no gradient goes back through it: truncated
 backpropagation through time.
 """
 
@@ -28,7 +28,7 @@ SCORES_AT_ONCE = 2**22
 """So many scores are turned into logarithms at a time: 32 MB in float64."""
 
 
-@dataclass
+@dataclass(repr=False)
 class TextRun(Run):
     """A run along a text: besides what every run has, where in the text it stands.
 
@@ -92,9 +92,13 @@ class TextRun(Run):
         layers = dict(recurrent_layers(self.network)) if window else {}
         if parts.keys() != layers.keys():
             found = ", ".join(parts) or "none"
-            raise ValueError(f"place: expected states of {', '.join(layers) or 'none'}, got {found}")
+            raise ValueError(
+                f"place: expected states of {', '.join(layers) or 'none'}, got {found}"
+            )
         self.state = {
-            name: layer.shown_state(layer.state_of(f"place: {name}", tuple(parts[name]), self.lanes))
+            name: layer.shown_state(
+                layer.state_of(f"place: {name}", tuple(parts[name]), self.lanes)
+            )
             for name, layer in layers.items()
         }
         self.window = window
@@ -311,8 +315,8 @@ def text_nats(network: Any, tokens: Array, before: int, lanes: int = 1, steps: i
     before : int
         The token in front of the first, which is foreseen too.
     lanes : int
-        The text is cut into so many pieces that are read side by side, each begun with state 0: less
-        context at their starts, less time. 1 for the exact number.
+        The text is cut into so many pieces that are read side by side, each begun with state 0:
+        less context at their starts, less time. 1 for the exact number.
     steps : int
         Tokens of a lane at a time; changes nothing but memory and time.
 
@@ -331,6 +335,8 @@ def text_nats(network: Any, tokens: Array, before: int, lanes: int = 1, steps: i
     """
     symbols = network.output_shape[-1]
     tokens = check_labels(tokens, np.size(tokens), symbols, "tokens")
+    if not len(tokens):
+        raise ValueError("tokens: expected at least one, got none")
     lanes, steps = whole("lanes", lanes, 1), whole("steps", steps, 1)
     before = whole("before", before, 0, symbols - 1)
     length = -(-len(tokens) // lanes)
@@ -352,14 +358,14 @@ def text_nats(network: Any, tokens: Array, before: int, lanes: int = 1, steps: i
 
 def _nats(scores: Array, labels: Array) -> float:
     """Sum of the negative logarithms of the right symbols' probabilities, (rows, symbols)."""
+    if not np.isfinite(scores).all():
+        raise NotFiniteError("network: its scores are not finite")
     total, rows = 0.0, max(1, SCORES_AT_ONCE // scores.shape[1])
     for start in range(0, len(scores), rows):
         s = scores[start : start + rows].astype(np.float64)
         s -= s.max(axis=1, keepdims=True)
         right = s[np.arange(len(s)), labels[start : start + rows]]
         total += float((np.log(np.exp(s).sum(axis=1)) - right).sum())
-    if not math.isfinite(total):
-        raise NotFiniteError("network: its scores are not finite")
     return total
 
 
@@ -390,7 +396,7 @@ def bits_per_symbol(nats: float, tokens: int) -> float:
 
 
 def perplexity(nats: float, tokens: int) -> float:
-    r""":math:`e^{\text{mean} -\ln p}`: among how many equally likely symbols the model would choose.
+    r"""Among how many equally likely symbols a model would choose: e to the mean of -ln p.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ HTANH = np.clip(X, -1, 1)
 MASK = (np.abs(X) <= 1).astype(float)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (3, 4, 5), dtype=np.uint8)
+BITS = [{"epoch": epoch, "validation_bits": 3.0 - epoch / 10} for epoch in range(3)]
 HISTORY = [
     {
         "epoch": epoch,
@@ -55,6 +56,25 @@ FIGURES: dict[str, tuple[Callable[[], Figure], set[str]]] = {
         {"epoch", "validation error / %", "training loss"},
     ),
     "shares": (lambda: plots.shares_figure(HISTORY), {"epoch", "share / %"}),
+    "text": (
+        lambda: plots.text_figure({"2-4": BITS, "float": BITS}, counted=3.0),
+        {"epoch", "bits a symbol, validation"},
+    ),
+    "bits_of_text": (
+        lambda: plots.bits_of_text_figure(
+            [
+                {"weights": "2", "states": "4", "mean": "2.7", "spread": "0.1"},
+                {"weights": "32", "states": "32", "mean": "2.6", "spread": ""},
+            ],
+            counted=3.0,
+        ),
+        {"bits of weights - bits of states", "bits a character, test"},
+    ),
+    "cell": (plots.cell_figure, set()),
+    "through_time": (
+        lambda: plots.through_time_figure({"float": np.array([1, 0.5, 0.1]), "2": np.zeros(3) + 1}),
+        {"steps back", "length, that of the last step = 1"},
+    ),
     "latent_histogram": (
         lambda: plots.latent_histogram_figure(HTANH, HTANH / 2),
         {"latent weight", "share / %"},

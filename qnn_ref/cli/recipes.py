@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 
 from qnn_ref.cli.common import answer
-from qnn_ref.experiments import IMAGE_SHAPES, NETWORKS, RECIPES, SWEEPS, Recipe
+from qnn_ref.experiments import (
+    IMAGE_SHAPES,
+    NETWORKS,
+    RECIPES,
+    SWEEPS,
+    TEXT_RECIPES,
+    Recipe,
+    TextRecipe,
+)
 from qnn_ref.experiments.runs import start_run
-from qnn_ref.losses import squared_hinge
+from qnn_ref.experiments.text_runs import start_text_run
+from qnn_ref.language import in_every_step
+from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.training import train_step
 
 IMAGES = {
@@ -22,26 +32,33 @@ IMAGES = {
     "svhn": 604_388,
 }
 """Training images of each data set."""
+TOKENS = {
+    ("ptb", "characters"): (5_017_482, 51),
+    ("ptb", "words"): (929_589, 10_000),
+    ("shakespeare", "characters"): (239_894, 63),
+}
+"""Training tokens of each text, and size of its vocabulary."""
 STEPS = 3
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each recipe."""
     rows = [describe(recipe, args.measure) for recipe in RECIPES.values()]
-    lines = [f"{'recipe':<20}{'weights':>12}{'epochs':>8}{'operations':>12}{'hours':>8}  about"]
+    rows += [describe_text(recipe, args.measure) for recipe in TEXT_RECIPES.values()]
+    lines = [f"{'recipe':<23}{'weights':>12}{'epochs':>8}{'operations':>12}{'hours':>8}  about"]
     for row in rows:
         hours = "-" if row["hours"] is None else f"{row['hours']:.3g}"
         lines.append(
-            f"{row['name']:<20}{row['weights']:>12,}{row['epochs']:>8}"
+            f"{row['name']:<23}{row['weights']:>12,}{row['epochs']:>8}"
             f"{row['operations']:>12.1e}{hours:>8}  {row['about']}"
         )
     for sweep in SWEEPS.values():
         lines.append(
-            f"{sweep.name:<20}{len(sweep.cases) * len(sweep.seeds):>4} runs  {sweep.about}"
+            f"{sweep.name:<23}{len(sweep.cases) * len(sweep.seeds):>4} runs  {sweep.about}"
         )
     networks = [{"name": n.name, "about": n.about, "weights": n.size} for n in NETWORKS.values()]
     for row in networks:
-        lines.append(f"{row['name']:<20}{row['weights']:>12,}  network only: {row['about']}")
+        lines.append(f"{row['name']:<23}{row['weights']:>12,}  network only: {row['about']}")
     lines.append("operations: multiplications and additions of all training steps' products.")
     answer(args, {"recipes": rows, "networks": networks}, "\n".join(lines))
     return 0
@@ -76,5 +93,36 @@ def step_seconds(recipe: Recipe, shape: tuple[int, ...]) -> float:
     for _ in range(1 + STEPS):
         start = time.perf_counter()
         train_step(state.network, state.optimizer, squared_hinge, images, labels)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
+
+
+def describe_text(recipe: TextRecipe, measure: bool) -> dict[str, Any]:
+    """Size and cost of a language model; hours only if measured."""
+    tokens, symbols = TOKENS[recipe.dataset, recipe.level]
+    steps = -(-((tokens - 1) // recipe.lanes) // recipe.steps) * recipe.epochs
+    products = recipe.weights(symbols) - symbols * recipe.embedding  # the table is looked up
+    seconds = text_step_seconds(recipe, symbols) if measure else None
+    return {
+        "name": recipe.name,
+        "about": recipe.about,
+        "dataset": recipe.dataset,
+        "weights": recipe.weights(symbols),
+        "epochs": recipe.epochs,
+        "steps": steps,
+        "operations": 6 * products * recipe.lanes * recipe.steps * steps,
+        "hours": None if seconds is None else seconds * steps / 3600,
+    }
+
+
+def text_step_seconds(recipe: TextRecipe, symbols: int) -> float:
+    """Median time of a training step on a random text."""
+    rng = np.random.default_rng(0)
+    state, loss = start_text_run(recipe, symbols), in_every_step(softmax_cross_entropy)
+    x, y = rng.integers(0, symbols, (2, recipe.lanes, recipe.steps))
+    times = []
+    for _ in range(1 + STEPS):
+        start = time.perf_counter()
+        train_step(state.network, state.optimizer, loss, x, y, longest=recipe.longest)
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:]))

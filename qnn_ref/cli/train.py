@@ -7,12 +7,14 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from qnn_ref import datasets
 from qnn_ref.cli.common import RUN_FILES, answer, check_folder, save_picture, table
-from qnn_ref.experiments import SWEEPS, Sweep, find_recipe
+from qnn_ref.experiments import SWEEPS, TEXT_RECIPES, Sweep, TextRecipe, find_recipe
 from qnn_ref.experiments.runs import train_recipe
 from qnn_ref.experiments.sweep import mean_and_spread, run_sweep
+from qnn_ref.experiments.text_runs import foreseen, prepared, train_text_recipe
 from qnn_ref.training import error_rate
 
 STOPPED = "stopped; with --resume it goes on after the last finished epoch"
@@ -22,18 +24,12 @@ def run(args: argparse.Namespace) -> int:
     """Train a recipe, or all runs of a sweep."""
     if args.recipe in SWEEPS:
         return sweep(args, SWEEPS[args.recipe])
+    if args.recipe in TEXT_RECIPES:
+        return language_model(
+            args, changed(args, TEXT_RECIPES[args.recipe], TEXT_RECIPES[args.recipe].lanes)
+        )
     recipe = find_recipe(args.recipe)
-    if args.epochs is not None:
-        recipe = replace(recipe, epochs=args.epochs)
-    if args.seed is not None:
-        recipe = replace(recipe, seed=args.seed)
-    if args.limit is not None:
-        if args.limit < recipe.batch_size:
-            least = recipe.batch_size
-            raise ValueError(f"--limit: expected at least a batch of {least}, got {args.limit}")
-        recipe = replace(recipe, limit=args.limit)
-    if args.plain_products:
-        recipe = replace(recipe, bit_products=False)
+    recipe = changed(args, recipe, recipe.batch_size)
     dataset = prepare(args, recipe.dataset, RUN_FILES)
     state = train_recipe(recipe, dataset, args.out, args.resume, progress=True)
     assert state.best_epoch is not None
@@ -61,6 +57,56 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def changed(args: argparse.Namespace, recipe: Any, least: int) -> Any:
+    """The recipe with the options that were given instead of its settings."""
+    if args.epochs is not None:
+        recipe = replace(recipe, epochs=args.epochs)
+    if args.seed is not None:
+        recipe = replace(recipe, seed=args.seed)
+    if args.limit is not None:
+        if args.limit < least:
+            raise ValueError(f"--limit: expected at least a batch of {least}, got {args.limit}")
+        recipe = replace(recipe, limit=args.limit)
+    if args.plain_products:
+        recipe = replace(recipe, bit_products=False)
+    return recipe
+
+
+def language_model(args: argparse.Namespace, recipe: TextRecipe) -> int:
+    """Train a language model, and measure it beside a trigram model."""
+    dataset = prepare(args, recipe.dataset, RUN_FILES)
+    state = train_text_recipe(recipe, dataset, args.out, args.resume, progress=True)
+    assert state.best_epoch is not None
+    tokens = prepared(recipe, dataset)
+    found = foreseen(state.best_network(), tokens)
+    from qnn_ref import plots
+
+    save_picture(
+        Path(args.out) / "history.png",
+        plots.text_figure({recipe.name: state.history}, found.trigram_bits),
+    )
+    best = state.history[state.best_epoch]
+    result = {
+        "recipe": recipe.name,
+        "out": args.out,
+        "epochs": len(state.history),
+        "best_epoch": state.best_epoch,
+        "validation_bits": best["validation_bits"],
+        **found.to_json(),
+    }
+    unit = recipe.level.removesuffix("s")
+    lines = (
+        f"{recipe.name}: {found.test_bits:.3f} bits a {unit} of the test part (perplexity "
+        f"{found.test_perplexity:.2f}), chosen by {best['validation_bits']:.3f} of the validation "
+        f"part in epoch {state.best_epoch + 1} of {len(state.history)}; saved in {args.out}",
+        f"a trigram model of the same training part: {found.trigram_bits:.3f} bits (perplexity "
+        f"{found.trigram_perplexity:.2f})",
+        tokens.strangers_said(),
+    )
+    answer(args, result, "\n".join(lines))
+    return 0
+
+
 def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
     """Run a sweep, draw it, and print the mean and spread of each case."""
     if (args.epochs, args.seed, args.limit, args.plain_products) != (None, None, None, False):
@@ -68,16 +114,20 @@ def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
         raise ValueError(f"{options}: {sweep.name} has its own; give none")
     dataset = prepare(args, sweep.dataset, (f"{sweep.name}.csv", f"{sweep.name}.png"))
     rows = run_sweep(sweep, dataset, args.out, args.resume, progress=True)
-    means = mean_and_spread(rows, sweep.labels)
+    measure = sweep.measure
+    means = mean_and_spread(rows, sweep.labels, measure.columns[1], measure.digits)
     from qnn_ref import plots
 
-    save_picture(Path(args.out) / f"{sweep.name}.png", plots.cases_figure(means, sweep.labels))
+    save_picture(
+        Path(args.out) / f"{sweep.name}.png",
+        plots.cases_figure(means, sweep.labels, words=measure.words),
+    )
     lines = table([tuple(means[0]), *(tuple(row.values()) for row in means)])
     answer(args, {"sweep": sweep.name, "rows": rows, "table": means}, "\n".join(lines))
     return 0
 
 
-def prepare(args: argparse.Namespace, dataset: str, files: Sequence[str]) -> datasets.Dataset:
+def prepare(args: argparse.Namespace, dataset: str, files: Sequence[str]) -> Any:
     """Load the data, and find out now what would stop the run after hours."""
     check_folder(args.out, *files)
     importlib.import_module("qnn_ref.plots")

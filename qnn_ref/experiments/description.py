@@ -53,7 +53,7 @@ def describe(recipe: Recipe, dataset: Dataset) -> Description:
     }
 
 
-def settings_of(recipe: Recipe) -> Description:
+def settings_of(recipe: Any) -> Description:
     """The settings of a recipe by name, as JSON holds them: tuples are lists."""
     settings: Description = json.loads(json.dumps(asdict(recipe), allow_nan=False))
     return settings

@@ -342,7 +342,9 @@ def _go_on(
         load_checkpoint(folder / CHECKPOINT, run, identity(old))
     check_run_history(folder, run, recipe)
     if recipe.epochs != before.epochs:
-        if recipe.all_epochs > recipe.epochs and len(run.history) > min(before.epochs, recipe.epochs):
+        if recipe.all_epochs > recipe.epochs and len(run.history) > min(
+            before.epochs, recipe.epochs
+        ):
             raise FileError(
                 f"{folder}: epochs ({before.epochs} there, {recipe.epochs} here) cannot change any "
                 "more: the boundary is relaxed already"

@@ -140,8 +140,8 @@ def run_sweep(
     Returns
     -------
     list of dict
-        Labels, seed, number of epochs, validation and test error in percent (or what the sweep measures), in the order of
-        seeds and cases whichever was run first.
+        Labels, seed, number of epochs, validation and test error in percent (or what the sweep
+        measures), in the order of seeds and cases whichever was run first.
 
     Raises
     ------

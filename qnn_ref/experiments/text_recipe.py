@@ -4,15 +4,18 @@ The paper says cell, units and bits (section 4.4). Everything else is our choice
 
 - the table of the first layer, both weights of the cell and those of the last layer are quantized,
   and so is the state wherever it meets a product; biases, gates and the cell of an LSTM are real;
-- ReLU states are rounded in [0, 1] (unsigned), those of an LSTM in [-1, 1] (symmetric);
-- weights are rounded in [-reach, reach] instead of [-1, 1]: sums of hundreds of weights of size 1
-  would leave every range. Latent weights start and end there;
-- Adam, a rate that decays from epoch to epoch, softmax and cross entropy, windows of some steps, the
-  gradient shortened to a largest length; no dropout, no weight decay.
+- ReLU states are rounded in [0, state_reach] (unsigned), those of an LSTM in [-1, 1] (symmetric);
+- weights have LinearQuant's literal form, "fixed-point", whose levels include an exact zero (with
+  one bit they are signs): a state passes through them again and again;
+- they are rounded in [-reach, reach] instead of [-1, 1]: sums of hundreds of weights of size 1
+  would leave every range. Latent weights end there; they start as those of the float twin;
+- Adam, a rate that decays from epoch to epoch, softmax and cross entropy, windows of some steps,
+  the gradient shortened to a largest length; no dropout, no weight decay.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -47,6 +50,7 @@ REAL: Mapping[str, Mapping[str, float]] = {
     "longest": {"above": 0},
     "reach": {"above": 0, "most": 1},
     "output_reach": {"above": 0, "most": 1},
+    "state_reach": {"above": 0, "most": 64},
 }
 
 
@@ -87,6 +91,8 @@ class TextRecipe:
         Largest weight of the cell.
     output_reach : float
         Largest weight of the last layer.
+    state_reach : float
+        Largest state of a ReLU cell.
     rule : str
         Of `recipe.RULES`.
     seed : int
@@ -104,16 +110,17 @@ class TextRecipe:
     units: int
     embedding: int
     epochs: int
-    lanes: int = 32
-    steps: int = 50
+    lanes: int = 64
+    steps: int = 16
     weight_bits: int = 4
     activation_bits: int = 4
     quantized: bool = True
-    initial_rate: float = 2e-3
-    final_rate: float = 2e-4
+    initial_rate: float = 4e-3
+    final_rate: float = 4e-4
     longest: float = 1.0
-    reach: float = 1 / 16
-    output_reach: float = 1 / 4
+    reach: float = 1 / 2
+    output_reach: float = 1.0
+    state_reach: float = 4.0
     rule: str = "adam"
     seed: int = 0
     limit: int = 0
@@ -146,15 +153,18 @@ class TextRecipe:
 
     def weights_of(self, reach: float) -> Quantizer | None:
         """Quantizer of weights in [-reach, reach]; None in a float network."""
-        return LinearQuant(self.weight_bits, high=reach) if self.quantized else None
-
-    def state_quantizer(self) -> Quantizer | None:
-        """Quantizer of the states: in [0, 1] behind ReLU, in [-1, 1] in an LSTM."""
         if not self.quantized:
             return None
-        return LinearQuant(
-            self.activation_bits, reading="unsigned" if self.cell == "rnn" else "symmetric"
-        )
+        reading = "symmetric" if self.weight_bits == 1 else "fixed-point"
+        return LinearQuant(self.weight_bits, high=reach, reading=reading)
+
+    def state_quantizer(self) -> Quantizer | None:
+        """Quantizer of the states: in [0, state_reach] behind ReLU, in [-1, 1] in an LSTM."""
+        if not self.quantized:
+            return None
+        if self.cell == "lstm":
+            return LinearQuant(self.activation_bits)
+        return LinearQuant(self.activation_bits, high=self.state_reach, reading="unsigned")
 
     def layers(self, symbols: int) -> list[Layer]:
         """Table, cell, scores."""
@@ -170,7 +180,11 @@ class TextRecipe:
 
     def network(self, symbols: int, rng: np.random.Generator) -> Sequential:
         """The network for any number of steps, built and started."""
+        if self.quantized:  # the same draws, in the range that float layers start in
+            twin = replace(self, quantized=False).network(symbols, copy.deepcopy(rng)).parameters()
         network = Sequential(self.layers(symbols), (-1,), rng)
+        for name, parameter in network.parameters().items() if self.quantized else ():
+            parameter.assign(np.clip(twin[name].latent, -parameter.bound, parameter.bound))
         network.use_products(BITS if self.bit_products else PLAIN)
         return network
 

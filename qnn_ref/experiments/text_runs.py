@@ -1,7 +1,7 @@
 """A recipe of a language model carried out in a folder: run.json, checkpoint.npz, history.csv.
 
-The checkpoint is written after each epoch and now and then inside one. A run that was stopped goes on
-in the middle of the text, and ends in the same bits as one that was not.
+The checkpoint is written after each epoch and now and then inside one. A run that was stopped goes
+on in the middle of the text, and ends in the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from qnn_ref.checkpoints import load_checkpoint
 from qnn_ref.datasets import TextData, TokenData, Vocabulary, tokenize
 from qnn_ref.datasets.tokens import lanes
 from qnn_ref.experiments.description import (
@@ -34,7 +35,6 @@ from qnn_ref.experiments.sweep import Measure
 from qnn_ref.experiments.text_recipe import TextRecipe
 from qnn_ref.experiments.trigram import ORDER, trigram_nats
 from qnn_ref.files import FileError, make_folder
-from qnn_ref.checkpoints import load_checkpoint
 from qnn_ref.language import TextRun, bits_per_symbol, perplexity, text_nats, train_text
 from qnn_ref.network import Sequential
 

@@ -20,7 +20,9 @@ from qnn_ref.datasets.tokens import check_tokens
 ORDER = 3
 
 
-def trigram_nats(train: Array, text: Array, before: Array, symbols: int, order: int = ORDER) -> float:
+def trigram_nats(
+    train: Array, text: Array, before: Array, symbols: int, order: int = ORDER
+) -> float:
     r"""Sum of :math:`-\ln P` over all tokens of a text, under an n-gram model of another one.
 
     Parameters
@@ -77,7 +79,7 @@ def trigram_nats(train: Array, text: Array, before: Array, symbols: int, order: 
 
 
 def _interpolated(train: Array, text: Array, symbols: int, length: int, shorter: Array) -> Array:
-    """Probabilities (N,) by the last `length - 1` tokens, filled up from those of the shorter one."""
+    """Probabilities (N,) after `length - 1` tokens, filled up from those after fewer."""
     grams, counts = np.unique(_grams(train, symbols, length), return_counts=True)
     contexts, first = np.unique(grams // symbols, return_index=True)
     seen = np.add.reduceat(counts, first)  # n(a b); equal contexts stand side by side

@@ -163,12 +163,13 @@ class Weighted(Multiplying):
                 f"weight_quantizer: sums of {fan_in} products of up to {self.largest_product:g} "
                 "are no exact whole numbers, not even in float64"
             )
-        # Binary layers start in [-1, 1]; float layers in Glorot's range.
-        bound = np.sqrt(6 / (fan_in + fan_out)) if quantizer is None else 1.0
+        # Binary layers start in [-1, 1] (or what their quantizer reaches); float layers in Glorot's
+        # range.
+        bound = np.sqrt(6 / (fan_in + fan_out)) if quantizer is None else reach(quantizer)
         start = needs_rng(self.rng, self).uniform(-bound, bound, shape).astype(self.dtype)
         self.weight = Parameter(start)
         if quantizer is not None:
-            self.weight = Parameter(start, quantizer, 1.0, glorot_scale(fan_in, fan_out))
+            self.weight = Parameter(start, quantizer, bound, bound * glorot_scale(fan_in, fan_out))
         self.bias = Parameter(np.zeros(self.units, self.dtype)) if self.has_bias else None
 
         self._drawn = None

@@ -64,6 +64,12 @@ from qnn_ref.plots.quantizers import (
     stochastic_figure,
     straight_through_figure,
 )
+from qnn_ref.plots.recurrent import (
+    bits_of_text_figure,
+    cell_figure,
+    text_figure,
+    through_time_figure,
+)
 from qnn_ref.plots.shifts import (
     ap2_figure,
     deviations_figure,
@@ -88,10 +94,12 @@ __all__ = [
     "arrays_figure",
     "bars_figure",
     "bits_figure",
+    "bits_of_text_figure",
     "block_figure",
     "borders_figure",
     "carry_tree_figure",
     "cases_figure",
+    "cell_figure",
     "codes_figure",
     "column_sums_figure",
     "curves_figure",
@@ -144,7 +152,9 @@ __all__ = [
     "straight_through_figure",
     "surrogates_figure",
     "table_figure",
+    "text_figure",
     "threshold_figure",
+    "through_time_figure",
     "tile_figure",
     "training_figure",
     "variances_figure",

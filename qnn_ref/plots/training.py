@@ -156,6 +156,7 @@ def cases_figure(
     table: Sequence[Mapping[str, str]],
     labels: Sequence[str],
     names: Mapping[str, str] | None = None,
+    words: str = "test error / %",
 ) -> Figure:
     """Mean test error of each case of a sweep, with the spread over its seeds.
 
@@ -168,6 +169,8 @@ def cases_figure(
         place within a group, those between name the group.
     names : mapping of str to str, optional
         What axis and legend say instead of a label.
+    words : str
+        What is measured, with its unit.
 
     Returns
     -------
@@ -204,15 +207,14 @@ def cases_figure(
     axes.set_yticks(ticks, places * len(groups))
     axes.invert_yaxis()
     errors = [float(row["mean"]) for row in table]
-    error = "test error / %"
     if max(errors) > 4 * min(errors):  # or the good ones would all lie on one spot
-        error += ", logarithmic"
+        words += ", logarithmic"
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.xaxis.set_minor_locator(NullLocator())
     title = "Mean over the seeds; bars: one standard deviation"
-    style(axes, title, error, "" if middle else names.get(first, first))
+    style(axes, title, words, "" if middle else names.get(first, first))
     figure.legend(
         loc="outside lower left",
         ncols=len(kinds),
