@@ -16,8 +16,8 @@ from qnn_ref.experiments.text_runs import BITS_OF_TEXT
 
 WIDEST = 3
 """Bits from which on weights have their whole reach. With fewer it is halved for each, so that the
-step stays the same. (Chosen by the validation part, with seed 0: in the whole reach two bits were the
-levels -1/2, -1/4, 0, 1/4, whose smallest is more than a float network of 128 units starts with.)"""
+step stays the same. (Chosen by the validation part, with seed 0: in the whole reach two bits would be
+the levels -1/2, -1/4, 0, 1/4; a float network of 128 units starts with weights up to 0.15.)"""
 
 PTB_CHARACTERS = TextRecipe(
     name="ptb-char-rnn-fp",
@@ -31,6 +31,10 @@ PTB_CHARACTERS = TextRecipe(
     lanes=50,
     steps=50,
     quantized=False,
+    initial_rate=1e-3,
+    final_rate=1e-4,
+    reach=1 / 8,  # 16 times the units of the small network: sums are 4 times as far apart
+    output_reach=1 / 4,
 )
 PTB_WORDS = TextRecipe(
     name="ptb-word-lstm-fp",
@@ -44,6 +48,8 @@ PTB_WORDS = TextRecipe(
     lanes=20,
     steps=35,
     quantized=False,
+    initial_rate=2e-3,
+    final_rate=1e-4,
 )
 SHAKESPEARE = TextRecipe(
     name="text-char-rnn-fp",
