@@ -1,4 +1,4 @@
-"""Language models: Algorithm 1 along a text, and how well each next symbol is foreseen (4.4).
+"""Language models: Algorithm 1 along a text (section 4.4); `likelihood.py` measures them.
 
 A text is cut into lanes that are read side by side, a window of some steps at a time. The state
 that a lane ends a window with begins its next one, but no gradient goes back through it: truncated
@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
-from qnn_ref.checks import NotFiniteError, plain_array, real, whole
+from qnn_ref.checks import plain_array, real, whole
 from qnn_ref.layers.recurrent import Recurrent, State
-from qnn_ref.losses import check_labels, softmax_cross_entropy
+from qnn_ref.losses import softmax_cross_entropy
 from qnn_ref.network import Sequential
 from qnn_ref.progress import Bar, progress_bar
 from qnn_ref.shares import clipped_share
 from qnn_ref.training import Run, explained, keep_best, train_step
 
-SCORES_AT_ONCE = 2**22
-"""So many scores are turned into logarithms at a time: 32 MB in float64."""
+__all__ = ["TextRun", "in_every_step", "train_text"]
+__dir__ = __all__.copy
 
 
 @dataclass(repr=False)
@@ -299,131 +299,3 @@ def text_epoch(
             with explained(when):
                 run.refuse_not_finite()
             after(run)
-
-
-def text_nats(network: Any, tokens: Array, before: int, lanes: int = 1, steps: int = 50) -> float:
-    r"""Sum of :math:`-\ln p` over *all* tokens of a text, in float64; nothing is divided yet.
-
-    A mean over windows or over batches would weigh a short last window like a full one. Here the
-    last window and the last lane may be short, and each token counts once.
-
-    Parameters
-    ----------
-    network : Sequential
-        Or another object with `forward(x, state=...)`, `final_state` and `output_shape`.
-    tokens : array (N,) of int64
-    before : int
-        The token in front of the first, which is foreseen too.
-    lanes : int
-        The text is cut into so many pieces that are read side by side, each begun with state 0:
-        less context at their starts, less time. 1 for the exact number.
-    steps : int
-        Tokens of a lane at a time; changes nothing but memory and time.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another kind, or a score is not finite.
-
-    References
-    ----------
-    Section 4.4: bits per character and perplexity per word are made of this sum.
-    """
-    symbols = network.output_shape[-1]
-    tokens = check_labels(tokens, np.size(tokens), symbols, "tokens")
-    if not len(tokens):
-        raise ValueError("tokens: expected at least one, got none")
-    lanes, steps = whole("lanes", lanes, 1), whole("steps", steps, 1)
-    before = whole("before", before, 0, symbols - 1)
-    length = -(-len(tokens) // lanes)
-    padded = np.zeros(lanes * length, np.int64)
-    padded[: len(tokens)] = tokens
-    y = padded.reshape(lanes, length)
-    x = np.concatenate([[before], padded[:-1]]).reshape(lanes, length)
-    counted = (np.arange(lanes * length) < len(tokens)).reshape(lanes, length)
-    total, state = 0.0, None
-    for start in range(0, length, steps):
-        window = slice(start, start + steps)
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
-            scores = network.forward(x[:, window], state=state)
-        state = network.final_state
-        here = counted[:, window]
-        total += _nats(scores[here], y[:, window][here])
-    return total
-
-
-def _nats(scores: Array, labels: Array) -> float:
-    """Sum of the negative logarithms of the right symbols' probabilities, (rows, symbols)."""
-    if not np.isfinite(scores).all():
-        raise NotFiniteError("network: its scores are not finite")
-    total, rows = 0.0, max(1, SCORES_AT_ONCE // scores.shape[1])
-    for start in range(0, len(scores), rows):
-        s = scores[start : start + rows].astype(np.float64)
-        s -= s.max(axis=1, keepdims=True)
-        right = s[np.arange(len(s)), labels[start : start + rows]]
-        total += float((np.log(np.exp(s).sum(axis=1)) - right).sum())
-    return total
-
-
-def bits_per_symbol(nats: float, tokens: int) -> float:
-    r"""Mean :math:`-\log_2 p`: "bits per character" (BPC) where symbols are characters.
-
-    Parameters
-    ----------
-    nats : float
-        The sum that `text_nats` gives.
-    tokens : int
-        Of how many.
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    Section 4.4, Table 4: BPC.
-
-    Examples
-    --------
-    >>> bits_per_symbol(3 * math.log(8), 3)
-    3.0
-    """
-    return real("nats", nats, least=0) / whole("tokens", tokens, 1) / math.log(2)
-
-
-def perplexity(nats: float, tokens: int) -> float:
-    r"""Among how many equally likely symbols a model would choose: e to the mean of -ln p.
-
-    Parameters
-    ----------
-    nats : float
-        The sum that `text_nats` gives.
-    tokens : int
-        Of how many.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If it is beyond float64: a model that gave the text a probability of 0, nearly.
-
-    References
-    ----------
-    Section 4.4, Table 4: perplexity per word (PPW).
-
-    Examples
-    --------
-    >>> round(perplexity(3 * math.log(8), 3), 10)
-    8.0
-    """
-    mean = real("nats", nats, least=0) / whole("tokens", tokens, 1)
-    if mean > math.log(np.finfo(np.float64).max):
-        raise NotFiniteError(f"nats: {mean:g} a token are a perplexity beyond float64")
-    return math.exp(mean)

@@ -1,4 +1,7 @@
-"""Algorithm 1 as a loop that can be read beside the paper."""
+"""Algorithm 1 as a loop that can be read beside the paper.
+
+Over 400 lines: the step, the loop, and what a run is and refuses stand together.
+"""
 
 from __future__ import annotations
 

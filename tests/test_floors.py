@@ -39,6 +39,7 @@ FLOORS = {
     "progress": 7,
     "shares": 7,
     "language": 7,
+    "likelihood": 7,
     "training": 7,
     "checkpoints": 7,
     "packed": 7,

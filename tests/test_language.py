@@ -13,15 +13,9 @@ from hypothesis import strategies as st
 from qnn_ref.checkpoints import load_checkpoint, save_checkpoint
 from qnn_ref.datasets.tokens import lanes
 from qnn_ref.files import FileError, load_arrays, save_arrays
-from qnn_ref.language import (
-    TextRun,
-    bits_per_symbol,
-    in_every_step,
-    perplexity,
-    text_nats,
-    train_text,
-)
+from qnn_ref.language import TextRun, in_every_step, train_text
 from qnn_ref.layers import LSTM, RNN, Dense, Embedding
+from qnn_ref.likelihood import bits_per_symbol, perplexity, text_nats
 from qnn_ref.losses import softmax_cross_entropy
 from qnn_ref.network import Sequential
 from qnn_ref.optimizers import Adam
@@ -110,7 +104,7 @@ def test_windows_and_pieces_change_nothing_but_rounding(monkeypatch):
     network = make_network("rnn")
     found = text_nats(network, TEXT, before=2, steps=1000)
     assert text_nats(network, TEXT, before=2, steps=7) == pytest.approx(found, rel=1e-9)
-    monkeypatch.setattr("qnn_ref.language.SCORES_AT_ONCE", 1)
+    monkeypatch.setattr("qnn_ref.likelihood.SCORES_AT_ONCE", 1)
     assert text_nats(network, TEXT, before=2, steps=1000) == pytest.approx(found, rel=1e-12)
     other = text_nats(network, TEXT, before=1, steps=1000)
     assert other != found  # the first token is foreseen from the one before it

@@ -16,8 +16,8 @@ from qnn_ref.experiments.text_runs import BITS_OF_TEXT
 
 WIDEST = 3
 """Bits from which on weights have their whole reach. With fewer it is halved for each, so that the
-step stays the same. (Chosen by the validation part, with seed 0: in the whole reach two bits would be
-the levels -1/2, -1/4, 0, 1/4; a float network of 128 units starts with weights up to 0.15.)"""
+step stays the same. (Chosen by the validation part, with seed 0: in the whole reach two bits would
+be the levels -1/2, -1/4, 0, 1/4; a float network of 128 units starts with weights up to 0.15.)"""
 
 PTB_CHARACTERS = TextRecipe(
     name="ptb-char-rnn-fp",

@@ -35,7 +35,8 @@ from qnn_ref.experiments.sweep import Measure
 from qnn_ref.experiments.text_recipe import TextRecipe
 from qnn_ref.experiments.trigram import ORDER, trigram_nats
 from qnn_ref.files import FileError, make_folder
-from qnn_ref.language import TextRun, bits_per_symbol, perplexity, text_nats, train_text
+from qnn_ref.language import TextRun, train_text
+from qnn_ref.likelihood import bits_per_symbol, perplexity, text_nats
 from qnn_ref.network import Sequential
 
 KIND = "text run"

@@ -41,7 +41,7 @@ def trigram_nats(
     Returns
     -------
     float
-        In nats, so that it compares with `language.text_nats`.
+        In nats, so that it compares with `likelihood.text_nats`.
 
     Raises
     ------
