@@ -45,7 +45,18 @@ _HOMES = {
 }
 _ROOMS = (
     *("bench", "bits", "checking", "checkpoints", "cost", "course", "datasets", "experiments"),
-    *("language", "layers", "likelihood", "losses", "network", "optimizers", "packed", "parameter", "plots", "products"),
+    *(
+        "language",
+        "layers",
+        "likelihood",
+        "losses",
+        "network",
+        "optimizers",
+        "packed",
+        "parameter",
+        "plots",
+        "products",
+    ),
     *("quantizers", "shares", "shifts", "training"),
 )
 """Public modules: `import qnn_ref` is enough for `qnn_ref.layers.Dense`."""
