@@ -86,6 +86,7 @@ def test_wheel_holds_the_package_its_digits_and_its_licence(wheel):
         "qnn_ref/data/digits.npz",
         "qnn_ref/data/shakespeare.txt",
         "qnn_ref/data/README.md",
+        "qnn_ref/course/labs/programs/lab1.txt",
         f"qnn_ref-{qnn_ref.__version__}.dist-info/licenses/LICENSE",
         f"qnn_ref-{qnn_ref.__version__}.dist-info/entry_points.txt",
     ):
@@ -93,7 +94,9 @@ def test_wheel_holds_the_package_its_digits_and_its_licence(wheel):
     modules = {f.relative_to(ROOT).as_posix() for f in (ROOT / "qnn_ref").rglob("*.py")}
     assert {n for n in names if n.endswith(".py")} == modules
 
-    kinds = re.compile(r"(qnn_ref/.*\.py|qnn_ref/py\.typed|qnn_ref/data/.*|.*\.dist-info/.*)")
+    kinds = re.compile(
+        r"(qnn_ref/.*\.py|qnn_ref/py\.typed|qnn_ref/data/.*|.*/programs/.*|.*\.dist-info/.*)"
+    )
     assert [n for n in names if not kinds.fullmatch(n)] == []
     assert [n for n in names if "mnist" in n and n.endswith(".gz")] == []
     assert wheel.stat().st_size < 1_000_000

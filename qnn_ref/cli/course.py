@@ -14,6 +14,7 @@ from qnn_ref.course import grade as grading
 from qnn_ref.course import registry
 from qnn_ref.course.check import judge
 from qnn_ref.course.exercise import Verdict
+from qnn_ref.course.labs import LABS, Lab, check_lab, check_source, lab
 from qnn_ref.course.solving import find_notebook, verdicts_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -53,7 +54,8 @@ def show_hint(args: argparse.Namespace) -> int:
     """Print the hints to an exercise."""
     if args.target is None:
         raise WrongUse("ID: `qnn-ref course hint` needs the id of an exercise, such as 1.2")
-    exercise = registry.exercise(args.target)
+    labs = _labs(args.target)
+    exercise = labs[0] if labs else registry.exercise(args.target)
     lines = [f"{number}. {text}" for number, text in enumerate(exercise.hints, 1)]
     answer(args, {"id": exercise.id, "hints": list(exercise.hints)}, "\n".join(lines))
     return 0
@@ -63,10 +65,11 @@ def check(args: argparse.Namespace) -> int:
     """Judge the exercises of notebooks; the answer is no if one did not pass."""
     if args.target is None and not args.all:
         raise WrongUse("NN: `qnn-ref course check` needs the number of a notebook, or --all")
-    chapters = _chapters(args.target)
+    labs = _labs(args.target)
+    chapters = [] if labs else _chapters(args.target)
     if args.wrong:
         return check_mistakes(args, chapters)
-    verdicts = list(_verdicts(args, chapters))
+    verdicts = [*_verdicts(args, chapters), *(_lab_verdict(args, each) for each in labs)]
     passed = sum(v.passed for v in verdicts)
     result = {
         "passed": passed,
@@ -103,6 +106,23 @@ def _verdicts(args: argparse.Namespace, chapters: list[str]) -> Iterator[Verdict
         else:
             path = find_notebook(chapter, Path())
         yield from verdicts_of(path, [e.id for e in registry.exercises_of(chapter)], args.seed or 0)
+
+
+def _labs(target: str | None) -> list[Lab]:
+    """The labs that are meant by "labs" or "lab1"; none by the number of a notebook."""
+    if target is None or not target.startswith("lab"):
+        return []
+    return list(LABS) if target == "labs" else [lab(target)]
+
+
+def _lab_verdict(args: argparse.Namespace, known: Lab) -> Verdict:
+    if args.solutions:
+        return check_source(known, known.solution)
+    places = [Path(folder, f"{known.id}.py") for folder in ("", "labs", "notebooks/labs")]
+    path = args.solution or next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise ValueError(f"{known.id}: expected {' or '.join(map(str, places))}, found none")
+    return check_lab(known.id, path)
 
 
 def _chapters(target: str | None) -> list[str]:

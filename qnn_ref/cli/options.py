@@ -260,7 +260,8 @@ def course(parser: Parser) -> None:
         nargs="?",
         metavar="TARGET",
         help="list, check: the number of a notebook, such as 01; hint: an exercise, such as 1.2; "
-        "grade, statistics: a folder with the notebooks of a class, a folder a student",
+        "check, hint: a lab, such as lab1, or labs; grade, statistics: a folder with the notebooks of "
+        "a class, a folder a student",
     )
     parser.add_argument("--all", action="store_true", help="check: every notebook")
     parser.add_argument(
@@ -273,8 +274,8 @@ def course(parser: Parser) -> None:
         "--solution",
         type=path("--solution"),
         metavar="NOTEBOOK",
-        help="check: a notebook (.ipynb) or its source (.py) elsewhere; default: the one of that "
-        "number in the current folder or its folder notebooks",
+        help="check: a notebook (.ipynb), its source (.py) or a lab's program elsewhere; default: "
+        "the one of that name in the current folder or its folder notebooks",
     )
     seed(parser, "of the drawn cases (default 0, for grade 1)")
     parser.add_argument(
