@@ -260,8 +260,8 @@ def course(parser: Parser) -> None:
         nargs="?",
         metavar="TARGET",
         help="list, check: the number of a notebook, such as 01; hint: an exercise, such as 1.2; "
-        "check, hint: a lab, such as lab1, or labs; grade, statistics: a folder with the notebooks of "
-        "a class, a folder a student",
+        "check, hint: a lab, such as lab1, or labs; grade, statistics: a folder with the notebooks "
+        "of a class, a folder a student",
     )
     parser.add_argument("--all", action="store_true", help="check: every notebook")
     parser.add_argument(
