@@ -16,7 +16,8 @@
 # AP2 from [notebook 5](05_arithmetic_by_shifts.ipynb), section 5.1.
 #
 # **Equations.** LinearQuant and LogQuant (section 3); (4) and (7) for more than one bit; the
-# relaxed boundary of section 4.3.
+# relaxed boundary of section 4.3. Numbers from (6) on differ between versions of the paper: if
+# yours has another one, look for the formula.
 
 # %%
 import os
@@ -34,7 +35,7 @@ from ipywidgets import IntSlider
 from matplotlib.figure import Figure
 
 import qnn_ref
-from qnn_ref import bits, datasets, plots
+from qnn_ref import bits, course, datasets, plots, shown
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.checking import check_gradients
 from qnn_ref.experiments import find_recipe
@@ -59,6 +60,9 @@ print("qnn_ref", qnn_ref.__version__)
 #
 # **Question.** How many levels do 1, 2 and 3 bits have then? Which one is the finest?
 
+# %% tags=["question"]
+course.answer("7.1a", (3, 3, 3))  # levels of 1, 2 and 3 bits
+
 # %%
 x = np.arange(-512, 513) / 256
 literal = {
@@ -68,8 +72,10 @@ plots.readings_figure(x, literal, {title: np.unique(y) for title, y in literal.i
 
 # %% [markdown]
 # **Answer.** Three levels each time, and more bits make them *coarser*: from 2 bits on, everything
-# between -1 and 1 becomes 0. The bit width stands where a *step* belongs. With a step, three
-# readings make sense. For $k$ bits and a range of $[-1, 1]$:
+# between -1 and 1 becomes 0. The bit width stands where a *step* belongs.
+
+# %% [markdown]
+# With a step, three readings make sense. For $k$ bits and a range of $[-1, 1]$:
 #
 # - **fixed-point**: steps of $2^{-(k-1)}$ from -1 on;
 # - **symmetric**: $2^k$ levels from -1 to 1, both ends included, $2 / (2^k - 1)$ apart;
@@ -80,6 +86,9 @@ plots.readings_figure(x, literal, {title: np.unique(y) for title, y in literal.i
 #
 # **Question.** Which readings have a level 0? Which ones reach +1? What would one fixed-point bit
 # be?
+
+# %% tags=["question"]
+course.answer("7.1b", "symmetric")  # has no level 0
 
 # %%
 READINGS = ("fixed-point", "symmetric", "unsigned")
@@ -128,6 +137,9 @@ for options in ({"bits": 1}, {"bits": 2, "step": 0.5}):
 # **Question.** Symmetric rounds 0, which lies in the middle between two levels, up. Why does it
 # matter? Think of one bit.
 
+# %% tags=["question"]
+course.answer("7.1c", -1)  # 0 with halves to the even neighbour
+
 # %%
 near = np.array([-2, -1e-45, -0.0, 0.0, 1e-45, 2], np.float32)
 print("symmetric, one bit: ", LinearQuant(1).quantize(near))
@@ -141,7 +153,26 @@ for k in (2, 3, 8):
 # %% [markdown]
 # **Answer.** One symmetric bit *is* eq. (1), with Sign(0) = +1. NumPy's `round` takes halves to the
 # even neighbour, and would send 0 to -1.
-#
+
+# %% [markdown]
+# **Exercise 7.1.** Write the symmetric reading. `np.floor` is there, `LinearQuant` is not. The
+# check tries many numbers and shows the smallest case that is not right yet; `course.hint("7.1")`
+# helps in three steps.
+
+
+# %% tags=["exercise", "id:7.1"]
+def linear_quant(x, k):
+    """The nearest of 2^k levels from -1 to 1, ends included; ties go up."""
+    # BEGIN SOLUTION
+    n = 2**k - 1
+    below = np.floor(n * np.clip(x, -1, 1) / 2)  # a step is 2 / n, and 0 lies between two levels
+    return np.clip(2 * below + 1, -n, n) / n
+    # END SOLUTION
+
+
+course.check("7.1", linear_quant)
+
+# %% [markdown]
 # Which reading the tables of the paper used is not known. The package's default is the symmetric
 # one, because its planes are signs (section 7.3). Fixed-point is there where an exact 0 is wanted,
 # unsigned for what comes out of a ReLU. In a running notebook, move the slider to see other numbers
@@ -175,6 +206,9 @@ for k in (1, 2, 3, 4, 8):
 #
 # **Question.** 2 bits are $-1, 0, +1$. What are the positive levels of 3 bits?
 
+# %% tags=["question"]
+course.answer("7.2a", (0.25, 0.5, 1))  # positive levels
+
 # %%
 x = np.arange(-384, 385) / 256
 logs = {f"LogQuant, {k} bits: {2**k - 1} levels": LogQuant(k) for k in (2, 3, 4)}
@@ -190,6 +224,9 @@ plots.readings_figure(
 #
 # **Question.** With 4 bits each, what becomes of 0.02 in LogQuant, fixed-point and symmetric? Which
 # quantizer would you choose for gradients, whose sizes spread over many powers of ten?
+
+# %% tags=["question"]
+course.answer("7.2b", (1 / 64, 0, 1 / 15))  # 0.02 in the three of them
 
 # %%
 kinds = {f"LogQuant, {k} bits": LogQuant(k) for k in (2, 3, 4)}
@@ -209,12 +246,34 @@ print("   (expect 0.707 to 1.414)")
 # range; and where one more bit halves the step of the others, here the ratio of the largest level
 # to the smallest goes from 4 (3 bits) to 64 and 16,384. So the paper takes it for gradients. What
 # lies below the smallest power by more than $\sqrt2$ becomes 0.
-#
+
+# %% [markdown]
+# **Exercise 7.2.** Write LogQuant for values in $[-1, 1]$. Mind 0, and what lies below the smallest
+# power.
+
+
+# %% tags=["exercise", "id:7.2"]
+def log_quant(x, k):
+    """AP2(x) in k bits: 0 and +-2^-R to +-1, with R = 2^(k-1) - 2."""
+    # BEGIN SOLUTION
+    size = np.where(x == 0, 1, np.abs(x))
+    exponent = np.minimum(np.floor(np.log2(size) + 0.5), 0)
+    gone = (x == 0) | (exponent < 2 - 2 ** (k - 1))
+    return np.where(gone, 0.0, np.sign(x) * 2.0**exponent)
+    # END SOLUTION
+
+
+course.check("7.2", log_quant)
+
+# %% [markdown]
 # Rounding is still biased: 0.6 becomes 0.5 each time. The stochastic form draws one of the two
 # neighbouring powers, the upper one with probability $(|x| - 2^e) / 2^e$. In the picture the levels
 # between -1 and +1 are grey.
 #
 # **Question.** What is the mean of its draws at $x = 0.6$? And at $x = 1.2$?
+
+# %% tags=["question"]
+course.answer("7.2c", (0.6, 1))  # means at 0.6 and 1.2
 
 # %%
 quantizer = LogQuant(3, stochastic=True)
@@ -245,6 +304,9 @@ print("levels that occur:", *np.unique(drawn))
 #
 # **Question.** Which signs make the code -1?
 
+# %% tags=["question"]
+course.answer("7.3a", (-1, 1))  # beta_1 and beta_0
+
 # %%
 codes = LinearQuant(2).levels
 signs = bits.unpack(bits.to_planes(codes, Grid(-3, 3, 2)), 4)
@@ -254,11 +316,31 @@ plots.arrays_figure(
 
 # %% [markdown]
 # **Answer.** $-1 = 2 \cdot (-1) + 1$.
-#
+
+# %% [markdown]
+# **Exercise 7.3.** Write the planes of any codes of $k$ bits, signs and not yet packed, $\beta_0$
+# first.
+
+
+# %% tags=["exercise", "id:7.3"]
+def sign_planes(codes, k):
+    """Signs (k, n) of codes (n,): the sum of 2^a beta_a is the code."""
+    # BEGIN SOLUTION
+    levels = (codes + 2**k - 1) // 2
+    return 2 * (levels >> np.arange(k)[:, None] & 1) - 1
+    # END SOLUTION
+
+
+course.check("7.3", sign_planes)
+
+# %% [markdown]
 # A pixel is a number of 8 bits, and its eight planes are those of notebook 4: $2p - 255$ is an
 # odd integer from -255 to 255, the symmetric code with $k = 8$. Bit 1 (black) is $\beta = +1$.
 #
 # **Question.** If we quantize the image to 2 bits, in $[-1, 1]$, do we get the two top planes?
+
+# %% tags=["question"]
+course.answer("7.3b", 1)  # planes that are exactly the same
 
 # %%
 mnist = datasets.load("mnist")
@@ -299,6 +381,9 @@ for a, b in ((1, 7), (0, 6)):
 #
 # **Question.** How many binary products are that? Which cell counts most?
 
+# %% tags=["question"]
+course.answer("7.4a", 6)  # binary products
+
 # %%
 rng = np.random.default_rng(2)
 x_codes = rng.choice(LinearQuant(2).levels, (1, 20))
@@ -318,11 +403,39 @@ print(f"times both scales, 1/3 and 1/7: x . w = {value:.4f}")
 # %% [markdown]
 # **Answer.** $2 \cdot 3 = 6$; the last cell, with the factor $2^{1+2} = 8$. The scales are
 # multiplied once, at the end. With weights of one bit, activations of 2 bits take two runs of the
-# XNOR kernel; in general it is $k \cdot l$. For 1, 2, 3, 4 and 8 bits (rows $k$, columns $l$):
+# XNOR kernel; in general it is $k \cdot l$.
+
+# %% [markdown]
+# What that costs, for some numbers of bits:
 
 # %%
 widths = np.array([1, 2, 3, 4, 8])
-plots.arrays_figure({"binary products: k · l": np.outer(widths, widths)})
+plots.table_figure(
+    np.outer(widths, widths),
+    "binary products: k · l",
+    ("bits of x, k", widths),
+    ("bits of w, l", widths),
+)
+
+# %% [markdown]
+# **Exercise 7.4.** Multiply a vector of $k$ bits by one of $l$ bits. Both come as packed planes, an
+# array of words for each plane; `popcount` counts the ones of every word. Make an `int` of each
+# count before you subtract: counts are unsigned.
+
+
+# %% tags=["exercise", "id:7.4"]
+def levels_product(x, w, K):
+    """Product of K codes: x (k, words) and w (l, words) are planes, plane 0 first."""
+    # BEGIN SOLUTION
+    total = 0
+    for a, p in enumerate(x):
+        for b, q in enumerate(w):
+            total += 2 ** (a + b) * (K - 2 * int(popcount(p ^ q).sum()))
+    return total
+    # END SOLUTION
+
+
+course.check("7.4", levels_product)
 
 # %% [markdown]
 # **Fixed-point** has no signs but *two's complement*: the top bit counts $-2^{k-1}$, the others
@@ -330,6 +443,9 @@ plots.arrays_figure({"binary products: k · l": np.outer(widths, widths)})
 # them. Where exactly one of the two is a top bit, the cell is subtracted (orange).
 #
 # **Question.** Can a cell be negative here before it is multiplied by its factor?
+
+# %% tags=["question"]
+course.answer("7.4b", False)  # negative before the factor
 
 # %%
 rng = np.random.default_rng(5)
@@ -345,7 +461,8 @@ print(f"sum of the cells {(counts * fixed_factors).sum()}, ordinary {x_fixed[0] 
 # %% [markdown]
 # **Answer.** No, it is a count. Both readings cost the same $k \cdot l$ cells; symmetric is the one
 # that needs nothing but the kernel of notebook 4.
-#
+
+# %% [markdown]
 # `levels_matmul` and `fixed_matmul` do this for whole matrices. We try them for all pairs of up to
 # 4 bits and for lengths with ragged ends. **Expect** 0 differences: integers.
 
@@ -383,6 +500,9 @@ print(f"{tried:,} products in all")
 # **Question.** The top level of fixed-point with 2 bits is 1/2. What is the slope at $x = 0.8$? And
 # what is it for unsigned at $x = -0.3$?
 
+# %% tags=["question"]
+course.answer("7.5a", (1, 0))  # fixed-point at 0.8, unsigned at -0.3
+
 
 # %%
 def draw_surrogates(saturation: float = 1.0) -> Figure:
@@ -402,7 +522,8 @@ draw_surrogates()
 # %% [markdown]
 # **Answer.** 1 and 0. The fixed-point slope ends at $maxV = 1$, as in eq. (4) with the bound
 # inside, and not at its top level. Unsigned passes nothing below 0, like a ReLU.
-#
+
+# %% [markdown]
 # The more levels, the closer the staircase comes to its surrogate. With 8 bits there is hardly a
 # difference, and the straight-through gradient is nearly that of a network with hard tanh.
 #
@@ -424,6 +545,9 @@ for name, quantizer in checked.items():
 #
 # **Question.** The bounds of symmetric move to $\pm2$. Where do those of unsigned move, whose range
 # starts at 0?
+
+# %% tags=["question"]
+course.answer("7.5b", (0, 2))  # bounds of unsigned
 
 # %%
 draw_surrogates(2.0)
@@ -465,6 +589,9 @@ print("packed: ", *(type(stage).__name__ for stage in packed.stages))
 #
 # **Question.** What does its staircase look like? And how many comparisons does one unit need?
 
+# %% tags=["question"]
+course.answer("7.6a", 3)  # comparisons of a unit
+
 # %%
 turned = deepcopy(network)
 dense, norm, quantize = turned.layers[5:8]
@@ -482,7 +609,14 @@ plots.codes_figure(
 # %% [markdown]
 # **Answer.** It goes down. Its three comparisons are $s < T$ instead of $s \ge T$. Each unit needs
 # $2^k - 1 = 3$ of them, or $k$ if it halves the interval each time.
-#
+
+# %% [markdown]
+# This is all that runs in the place of batch norm, hard tanh and rounding:
+
+# %%
+print(shown.source(Levels.run))
+
+# %% [markdown]
 # As in notebook 4 the thresholds were found by asking the trained code at integers, not by solving
 # for them. **Expect** no difference, at any integer from $-3 \cdot 3 \cdot 128$ to
 # $3 \cdot 3 \cdot 128$, in all 128 units.
@@ -498,6 +632,9 @@ print(f"{differ} of {every.size:,} codes differ   (expect 0)")
 # %% [markdown]
 # **Question.** For how many of the 10,000 test images are all ten scores of the packed network
 # equal to those of the trained one, bit for bit?
+
+# %% tags=["question"]
+course.answer("7.6b", 10_000)  # images with equal scores
 
 # %%
 same = identical_scores(network, packed, mnist.test_images)
@@ -516,10 +653,14 @@ for name, some in (("trained", network), ("packed", packed)):
 # One short run says little about accuracy: another seed gives another number. So we trained 75
 # networks on MNIST (784-128-128-10, five epochs): 1, 2, 3, 4 and 8 bits for the weights, the same
 # for the activations, three seeds each. `qnn-ref train bits-sweep` makes the table again.
-# In the picture the activations' bits stand on the left, and the markers are the weights' bits.
+# In the picture the bits of the activations stand on the left, and the markers are those of the
+# weights.
 #
 # **Question.** Where does a second bit help more, in the activations or in the weights? Is there a
 # number of bits from which on nothing is left to gain?
+
+# %% tags=["question"]
+course.answer("7.7a", "weights")  # where a second bit helps more
 
 # %%
 table = Path(qnn_ref.__file__).parent / "experiments" / "results" / "bits-sweep.csv"
@@ -527,7 +668,8 @@ rows = read_rows(table) if table.exists() else []
 print(len(rows), "runs" if rows else "runs: the table is in the repository, not in the package")
 labels = ["activations", "weights"]
 if rows:
-    display(plots.cases_figure(mean_and_spread(rows, labels), labels))
+    names = {"activations": "bits of the activations", "weights": "bits of the weights"}
+    display(plots.cases_figure(mean_and_spread(rows, labels), labels, names))
 
 # %% [markdown]
 # A fair comparison is one at equal cost: $k \cdot l$ binary products. Mean test error in percent,
@@ -542,12 +684,27 @@ for cost in sorted({k * l for k, l in means}):
         print(f"{cost:>2} products:  ", "   ".join(found))
 
 # %% [markdown]
-# **Answer.** In the weights: with a second bit for them the error falls from 4.61 to 3.67 %, with
-# one for the activations to 3.98 %, at the same cost of two products. Of the four products of 1x4,
-# 2x2 and 4x1, 2x2 is the best use (3.19 %). From 3 bits each on (2.70 %) little is left: 8 bits
-# each reach 2.50 %, for 64 products instead of 9. A difference counts if it is larger than the
-# spreads beside it. (The paper gave AlexNet the second bit in the activations; nobody says that a
-# small network on MNIST must agree.)
+# Runs with one seed start from the same weights and see the images in the same order. So take the
+# differences of *partners*, and ask whether their mean is larger than its own error. With three
+# seeds that takes a quotient of 4.30 (Student's t, 95 %), not of 2.
+
+# %%
+errors = {(r["activations"], r["weights"], r["seed"]): float(r["test_error"]) for r in rows}
+seeds = sorted({row["seed"] for row in rows})
+for (k, l), (m, n) in (("21", "12"), ("14", "22"), ("41", "22"), ("33", "88")) if rows else ():
+    difference = [errors[k, l, seed] - errors[m, n, seed] for seed in seeds]
+    error = np.std(difference, ddof=1) / len(seeds) ** 0.5
+    each = ", ".join(f"{d:.2f}" for d in difference)
+    print(f"{k}x{l} above {m}x{n} by {each}: mean {np.mean(difference):.2f} ± {error:.2f}", end="")
+    print(f", quotient {np.mean(difference) / error:4.1f}   (4.30 would be enough)")
+
+# %% [markdown]
+# **Answer.** In the weights, as it seems: with a second bit for them the error falls to 3.67 %,
+# with one for the activations to 3.98 %, at the same cost of two products. All three seeds agree,
+# and yet three are too few to be sure of it. What is sure: of the four products of 1x4, 2x2 and
+# 4x1, 2x2 is the best use (3.19 %). From 3 bits each on (2.70 %) little is left: 8 bits each reach
+# 2.50 %, for 64 products instead of 9, and that difference may be chance. (The paper gave AlexNet
+# the second bit in the activations; nobody says that a small network on MNIST must agree.)
 
 # %% [markdown]
 # ## Summary

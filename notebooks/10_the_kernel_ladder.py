@@ -14,7 +14,8 @@
 # **Prerequisites.** [Notebook 4](04_floats_to_bits.ipynb): words, XOR and popcount, thresholds.
 # What a loop is; no assembly language.
 #
-# **Equations.** (8); Algorithm 1, lines 2, 8 and 9; Algorithm 5; section 6.
+# **Equations.** (8), which has another number in some versions of the paper; Algorithm 1, lines 2,
+# 8 and 9; Algorithm 5; section 6.
 
 # %%
 import os
@@ -31,9 +32,11 @@ from ipywidgets import IntSlider
 from matplotlib.figure import Figure
 
 import qnn_ref
-from qnn_ref import bits, plots
+from qnn_ref import bits, course, plots, shown
 from qnn_ref.bench.ceiling import ceiling_calls, tops
 from qnn_ref.bench.measure import interleave
+from qnn_ref.bits import ladder as kernels
+from qnn_ref.bits import lookup as tables
 from qnn_ref.bits.ladder import RUNGS, Rung
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
@@ -56,6 +59,9 @@ print("qnn_ref", qnn_ref.__version__)
 # **Question.** Is an XOR faster than a multiplication? And if it is not, where does the speed come
 # from?
 
+# %% tags=["question"]
+course.answer("10.1a", False)  # XOR is faster
+
 # %%
 a, b = rng.choice([-1, 1], (2, 16))
 plots.word_figure(a, b)
@@ -77,7 +83,8 @@ for width, cost in ((512, 1), (256, 8)):
 # time. The speed comes from the *width*: a pair of floats fills 32 bits of a register, a pair of
 # signs one. That is a factor of 32, and we pay it back in part, because one instruction becomes
 # three.
-#
+
+# %% [markdown]
 # The second line is a processor that has no popcount for vectors. There eight simpler
 # instructions do it, with a small table in a register. Remember this; section 10.8 is about it.
 #
@@ -90,6 +97,9 @@ for width, cost in ((512, 1), (256, 8)):
 # many of its bits are in use.
 #
 # **Question.** What happens at $K = 8$? Which is dearer, $K = 64$ or $K = 65$?
+
+# %% tags=["question"]
+course.answer("10.2a", 6)  # operations at K = 65
 
 
 # %%
@@ -125,6 +135,9 @@ plots.lines_figure({"": (K, 100 * K / (64 * -(-K // 64)))}, "pairs K", "bits in 
 # **Question.** What if they were 1 in both operands? In one only? Which of the three would need a
 # mask?
 
+# %% tags=["question"]
+course.answer("10.3a", "1 in one")  # needs a mask
+
 # %%
 K = 70
 a, b = rng.choice([-1, 1], (2, K))
@@ -154,7 +167,8 @@ print("2 for each of the padding bits:", 2 * (128 - K))
 # **Answer.** Only the last one. XOR sees *differences*, so padding must agree, no more. Zero is
 # the choice that costs nothing: `pack` fills words that begin as 0. And zero also disappears in
 # other uses, such as counting the +1 of a column.
-#
+
+# %% [markdown]
 # So no kernel below knows $K$ until the last step, and none of them has a mask.
 
 # %% [markdown]
@@ -166,6 +180,9 @@ print("2 for each of the padding bits:", 2 * (128 - K))
 #
 # **Question.** How often is each word of a row read, in the whole product? How many words are read
 # for one XOR, popcount and addition?
+
+# %% tags=["question"]
+course.answer("10.4a", 2)  # words for a count
 
 
 # %%
@@ -199,12 +216,21 @@ print("words counted:", M * N * W, "  words read:", reads(1, 1))
 # reading is as much work as counting.
 
 # %% [markdown]
+# This is the kernel, as it is compiled:
+
+# %%
+print(shown.source(kernels._three_loops))
+
+# %% [markdown]
 # ## 10.5 A block of results
 #
 # Make $2 \times 2$ results at once. A word that is in a register serves two products.
 #
 # **Question.** How many words are read for each count now? In a block of $4 \times 16$? Why not
 # $64 \times 64$?
+
+# %% tags=["question"]
+course.answer("10.5a", (1, 0.3125))  # words for a count
 
 # %%
 plot_block(2, 2)
@@ -220,9 +246,16 @@ for rows, columns in ((1, 1), (2, 2), (4, 4), (4, 16), (8, 16)):
 # **Answer.** $(R + C) / (R\,C)$: one for $2 \times 2$, a third for $4 \times 16$. But each result
 # under way is a *counter*, and counters have to stay in registers, of which a processor has 16 or
 # 32. A block that is too large sends them to memory and back, and loses more than it saved.
-#
+
+# %% [markdown]
 # Blocks at the edge of a matrix are not full. The rung `register_block` lets the last row stand in
-# for the one that is missing, so it needs no second kernel. **Expect** 0 for each shape.
+# for the one that is missing, so it needs no second kernel:
+
+# %%
+print(shown.source(kernels._register_block))
+
+# %% [markdown]
+# **Expect** 0 for each shape.
 
 
 # %%
@@ -271,6 +304,9 @@ slider
 # **Question.** What does each of the eight counters count, above? Below? What is left to do at the
 # end?
 
+# %% tags=["question"]
+course.answer("10.6a", "one")  # results of the eight counters, above
+
 
 # %%
 def plot_layouts(vector: int = 1) -> Figure:
@@ -315,9 +351,19 @@ plots.across_figure(popcount(row ^ column), np.cumsum(popcount(row[:4] ^ eight).
 #
 # **Question.** Which word of the left matrix does a vector of eight columns need?
 
+# %% tags=["question"]
+course.answer("10.6b", 1)  # words of the left matrix
+
 # %% [markdown]
 # **Answer.** A single one, the same in all eight lanes. The processor can read a word and spread
 # it in one instruction.
+
+# %% [markdown]
+# In the kernel of this rung that word is `x`, and the compiler makes vectors of the innermost loop.
+# (`planes` are those of notebook 7; for a binary product there is one.)
+
+# %%
+print(shown.source(kernels._column_panels))
 
 # %% [markdown]
 # ## 10.7 A tile of vectors
@@ -327,6 +373,9 @@ plots.across_figure(popcount(row ^ column), np.cumsum(popcount(row[:4] ^ eight).
 #
 # **Question.** Count for one turn, in vectors: what is read, what is computed? How many registers
 # are taken?
+
+# %% tags=["question"]
+course.answer("10.7a", 11)  # registers
 
 # %%
 x, y = bits.pack(rng.choice([-1, 1], (4, 64))), bits.pack(rng.choice([-1, 1], (16, 64)))
@@ -340,8 +389,10 @@ plots.tile_figure(popcount(x ^ y.T), lanes=8)
 # That is $4 \cdot 16 \cdot 64 = 4096$ pairs in 24 instructions that compute and 6 that read, and
 # the reads go on beside the computing. Where registers hold 256 bits, each vector is two of them:
 # 22 registers, and if the processor has 16, some counters go to the cache and back.
-#
-# Here is the tile in NumPy, in the kernel's order. **Expect** 0.
+
+# %% [markdown]
+# Here is the tile in NumPy, in the kernel's order (**expect** 0), and below it the kernel: `load`
+# reads eight neighbours, `spread` one word for all lanes.
 
 # %%
 x, w = rng.choice([-1, 1], (4, 1000)), rng.choice([-1, 1], (1000, 16))
@@ -352,29 +403,53 @@ for i in range(words.shape[1]):  # one turn: a word of every row and column
 result = 1000 - 2 * counters.astype(int)
 print("turns:", words.shape[1], "  largest difference:", np.abs(result - x @ w).max())
 
+# %%
+print(shown.source(kernels._count_tile))
+
 # %% [markdown]
 # ## 10.8 Adders made of logic
 #
 # What if the processor has no popcount for vectors, and one costs eight instructions? Then count
 # less often. A *full adder* adds three bits and gives a number of two digits, a sum and a carry. As
-# logic on words it adds 64 (or 512) triples at once:
+# logic on words it adds 64 (or 512) triples at once. In the strips below each element is another
+# triple, and $2 \cdot \mathrm{carry} + \mathrm{sum}$ is the number of ones.
+
+# %%
+x, y, z = (np.arange(8) >> k & 1 for k in range(3))
+ones = x + y + z
+plots.bits_figure({"x": x, "y": y, "z": z, "sum": ones % 2, "carry": ones // 2})
+
+# %% [markdown]
+# **Exercise 10.1.** Write it with logic alone, for words: `&`, `|`, `^`, `~`. The check counts your
+# operations.
+
+
+# %% tags=["exercise", "id:10.1"]
+def full_adder(x, y, z):
+    """Sum and carry of three words, for each bit."""
+    # BEGIN SOLUTION
+    half = x ^ y
+    return half ^ z, (x & y) | (half & z)
+    # END SOLUTION
+
+
+course.check("10.1", full_adder)
+
+# %% [markdown]
+# **Question.** How few operations are enough for both?
+
+# %% tags=["question"]
+course.answer("10.8a", 5)  # operations
+
+# %% [markdown]
+# **Answer.** Five:
 #
 # $$\mathrm{sum} = x \oplus y \oplus z \qquad \mathrm{carry} = (x \wedge y) \vee ((x \oplus y)
 # \wedge z)$$
 #
-# **Question.** How many instructions is that? In the strips below each element is another triple.
-# What is carry $\cdot$ 2 + sum?
-
-# %%
-x, y, z = (np.arange(8) >> k & 1 for k in range(3))
-total, carry = x ^ y ^ z, (x & y) | ((x ^ y) & z)
-print("carry * 2 + sum:", *(2 * carry + total), "  bits that are 1:", *(x + y + z))
-plots.bits_figure({"x": x, "y": y, "z": z, "sum": total, "carry": carry})
+# and $x \oplus y$ is used twice.
 
 # %% [markdown]
-# **Answer.** Five, because $x \oplus y$ is used twice; and $2 \cdot \mathrm{carry} + \mathrm{sum}$
-# is the number of ones.
-#
 # Sums are worth 1, carries 2. Add carries in the same way, and their carries again: that is Harley
 # and Seal's tree. Eight words go in at the top. What is kept, one word a line, are the digits of 64
 # binary numbers; only what overflows is counted. Every box is one full adder.
@@ -386,7 +461,11 @@ plots.carry_tree_figure()
 # Let us follow 16 bits of eight words. Read the last four strips from below, as digits worth 8, 4,
 # 2 and 1.
 #
-# **Question.** Which number stands in column 0? Check it against the eight strips above it.
+# **Question.** All eight strips have a one in column 3. Which digits stand there? And which number
+# stands in column 0?
+
+# %% tags=["question"]
+course.answer("10.8b", (1, 0, 0, 0))  # digits of column 3
 
 
 # %%
@@ -421,19 +500,38 @@ print("numbers from the digits:", *numbers)
 print("sums of the eight words:", *strips.sum(axis=0))
 
 # %% [markdown]
-# The whole sum of 64 words is 8 turns, one popcount a turn, and three at the end. **Expect** equal
-# numbers.
+# **Answer.** 1, 0, 0, 0: eight is 1000. In every column the digits are the number of ones above
+# them, as the two lines say.
+
+# %% [markdown]
+# **Exercise 10.2.** Count the ones of $n$ words, with one popcount for eight words and three at the
+# end: 64 words take 11. `add_eight` from above does a turn; words that are left over have a
+# popcount each. `popcount`, here an argument, says how many ones a word has, and keeps count of its
+# uses.
+
+
+# %% tags=["exercise", "id:10.2"]
+def carry_save_count(words, popcount):
+    """Number of ones in words (n,), by n // 8 + 3 popcounts and those of the rest."""
+    # BEGIN SOLUTION
+    digits, count, whole = (np.uint64(0),) * 3, 0, len(words) - len(words) % 8
+    for start in range(0, whole, 8):
+        digits, eights = add_eight(words[start : start + 8], digits)
+        count += 8 * popcount(eights)
+    for worth, digit in zip((1, 2, 4), digits, strict=True):
+        count += worth * popcount(digit)
+    return count + sum(popcount(word) for word in words[whole:])
+    # END SOLUTION
+
+
+course.check("10.2", carry_save_count)
+
+# %% [markdown]
+# The kernel does the same for eight columns at a time, with an XOR before the adders. `count +=
+# count` doubles, so that fours, twos and ones get their worth without a multiplication.
 
 # %%
-words = rng.integers(0, 2**64, 64, np.uint64)
-digits, count, popcounts = (np.uint64(0),) * 3, 0, 0
-for turn in range(8):
-    digits, eights = add_eight(words[8 * turn : 8 * turn + 8], digits)
-    count, popcounts = count + 8 * int(popcount(eights)), popcounts + 1
-for worth, digit in zip((1, 2, 4), digits, strict=True):
-    count, popcounts = count + worth * int(popcount(digit)), popcounts + 1
-print(f"by adders: {count} ones, {popcounts} popcounts")
-print(f"plainly:   {int(popcount(words).sum())} ones, {len(words)} popcounts")
+print(shown.source(kernels._count_with_carries))
 
 # %% [markdown]
 # Is it worth it? For eight words, where a popcount costs $p$ instructions: plainly 8 XOR, 8
@@ -441,6 +539,9 @@ print(f"plainly:   {int(popcount(words).sum())} ones, {len(words)} popcounts")
 # addition, $44 + p$.
 #
 # **Question.** From which $p$ on do adders pay?
+
+# %% tags=["question"]
+course.answer("10.8c", 5)  # instructions of a popcount
 
 # %%
 p = np.arange(1, 13)
@@ -465,6 +566,9 @@ plots.lines_figure(
 #
 # **Question.** How many of the 16 sums have to be computed? What does an output pay for four pairs?
 
+# %% tags=["question"]
+course.answer("10.9a", 8)  # sums to compute
+
 # %%
 numbers = np.array([5, -2, 7, 1])
 signs = 2 * (np.arange(16)[:, None] >> np.arange(4) & 1) - 1
@@ -476,12 +580,49 @@ plots.lookup_figure(numbers, table, strip(np.append(word, np.uint64(0)))[:16], p
 # **Answer.** Eight: entry $15 - e$ is the negative of entry $e$. With $a \pm b$ and $c \pm d$
 # first, that is $4 + 8$ additions and 8 changes of sign, 20 operations. Afterwards an output pays
 # *one* addition (and a read) for four pairs, in the place of four multiply-adds.
-#
+
+# %% [markdown]
+# **Exercise 10.3.** Multiply signs by numbers with tables. Bit $i$ of an index belongs to number
+# $i$ of the four, and fewer than four may be left at the end. The check counts your additions.
+
+
+# %% tags=["exercise", "id:10.3"]
+def lookup_product(bits, x):
+    """Sums (N,) of x (K,) with the signs of bits (N, K), 1 for + and 0 for -."""
+    # BEGIN SOLUTION
+    N, K = bits.shape
+    out = np.zeros(N, x.dtype)
+    for first in range(0, K, 4):
+        four = np.zeros(4, x.dtype)
+        four[: K - first] = x[first : first + 4]
+        a, b, c, d = four
+        left = (-(a + b), a - b, b - a, a + b)  # bits 1 and 0: 00, 01, 10, 11
+        right = (-(c + d), c - d, d - c, c + d)
+        table = np.array([left[e & 3] + right[e >> 2] for e in range(16)], x.dtype)
+        index = np.zeros(N, int)
+        for i in range(min(4, K - first)):
+            index += bits[:, first + i].astype(int) << i
+        out = out + table[index]
+    return out
+    # END SOLUTION
+
+
+course.check("10.3", lookup_product)
+
+# %% [markdown]
 # In the kernel a table entry is not one number but 32 of them, a row of 32 columns of the gradient:
 # reading it is reading four vectors, which every processor can do. So nothing here needs a special
-# instruction.
-#
+# instruction. Here are the outputs of a panel, for rows of one vector; `shift` chooses half of a
+# word.
+
+# %%
+print(shown.source(tables._add_one))
+
+# %% [markdown]
 # **Question.** From how many outputs on is the table worth its price?
+
+# %% tags=["question"]
+course.answer("10.9b", 7)  # outputs
 
 # %%
 for outputs in (1, 4, 6, 7, 64, 1024):
@@ -492,7 +633,8 @@ for outputs in (1, 4, 6, 7, 64, 1024):
 # %% [markdown]
 # **Answer.** From 7 on by this count; `BitProducts` asks for 64, because reading is not free
 # either.
-#
+
+# %% [markdown]
 # The sums are formed in another order than in BLAS. With whole numbers nothing is rounded, so we
 # **expect** 0; with real ones as large an error as BLAS has itself.
 
@@ -533,6 +675,9 @@ for name, rung in ladder.items():
 # The cells below print no times: they differ from machine to machine, and from run to run. So do
 # the pictures; yours will look different.
 
+# %% tags=["question"]
+course.answer("10.10a", 2)  # steps of a factor of ten
+
 # %%
 M, K, N = 256, 4096, 256
 x, w = signs_of(M, K), signs_of(K, N)
@@ -562,8 +707,9 @@ plots.ladder_figure(
 #   you wait for it, and little beside what the *format* gave.
 # - Which of the upper rungs is highest, and whether the block gains anything, depends on the
 #   processor: on its popcount, and on what the compiler made of the plain loops. `carry_save` pays
-#   for three popcounts at the end, which eight turns of eight words earn back here; with short
-#   columns, or on a processor that counts in vectors, it falls behind.
+#   for three popcounts at the end of each column: it needs long columns to earn them back, and a
+#   processor that has no popcount for vectors. Elsewhere it falls behind, as it may in your
+#   picture.
 # - `qnn-ref bench ladder` measures the same with other libraries beside it.
 
 # %% [markdown]
@@ -580,6 +726,9 @@ plots.ladder_figure(
 # **Question.** The paper's kernel is 23 times faster than its baseline kernel, and the first layer
 # stays as it is. By how much is the network faster: about 20, 15 or 8 times? And with a kernel that
 # takes no time at all?
+
+# %% tags=["question"]
+course.answer("10.11a", (8, 11.5))  # times faster
 
 
 # %%
@@ -614,13 +763,17 @@ plots.lines_figure(
 # **Answer.** About 8 times, and the paper measured 7. With a kernel in no time at all it would be
 # 11.5: the first layer is a twelfth of the work. Eight planes cost the first layer an eighth of the
 # kernel's speed-up, so below 8 they are a loss; at 23 they nearly double the network's.
-#
+
+# %% [markdown]
 # We have counted products only. Now measure the parts of a packed network of this size with random
 # weights, for 100 images on one core, beside the same network in NumPy's float32.
 #
 # **Question.** Thresholds and packing are one comparison a unit, three in 10,000 of the operations.
 # Which share of the packed network's time do they take? Which part has grown most, against the
 # float network?
+
+# %% tags=["question"]
+course.answer("10.11b", "first layer")  # has grown most
 
 # %%
 pixels = rng.integers(0, 256, (100, 784), np.uint8)
@@ -674,6 +827,9 @@ plots.parts_figure(rows)
 # **Question.** Which of these does binary lose: $K = 8$; ten outputs; one vector times 256 x 256
 # weights; one vector times 4096 x 4096 weights?
 
+# %% tags=["question"]
+course.answer("10.12a", "4096 x 4096")  # won by binary
+
 # %%
 cases = {
     "256 x 1024 x 256": (256, 1024, 256),
@@ -717,7 +873,8 @@ plots.ratios_figure(
 #   is the product of a network that answers one question at a time.
 # - **Weights packed each time.** For one vector that means reading all floats after all, and doing
 #   something with them: nothing is left of the gain.
-#
+
+# %% [markdown]
 # How often is a weight used? Multiply-adds for each byte of weights that is read:
 
 # %%
@@ -793,3 +950,6 @@ for M in (1, 16, 256):
 # *Anatomy of high-performance matrix multiplication*. Adders: Muła, Kurz and Lemire (2018), *Faster
 # population counts using AVX2 instructions*. Where time goes: Williams, Waterman and Patterson
 # (2009), *Roofline: an insightful visual performance model*.
+#
+# Next: [the list of all notebooks](README.md), or a layer of your own:
+# [how to write one](../docs/write_a_layer.md).
