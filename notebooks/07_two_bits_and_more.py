@@ -226,7 +226,7 @@ plots.readings_figure(
 # quantizer would you choose for gradients, whose sizes spread over many powers of ten?
 
 # %% tags=["question"]
-course.answer("7.2b", (1 / 64, 0, 1 / 15))  # 0.02 in the three of them
+course.answer("7.2b", (0.016, 0, 0.067))  # 0.02 in the three of them
 
 # %%
 kinds = {f"LogQuant, {k} bits": LogQuant(k) for k in (2, 3, 4)}

@@ -205,3 +205,30 @@ def test_every_question_cell_is_known(chapter):
         for found in re.findall(r'course\.answer\("([^"]+)"', cell.source)
     ]
     assert sorted(asked) == sorted(known)
+
+
+def _raising(error):
+    def carry_save_count(words, popcount):
+        if len(words) > 7:
+            raise error("where the known mistake raises something else")
+        return int(sum(popcount(word) for word in words))
+
+    return carry_save_count
+
+
+def test_another_exception_on_the_same_cases_is_another_mistake():
+    known = registry.exercise("10.2").wrong[-1].answer
+    assert judge(registry.exercise("10.2"), known).wrong == "a popcount a word"
+    verdict = judge(registry.exercise("10.2"), _raising(IndexError))
+    assert verdict.wrong == verdict.close == ""
+    assert "IndexError" in str(verdict)
+
+
+def test_nan_where_a_known_mistake_gives_nan_is_that_mistake():
+    def log_gradient(ds, k):
+        with np.errstate(all="ignore"):
+            right = registry.exercise("8.1").spec(ds, k)
+            return right + 0 / np.abs(ds).max()
+
+    verdict = judge(registry.exercise("8.1"), log_gradient)
+    assert (verdict.fault, verdict.wrong) == ("nan", "all zero")
