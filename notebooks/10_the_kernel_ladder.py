@@ -596,9 +596,10 @@ def lookup_product(bits, x):
         four = np.zeros(4, x.dtype)
         four[: K - first] = x[first : first + 4]
         a, b, c, d = four
-        left = (-(a + b), a - b, b - a, a + b)  # bits 1 and 0: 00, 01, 10, 11
-        right = (-(c + d), c - d, d - c, c + d)
-        table = np.array([left[e & 3] + right[e >> 2] for e in range(16)], x.dtype)
+        s, t, u, v = a + b, a - b, c + d, c - d
+        left, right = (-s, t, -t, s), (-u, v)  # by bits 1 and 0, and by bit 2
+        half = [left[e & 3] + right[e >> 2] for e in range(8)]
+        table = np.array([*half, *(-total for total in half[::-1])], x.dtype)
         index = np.zeros(N, int)
         for i in range(min(4, K - first)):
             index += bits[:, first + i].astype(int) << i

@@ -493,7 +493,7 @@ def ratios_figure(ratios: Mapping[str, Mapping[str, float]], x: str) -> Figure:
         for bar, value in zip(bars, values, strict=True):
             side = 1 if value >= 1 else -1
             axes.annotate(
-                f"{value:.2g}",
+                f"{value:.2g}" if value < 100 else f"{value:.0f}",
                 (value, bar.get_y() + height / 2),
                 (5 * side, 0),
                 textcoords="offset points",

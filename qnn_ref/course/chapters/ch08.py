@@ -490,8 +490,8 @@ QUESTIONS = (
     Question(
         "8.2c",
         "The largest of 12,800 gradients becomes 4 times as large. Which share is lost now, in %?",
-        65,
-        about=12,
+        60,
+        about=10,
         no={33: "The step is 4 times as large as well.", 0: "The step is 4 times as large now."},
     ),
     Question(
@@ -526,7 +526,7 @@ QUESTIONS = (
     ),
     Question(
         "8.4b",
-        "The sum of all sizes, after over before: above 1 or below?",
+        "The sum of all sizes in a hidden layer, after over before: above 1 or below?",
         "above",
         ("above", "below"),
         no={"below": "AP2 takes up what lies above 0.707 of the next power: more up than down."},
