@@ -40,6 +40,8 @@ from qnn_ref.likelihood import bits_per_symbol, perplexity, text_nats
 from qnn_ref.network import Sequential
 
 KIND = "text run"
+SWEEP_LANES = 8
+"""Lanes of the test part in a sweep."""
 EVERY = 200
 """Windows between two checkpoints inside an epoch."""
 
@@ -182,21 +184,23 @@ class TextResult:
         return asdict(self)
 
 
-def foreseen(network: Any, tokens: TokenData) -> TextResult:
-    """Measure a network on the test part, in one lane: each token with all that came before it.
+def foreseen(network: Any, tokens: TokenData, lanes: int = 1) -> TextResult:
+    """Measure a network on the test part: in one lane each token with all that came before it.
 
     Parameters
     ----------
     network : Sequential
         Or what `text_nats` takes in its place.
     tokens : TokenData
+    lanes : int
+        More than one saves time, and forgets what was before at as many places.
 
     Returns
     -------
     TextResult
     """
     before, count = tokens.validation, len(tokens.test)
-    nats = text_nats(network, tokens.test, int(before[-1]))
+    nats = text_nats(network, tokens.test, int(before[-1]), lanes)
     symbols = len(tokens.vocabulary)
     counted = trigram_nats(tokens.train, tokens.test, before[-ORDER + 1 :], symbols)
     return TextResult(
@@ -224,7 +228,7 @@ def carry_out_text(recipe: TextRecipe, text: TextData) -> dict[str, str]:
     """
     run = train_text_recipe(recipe, text)
     assert run.best_epoch is not None
-    result = foreseen(run.best_network(), prepared(recipe, text))
+    result = foreseen(run.best_network(), prepared(recipe, text), SWEEP_LANES)
     return {
         "validation_bits": f"{run.history[run.best_epoch]['validation_bits']:.4f}",
         "test_bits": f"{result.test_bits:.4f}",
