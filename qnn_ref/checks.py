@@ -158,7 +158,7 @@ class Setting:
     def __get__(self, rule: Any, owner: type | None = None) -> float:
         if rule is None:
             raise AttributeError(f"{self.name}: each object has its own")
-        return float(vars(rule)[self.name])
+        return rule.__dict__[self.name]  # type: ignore[no-any-return]
 
     def __set__(self, rule: Any, value: float) -> None:
         vars(rule)[self.name] = real(self.name, value, **self.limits)

@@ -27,7 +27,12 @@ def read_only(array: Array) -> Array:
 
     It is copied where it was not contiguous.
     """
-    view = np.ascontiguousarray(array).view()
+    flags = array.flags
+    if not flags.c_contiguous or array.ndim == 0:
+        array = np.ascontiguousarray(array)
+    elif not flags.writeable and type(array) is np.ndarray:
+        return array
+    view = array.view()
     view.flags.writeable = False
     return view
 

@@ -23,7 +23,8 @@ class threads_for:  # reads as a word: `with threads_for(...)`
     """
 
     def __init__(self, nanoseconds: float) -> None:
-        self.several = 1 if nanoseconds >= WORTH_WAKING else numba.get_num_threads()
+        alone = nanoseconds >= WORTH_WAKING or numba.config.NUMBA_NUM_THREADS == 1
+        self.several = 1 if alone else numba.get_num_threads()
 
     def __enter__(self) -> None:
         """Leave the other threads asleep, where there are any."""

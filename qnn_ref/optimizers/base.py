@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -76,14 +77,17 @@ class Optimizer:
             instance(name, parameter, Parameter)
         if self.state:
             self._refuse_others(parameters)
-        work = []
-        for name, parameter in parameters.items():
-            moments = self.state.get(name)
-            if moments is None:
-                moments = {m: np.zeros_like(parameter.latent) for m in self.moments}
-            gradient = checked_gradient(name, parameter)
-            numbers = self._numbers(name, parameter, self.steps + 1)
-            work.append((name, parameter, gradient, numbers, moments))
+        work, known = [], {}
+        with np.errstate(over="ignore", invalid="ignore"):  # of the sums that are looked at
+            for name, parameter in parameters.items():
+                moments = self.state.get(name)
+                if moments is None:
+                    moments = {m: np.zeros_like(parameter.latent) for m in self.moments}
+                gradient = checked_gradient(name, parameter)
+                key = parameter.dtype, parameter.learning_rate_scale
+                if key not in known:
+                    known[key] = self._numbers(name, parameter, self.steps + 1)
+                work.append((name, parameter, gradient, known[key], moments))
         self.steps += 1
         for name, parameter, gradient, numbers, moments in work:
             self.state[name], self._moved[name] = moments, parameter.number
@@ -93,7 +97,11 @@ class Optimizer:
                 self.update(latent.reshape(-1), gradient.reshape(-1), numbers, bound, **flat)
 
     def constants(self, parameter: Parameter, t: int) -> list[float]:
-        """Numbers of the rule for this parameter in step t, counted from 1."""
+        """Numbers of the rule for this parameter in step t, counted from 1.
+
+        They may depend on its dtype and its learning-rate scale, and on nothing else of it: where
+        both are the same, they are asked for once.
+        """
         raise TypeError(f"{type(self).__name__} has no update rule")
 
     def update(
@@ -156,14 +164,18 @@ class Optimizer:
     def _numbers(self, name: str, parameter: Parameter, t: int) -> Array:
         """The constants in the dtype of the parameter (a Python float would be a float64)."""
         numbers = self.constants(parameter, t)
-        largest = float(np.finfo(parameter.dtype).max)
+        largest = LARGEST[parameter.dtype]
         if not all(abs(number) <= largest for number in numbers):
             raise NotFiniteError(
                 f"{name}: expected constants of {type(self).__name__} that are finite in "
                 f"{parameter.dtype}, got {numbers}"
             )
-        return np.array(numbers, parameter.dtype)
+        array = np.array(numbers, parameter.dtype)
+        array.flags.writeable = False
+        return array
 
+
+LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in FLOATS}
 
 _KEEP_APART = "optimizer; a new network needs a new optimizer"
 
@@ -195,6 +207,14 @@ def checked_gradient(name: str, parameter: Parameter) -> Array:
     Not in the paper.
     """
     gradient = parameter.grad
+    if (
+        type(gradient) is np.ndarray
+        and gradient.dtype == parameter.dtype
+        and gradient.shape == parameter.shape
+        and gradient.flags.c_contiguous
+        and math.isfinite(np.dot(flat := gradient.reshape(-1), flat))
+    ):
+        return gradient  # the usual case: a sum of squares is finite only if all of them are
     if gradient is None:
         raise RuntimeError(f"{name}: no gradient; call backward before the step")
     plain_array(f"{name}: gradient", gradient)
@@ -258,6 +278,8 @@ def check_update(
     ----------
     Not in the paper: compiled code looks at no size.
     """
+    if _fit(arrays, constants, count) and type(bound) in _BOUNDS and bound > 0:
+        return  # the usual case: of a small parameter the checks must not take longer than its step
     check_array(names[0], arrays[0], FLOATS, ("n",))
     shape, dtypes = arrays[0].shape, (arrays[0].dtype,)
     for name, array in zip(names[1:], arrays[1:], strict=True):
@@ -274,3 +296,28 @@ def check_update(
         raise TypeError(f"bound: expected a number, got {bound!r}")
     if not bound > 0:
         raise ValueError(f"bound: expected a number above 0 (infinity: no clip), got {bound}")
+
+
+_BOUNDS = (float, np.float32, np.float64)
+
+
+def _fit(arrays: tuple[Array, ...], constants: Array, count: int) -> bool:
+    """Whether all of `check_update` is certain at a glance, for arrays with memory of their own."""
+    first = arrays[0]
+    if type(first) is not np.ndarray or first.ndim != 1:
+        return False
+    shape, dtype, owners = first.shape, first.dtype, set()
+    for array in (constants, *arrays):
+        if type(array) is not np.ndarray or array.dtype is not dtype:
+            return False
+        owner = array if array.base is None else array.base
+        if type(owner) is not np.ndarray or not owner.flags.owndata:
+            return False
+        flags = array.flags
+        if not flags.c_contiguous or not flags.aligned:
+            return False
+        if array is not constants:
+            if array.shape != shape or not (flags.writeable or array is arrays[1]):
+                return False
+            owners.add(id(owner))
+    return dtype in FLOATS and constants.shape == (count,) and len(owners) == len(arrays)

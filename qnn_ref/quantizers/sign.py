@@ -17,6 +17,9 @@ from qnn_ref.quantizers.base import (
     masked,
 )
 
+_ENCODING = Encoding(1.0, -1, 1, 2)
+"""Of every sign: a layer asks for it in each pass."""
+
 
 def hard_tanh(x: Array, saturation: float = 1.0) -> Array:
     r"""Hard tanh, eq. (5): :math:`\mathrm{Htanh}(x) = \max(-\tau, \min(\tau, x))`.
@@ -166,7 +169,7 @@ class Sign(Quantizer):
 
     @property
     def encoding(self) -> Encoding:
-        return Encoding(1.0, -1, 1, 2)
+        return _ENCODING
 
 
 @dataclass(frozen=True, repr=False)
