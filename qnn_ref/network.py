@@ -291,6 +291,8 @@ def in_batches(function: Callable[[Array], Array], images: Array, batch_size: in
         raise ValueError(f"images: expected at least one, got shape {images.shape}")
     batch_size = checks.whole("batch_size", batch_size, 1)
     checks.all_finite("images", images)
+    if len(images) <= batch_size:
+        return function(images)
     starts = range(0, len(images), batch_size)
     return np.concatenate([function(images[i : i + batch_size]) for i in starts])
 

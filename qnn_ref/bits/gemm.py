@@ -127,7 +127,7 @@ def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) ->
         out = np.empty((len(a), len(b)), np.int32) if out is None else out
         return run_few(a[None], b, np.full(len(b), K, np.int64), 2, out)
     panels = as_panels(b, K)
-    return run_panels(a[None], panels, np.full(panels.N, K, np.int64), 2, out)
+    return run_panels(a[None], panels, panels.all_agree, 2, out)
 
 
 def run_panels(
@@ -161,12 +161,11 @@ def run_panels(
     """
     instance("panels", panels, Panels)
     check_array("planes", planes, WORDS, ("P", "M", panels.words.shape[1]))
-    if panels.rows is not None and planes.shape[1] < FEW:
-        out = np.empty((planes.shape[1], panels.N), np.int32) if out is None else out
-        return run_few(planes, panels.rows, base, step, out)
     check_array("base", base, INT64, (panels.N,))
     step = whole("step", step, -(2**32), 2**32)
     out = room_for(out, (planes.shape[1], panels.N), np.int32, planes)
+    if panels.rows is not None and planes.shape[1] < FEW:
+        return _run_few(planes, panels.rows, base, step, out)
     padded = np.zeros(len(panels.words) * PANEL, np.int64)
     padded[: panels.N] = base
     multiply = kernel_for(panels.words.shape[1])
@@ -184,7 +183,11 @@ def run_few(planes: Words, rows: Words, base: NDArray[np.int64], step: int, out:
     check_array("rows", rows, WORDS, ("N", planes.shape[2]))
     check_array("base", base, INT64, (len(rows),))
     check_out(out, (planes.shape[1], len(rows)), np.int32, planes, rows, base)
-    step = whole("step", step, -(2**32), 2**32)
+    return _run_few(planes, rows, base, whole("step", step, -(2**32), 2**32), out)
+
+
+def _run_few(planes: Words, rows: Words, base: NDArray[np.int64], step: int, out: Ints) -> Ints:
+    """Call the kernel for a few rows on operands that were checked."""
     with threads_for(NS_A_WORD * planes.size * len(rows)):
         _multiply_few(read_only(planes), read_only(rows), read_only(base), np.int64(step), out)
     return out

@@ -48,6 +48,8 @@ PIXEL_OUTPUTS = 512
 NS_A_PAIR = 0.01
 """Nanoseconds for a product of two numbers by lookup, roughly."""
 
+PLANE_WEIGHTS = 1 << np.arange(8, dtype=np.int32)
+
 PIXEL_HALVES = 4
 """Half words after which 16 bits may be full: 128 pixels give sums of up to 32,640."""
 
@@ -437,9 +439,8 @@ def pixels_matmul(
     if len(images) < FEW:
         # Algorithm 5 as it stands: the planes of an image are eight rows of one binary product.
         planes = pixel_planes(images).reshape(8 * len(images), words_for(K))
-        sums = run_panels(planes[None], panels, np.full(panels.N, K, np.int64), 2, None)
-        weights, sums = 1 << np.arange(8, dtype=np.int32), sums.reshape(8, *out.shape)
-        np.einsum("a,amn->mn", weights, sums, out=out)
+        sums = run_panels(planes[None], panels, panels.all_agree, 2, None)
+        np.einsum("a,amn->mn", PLANE_WEIGHTS, sums.reshape(8, *out.shape), out=out)
         return out
     if numba.config.DISABLE_JIT:
         out[...] = pixels_matmul_reference(images, panels.to_words(), K)

@@ -15,6 +15,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Words
+from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import WORD_BITS, check_words, pack, pack_reference, words_for
@@ -65,6 +66,8 @@ class Panels:
             raise ValueError(f"words: a padding bit beyond K = {K} is set; padding must be zero")
         if self.rows is not None:
             check_array("rows", self.rows, word, (N, W))
+            # As kernels take it: a product with one vector is over before a view has been made.
+            object.__setattr__(self, "rows", read_only(self.rows))
 
     def __repr__(self) -> str:
         return f"<Panels: {self.N} columns of {self.K} bits, {self.words.nbytes:,} bytes>"
@@ -74,6 +77,13 @@ class Panels:
         """Number of +1 in each column, (N,)."""
         counts = popcount(self.words).sum(axis=1)
         return counts.reshape(-1)[: self.N].astype(np.int64)
+
+    @cached_property
+    def all_agree(self) -> NDArray[np.int64]:
+        """What a product of signs has where no bit differs: K for each column, (N,)."""
+        sums = np.full(self.N, self.K, np.int64)
+        sums.flags.writeable = False
+        return sums
 
     def to_words(self) -> Words:
         """Give the columns one after the other, (N, words)."""

@@ -15,6 +15,7 @@ code . w = sum_a 2^a Xnor(beta_a, w). That is the loop of Algorithm 5 as printed
 
 # mypy: allow-untyped-defs
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.gemm import run_panels, xnor_matmul_reference
-from qnn_ref.bits.operands import check_sums
+from qnn_ref.bits.operands import check_sums, read_only
 from qnn_ref.bits.panels import Panels, as_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
@@ -103,13 +104,12 @@ def pack_levels(levels: Array, P: int) -> Words:
     """
     P = _check_levels(levels, P)
     *leading, K = levels.shape
-    rows = int(np.prod(leading))
+    rows = math.prod(leading)
     planes = np.empty((P, rows, words_for(K)), np.uint64)
     flat = np.ascontiguousarray(levels).reshape(rows, K)
-    # One dtype in native byte order for each width, and read-only: the kernel is compiled once.
-    flat = flat.astype(levels.dtype.newbyteorder("="), copy=False).view()
-    flat.flags.writeable = False
-    _split_rows(flat, planes)
+    if not flat.dtype.isnative:
+        flat = flat.astype(levels.dtype.newbyteorder("="))
+    _split_rows(read_only(flat), planes)
     return planes.reshape(P, *leading, words_for(K))
 
 

@@ -28,6 +28,7 @@ from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 WORD_BITS = 64
+_WORD = np.dtype(np.uint64)
 
 # Types with a compiled form. All others (float16, long double, foreign byte order) are compared
 # with zero by NumPy first: a detour, with the same bits.
@@ -63,9 +64,17 @@ def check_words(name: str, words: Any, K: int, ndim: int | None = None) -> None:
         If its shape does not fit K, or a padding bit is set: such a word would change a product.
     """
     width = words_for(K)
+    if (
+        K % WORD_BITS == 0
+        and type(words) is np.ndarray
+        and words.dtype == _WORD
+        and words.ndim == (ndim or words.ndim or 1)
+        and words.shape[-1] == width
+    ):
+        return  # the usual case: there are no padding bits
     if not isinstance(words, np.ndarray):
         raise TypeError(f"{name}: expected an array of uint64 words, got {type(words).__name__}")
-    if words.dtype != np.uint64:
+    if words.dtype != _WORD:
         raise TypeError(f"{name}: expected dtype uint64, got {words.dtype}; pack it first")
     if words.ndim == 0 or words.ndim != (ndim or words.ndim) or words.shape[-1] != width:
         leading = {None: "..., ", 1: "", 2: "rows, ", 3: "planes, rows, "}[ndim]
@@ -246,7 +255,9 @@ def pack_thresholds(sums: Ints, at: Ints, flip: NDArray[np.bool_]) -> Words:
     """
     _check_thresholds(sums, at, flip)
     words = np.empty((len(sums), words_for(len(at))), np.uint64)
-    _pack_thresholds(*(np.ascontiguousarray(a) for a in (sums, at, flip)), words)
+    _pack_thresholds(
+        np.ascontiguousarray(sums), np.ascontiguousarray(at), np.ascontiguousarray(flip), words
+    )
     return words
 
 

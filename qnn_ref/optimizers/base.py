@@ -83,7 +83,9 @@ class Optimizer:
                 moments = self.state.get(name)
                 if moments is None:
                     moments = {m: np.zeros_like(parameter.latent) for m in self.moments}
-                gradient = checked_gradient(name, parameter)
+                gradient = parameter.grad if _is_usual(parameter) else None
+                if gradient is None:
+                    gradient = checked_gradient(name, parameter)
                 key = parameter.dtype, parameter.learning_rate_scale
                 if key not in known:
                     known[key] = self._numbers(name, parameter, self.steps + 1)
@@ -207,14 +209,6 @@ def checked_gradient(name: str, parameter: Parameter) -> Array:
     Not in the paper.
     """
     gradient = parameter.grad
-    if (
-        type(gradient) is np.ndarray
-        and gradient.dtype == parameter.dtype
-        and gradient.shape == parameter.shape
-        and gradient.flags.c_contiguous
-        and math.isfinite(np.dot(flat := gradient.reshape(-1), flat))
-    ):
-        return gradient  # the usual case: a sum of squares is finite only if all of them are
     if gradient is None:
         raise RuntimeError(f"{name}: no gradient; call backward before the step")
     plain_array(f"{name}: gradient", gradient)
@@ -228,6 +222,21 @@ def checked_gradient(name: str, parameter: Parameter) -> Array:
         )
     all_finite(f"{name}: gradient", gradient)
     return gradient
+
+
+def _is_usual(parameter: Parameter) -> bool:
+    """Whether a gradient is all that `checked_gradient` asks for, at a glance.
+
+    A sum of squares is finite only if all of them are; one that overflows is looked at there.
+    """
+    gradient = parameter.grad
+    return (
+        type(gradient) is np.ndarray
+        and gradient.dtype == parameter.dtype
+        and gradient.shape == parameter.shape
+        and gradient.flags.c_contiguous
+        and math.isfinite(np.dot(flat := gradient.reshape(-1), flat))
+    )
 
 
 def scaled_clipped_step(latent: Array, step: Array, scale: float, bound: float) -> None:
