@@ -59,6 +59,7 @@ from qnn_ref.optimizers.adamax import adamax_update_reference
 from qnn_ref.optimizers.sgd import sgd_update_reference
 from qnn_ref.optimizers.shift_adamax import shift_adamax_update_reference
 from qnn_ref.quantizers.linear import round_half_up_reference
+from qnn_ref.quantizers.sign import hard_tanh_backward_reference, sign_codes_reference
 from qnn_ref.shifts import (
     ap2_reference,
     shift_multiply_fixed_reference,
@@ -444,6 +445,13 @@ EXAMPLES: dict[str, Example] = {
     "bits.words.pack_thresholds": Example(thresholds, pack_thresholds_reference),
     "layers.normalization.channel_mean": Example(
         lambda rng: {"x": reals(rng, M, 2, 7)}, channel_mean_reference
+    ),
+    "quantizers.sign.sign_codes": Example(
+        lambda rng: {"x": reals(rng, 3, 70)}, sign_codes_reference
+    ),
+    "quantizers.sign.hard_tanh_backward": Example(
+        lambda rng: {"dy": reals(rng, 3, 70), "x": reals(rng, 3, 70), "saturation": 1.0},
+        hard_tanh_backward_reference,
     ),
     "layers.normalization.normalize_batch": Example(batch, normalize_batch_reference),
     "layers.normalization.normalize_batch_backward": Example(

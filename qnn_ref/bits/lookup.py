@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.gemm import FEW, run_panels
-from qnn_ref.bits.operands import INT64, check_sums, read_only, room_for
+from qnn_ref.bits.operands import INT64, check_out, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
+from qnn_ref.bits.rooms import kept_empty
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
 from qnn_ref.bits.words import check_words, unpack, words_for
@@ -304,7 +305,8 @@ def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array
     check_array("x", x, FLOATS, ("K", "L"))
     panels = as_panels(b, len(x))
     L = x.shape[1]
-    out = room_for(out, (panels.N, L), x.dtype, x)
+    out = kept_empty((panels.N, L), x.dtype) if out is None else out
+    check_out(out, (panels.N, L), x.dtype, x)
     run_signs(panels, read_only(x).reshape(-1), np.arange(len(x)) * L, out)
     return out
 

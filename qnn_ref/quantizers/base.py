@@ -91,9 +91,10 @@ def masked(dy: Array, mask: Array) -> Array:
     flat = dy.ravel(order="K")
     with np.errstate(over="ignore", invalid="ignore"):
         # The product is several times as fast as a choice, and right if all numbers are finite.
+        product = np.asarray(dy * mask)
         if np.isfinite(np.dot(flat, flat)):
-            return np.asarray(dy * mask)
-        return np.where(mask, dy * mask, dy.dtype.type(0))
+            return product
+        return np.where((np.asarray(mask) == 0) & np.isnan(product), dy.dtype.type(0), product)
 
 
 def check_noise(noise: Array, x: Array) -> Array:

@@ -1,12 +1,21 @@
 """One bit: Sign, its stochastic form, and their straight-through gradient (eqs. 1-5)."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numba
 import numpy as np
+from numba import prange
 
 from qnn_ref._typing import Array
+from qnn_ref.bits.operands import read_only
+from qnn_ref.bits.threads import threads_for
+from qnn_ref.checks import FLOATS, check_array
+from qnn_ref.compiled import parallel_kernel
 from qnn_ref.grid import Encoding
 from qnn_ref.quantizers.base import (
     Quantizer,
@@ -43,6 +52,85 @@ def hard_tanh(x: Array, saturation: float = 1.0) -> Array:
     return np.clip(x, -bound, bound)
 
 
+def _is_fast(x: Any) -> bool:
+    """Whether the compiled form is used: training is in float32, and checks need no speed."""
+    return type(x) is np.ndarray and x.dtype == np.float32 and not numba.config.DISABLE_JIT
+
+
+def sign_codes_reference(x: Array) -> Array:
+    """Signs of real numbers in NumPy: the twin of `sign_codes`.
+
+    Parameters, Returns: as `sign_codes`.
+    """
+    check_array("x", x, FLOATS, ("...",))
+    x = as_real(x)
+    return np.asarray(2 * (x >= 0).astype(x.dtype) - 1)
+
+
+@parallel_kernel
+def _sign_codes(x, codes):
+    not_a_number = 0
+    for i in prange(x.size):
+        codes[i] = np.float32(1) if x[i] >= 0 else np.float32(-1)
+        not_a_number += x[i] != x[i]
+    return not_a_number
+
+
+def sign_codes(x: Array) -> Array:
+    r"""Signs of real numbers, in one pass over memory: +1 if :math:`x \ge 0`, else -1.
+
+    Parameters
+    ----------
+    x : array, any shape
+        0 and -0.0 give +1.
+
+    Returns
+    -------
+    array, the shape and dtype of `x`
+
+    Raises
+    ------
+    TypeError
+        If it is no array of float32 or float64.
+    ValueError
+        If an element is NaN.
+
+    References
+    ----------
+    Eq. (1).
+    """
+    check_array("x", x, FLOATS, ("...",))
+    if not _is_fast(x) or x.ndim == 0:
+        return sign_codes_reference(x)
+    codes = np.empty(x.shape, x.dtype)
+    with threads_for(x.size / 4):
+        if _sign_codes(read_only(x).reshape(-1), codes.reshape(-1)):
+            as_real(x)  # says how many
+    return codes
+
+
+def hard_tanh_backward_reference(dy: Array, x: Array, saturation: float = 1.0) -> Array:
+    """Gradient of the hard tanh in NumPy: the twin of `hard_tanh_backward`.
+
+    Parameters, Returns: as `hard_tanh_backward`.
+    """
+    check_saturation(saturation)
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiu":
+        raise TypeError(f"x: expected an array of real numbers, got {x.dtype}")
+    return masked(dy, np.abs(x) <= saturation)
+
+
+@parallel_kernel
+def _hard_tanh_backward(dy, x, bound, dx):
+    zero = np.float32(0)
+    for i in prange(x.size):
+        outside = dy[i] * zero  # as the product with a mask: a zero with the sign of dy
+        if outside != outside:
+            outside = zero
+        dx[i] = dy[i] if abs(x[i]) <= bound else outside
+
+
 def hard_tanh_backward(dy: Array, x: Array, saturation: float = 1.0) -> Array:
     r"""Gradient of the hard tanh, eq. (4): :math:`\delta_x = \delta_y\,1[|x| \le \tau]`.
 
@@ -66,8 +154,16 @@ def hard_tanh_backward(dy: Array, x: Array, saturation: float = 1.0) -> Array:
     ----------
     Eq. (4).
     """
+    # A bound of NumPy's float64 is compared in float64.
+    if not (_is_fast(x) and _is_fast(dy) and dy.shape == x.shape and type(saturation) is float):
+        return hard_tanh_backward_reference(dy, x, saturation)
     check_saturation(saturation)
-    return masked(dy, np.abs(x) <= saturation)
+    check_array("dy", dy, (x.dtype,), x.shape)
+    dx = np.empty(x.shape, x.dtype)
+    numbers = read_only(dy).reshape(-1), read_only(x).reshape(-1), np.float32(saturation)
+    with threads_for(x.size / 4):
+        _hard_tanh_backward(*numbers, dx.reshape(-1))
+    return dx
 
 
 def hard_sigmoid(x: Array) -> Array:
@@ -158,8 +254,7 @@ class Sign(Quantizer):
         check_saturation(self.saturation)
 
     def encode(self, x: Array, noise: Array | None = None) -> tuple[Array, float]:
-        x = as_real(x)
-        return 2 * (x >= 0).astype(x.dtype) - 1, 1.0
+        return sign_codes(x if _is_fast(x) else as_real(x)), 1.0
 
     def surrogate(self, x: Array) -> Array:
         return hard_tanh(x, self.saturation)

@@ -1,0 +1,80 @@
+"""Signs and their gradient in one pass: the bits of their NumPy twins."""
+
+import numpy as np
+import pytest
+
+from qnn_ref.checks import NotFiniteError
+from qnn_ref.quantizers import Sign
+from qnn_ref.quantizers.sign import (
+    hard_tanh_backward,
+    hard_tanh_backward_reference,
+    sign_codes,
+    sign_codes_reference,
+)
+
+EDGES = np.array(
+    [0.0, -0.0, 1.0, -1.0, np.nextafter(np.float32(1), 0), np.nextafter(np.float32(1), 2)]
+    + [5e-324, 1e-45, -1e-45, 3.4e38, -3.4e38, np.inf, -np.inf, 0.5, -0.5],
+    np.float32,
+)
+
+
+def same_bits(a, b):
+    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    assert a.tobytes() == b.tobytes()
+
+
+def drawn(shape, dtype, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=shape).astype(dtype)
+    return np.where(rng.random(shape) < 0.3, rng.choice(EDGES, shape).astype(dtype), x)
+
+
+SHAPES = [(), (0,), (1,), (7,), (3, 65), (2, 3, 4, 5), (4, 0, 3)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_signs_are_those_of_the_twin(shape, dtype):
+    x = drawn(shape, dtype, 0)
+    same_bits(sign_codes(x), sign_codes_reference(x))
+    same_bits(Sign().encode(x)[0], sign_codes_reference(x))
+    same_bits(sign_codes(x.T), sign_codes_reference(x.T))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("saturation", [1.0, 0.7, 1e-50, np.inf, np.nextafter(1, 0), 2])
+def test_gradients_are_those_of_the_twin(shape, dtype, saturation):
+    """Infinite ones too: an infinite gradient behind the bound is 0, not NaN."""
+    dy, x = drawn(shape, dtype, 1), drawn(shape, dtype, 2)
+    same_bits(
+        hard_tanh_backward(dy, x, saturation), hard_tanh_backward_reference(dy, x, saturation)
+    )
+    same_bits(
+        hard_tanh_backward(dy.T, x.T, saturation),
+        hard_tanh_backward_reference(dy.T, x.T, saturation),
+    )
+
+
+def test_a_zero_behind_the_bound_has_the_sign_of_the_gradient():
+    dy, x = np.array([1, -1, np.inf, np.nan], np.float32), np.full(4, 2, np.float32)
+    same_bits(hard_tanh_backward(dy, x), np.array([0, -0.0, 0, 0], np.float32))
+
+
+@pytest.mark.parametrize("place", [0, 64, 999])
+def test_a_sign_of_nan_is_refused_wherever_it_stands(place):
+    x = np.ones((10, 100), np.float32)
+    x.reshape(-1)[place] = np.nan
+    with pytest.raises(NotFiniteError, match="x: 1 of 1000 values are NaN"):
+        sign_codes(x)
+    with pytest.raises(NotFiniteError, match="x: 1 of 1000 values are NaN"):
+        Sign().encode(x)
+
+
+def test_what_does_not_fit_is_refused():
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"dy: expected shape \(2, 3\)"):
+        hard_tanh_backward(np.ones((3, 2), np.float32), x)
+    with pytest.raises(TypeError, match="x: expected an array"):
+        sign_codes(np.ones(3, int))
