@@ -33,7 +33,25 @@ def test_the_code_runs_and_everything_passes(capsys):
 
 def test_the_code_of_pytorch():
     pytest.importorskip("torch", reason="PyTorch is optional: pip install torch")
-    run([*PLAIN[:1], *(block for block in BLOCKS if "torch" in block)])
+    run(block for block in BLOCKS if "torch" in block or "def sign(" in block or block is BLOCKS[0])
+
+
+TORCH_MISTAKES = {
+    "return dy @ (alpha * s).T, alpha": ("return dy @ s.T, alpha", r"ScaledSign\.x: .* mean \|w\|"),
+    "alpha * g + s": ("g + s", r"ScaledSign\.w: the gradient .*sign\(w\)"),
+    "w.numel()": ("1", r"ScaledSign\.w: the gradient has the term in sign\(w\)"),
+    "x.abs() <= 1": ("x.abs() < 1", r"StraightThrough\.x: the gradient is 0 at the bound"),
+}
+
+
+@pytest.mark.parametrize("right", TORCH_MISTAKES)
+def test_a_mistake_in_a_function_of_pytorch_is_named(capsys, right):
+    pytest.importorskip("torch", reason="PyTorch is optional: pip install torch")
+    wrong, words = TORCH_MISTAKES[right]
+    blocks = [b for b in BLOCKS if "torch" in b or "def sign(" in b or b is BLOCKS[0]]
+    assert any(right in block for block in blocks)
+    run(block.replace(right, wrong) if "torch" in block else block for block in blocks)
+    assert re.search(words, capsys.readouterr().out)
 
 
 MISTAKES = {

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qnn_ref.bench import (
+    checks,
     convolution,
     inference,
     ladder,
@@ -32,6 +33,7 @@ SUBJECTS: dict[str, Callable[[Settings], list[Row]]] = {
     "convolution": convolution.rows,
     "inference": inference.rows,
     "memory": memory.rows,
+    "checks": checks.rows,
 }
 """What gives rows, by the name that the command takes; "ladder" gives bars instead."""
 

@@ -22,6 +22,8 @@ ONNX = "onnxruntime float32"
 ONNX_INT8 = "onnxruntime int8"
 ADAM = "ours with Adam"
 BEFORE = "commit 3e6173c"
+GRADCHECK = "PyTorch gradcheck"
+GRADCHECK_FAST = "PyTorch gradcheck, fast mode"
 ARRAYS = "latent + two moments + gradient"
 
 COMPILED = (OURS, CEILING, SWEEP, ADAM, TORCH_COMPILED)
@@ -75,6 +77,7 @@ CONVOLUTIONS = (
     "100 images, 16 x 16 x 256",
     "100 images, 8 x 8 x 512",
 )
+CHECKED = ("784-3x512-10, batch 32", "49-3x32-10, batch 32")
 PRODUCT_PEERS = (TORCH, TORCH_INT8, FAISS, NUMKONG)
 
 GOALS = (
@@ -96,6 +99,7 @@ GOALS = (
     Goal("training step, cifar10-theano", (TORCH,), 3, ("batch 50",)),
     Goal("packed inference", (TORCH,), 12, ("784-3x4096-10, 10000 images",)),
     Goal("packed inference", (TORCH,), 20, ("784-3x4096-10, 1 image",)),
+    Goal("gradient check", (GRADCHECK, GRADCHECK_FAST), 5, CHECKED),
     Goal("memory of a training step", (ARRAYS,), 1.2, STEPS),
     Goal("training step, Adam", (BEFORE,), 1.5, STEPS[:1]),
     Goal("training step, Adam", (BEFORE,), 1.6, STEPS[1:], (1,)),
@@ -103,6 +107,7 @@ GOALS = (
     Goal("training step, cifar10-theano", (BEFORE,), 1.6, ("batch 50",)),
     Goal("lookup product, dX", (BEFORE,), 1.45, GRADIENTS),
     Goal("lookup product, dW", (BEFORE,), 1.45, GRADIENTS),
+    Goal("gradient check", (GRADCHECK, GRADCHECK_FAST), 5, CHECKED),
     Goal("memory of a training step", (BEFORE,), 0.85, STEPS),
 )
 """Ratios on a two-core Zen 4 with vector popcount; those of memory are upper bounds."""

@@ -256,6 +256,9 @@ class Point:
         self.output = self.model.value(y)
 
     def _decoy(self, rng: np.random.Generator) -> None:
+        if isinstance(self.model.subject, Pair):
+            self._decoy_of_functions(self.model.subject, rng)
+            return
         x = self.model.x
         elsewhere = rng.permutation(x.reshape(-1)).reshape(x.shape)  # integers stay in their range
         if x.dtype.kind == "f":
@@ -264,6 +267,21 @@ class Point:
         y = self.model.forward()
         self._backward(y, self._drawn(y, rng))
         self.model.x = x
+
+    def _decoy_of_functions(self, pair: Pair, rng: np.random.Generator) -> None:
+        """The same numbers in other places: they stay where the function is defined."""
+        for parameter in pair.trained.values():
+            parameter.assign(rng.permutation(parameter.latent.ravel()).reshape(parameter.shape))
+        try:
+            with np.errstate(all="ignore"):
+                y = self.model.forward()
+                self._backward(y, self._drawn(y, rng))
+        except Exception:  # of a stranger's function, for these numbers: then there is no decoy
+            pass
+        finally:
+            for tensor, value in self.base.items():
+                self.model.assign(tensor, value)
+            pair.damages.clear()
 
     def _drawn(self, y: Array, rng: np.random.Generator) -> list[Array]:
         """Random gradients of all outputs; none where a loss gives them."""

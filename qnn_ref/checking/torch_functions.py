@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,19 @@ def torch_function(function: Any) -> TorchFunction:
             "function: expected a class derived from torch.autograd.Function, or a function of "
             f"tensors, got {function!r}"
         )
-    return TorchFunction(apply, getattr(function, "__name__", type(function).__name__), _torch())
+    name = getattr(function, "__name__", type(function).__name__)
+    return TorchFunction(apply, name, _torch(), _signature(function))
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    """Names of the arrays, for reports: those of `forward` without `ctx`."""
+    is_class = isinstance(function, type)
+    try:
+        found = inspect.signature(function.forward if is_class else function)
+    except (TypeError, ValueError, AttributeError):  # built in
+        return None
+    names = list(found.parameters.values())
+    return found.replace(parameters=names[1:] if is_class else names)
 
 
 class TorchFunction:
@@ -54,10 +67,20 @@ class TorchFunction:
         Of tensors, gives one tensor.
     name : str
     torch : module
+    signature : Signature or None
+        Its parameters have the names of the arrays.
     """
 
-    def __init__(self, apply: Callable[..., Any], name: str, torch: Any) -> None:
+    def __init__(
+        self,
+        apply: Callable[..., Any],
+        name: str,
+        torch: Any,
+        signature: inspect.Signature | None = None,
+    ) -> None:
         self.apply, self.name, self.torch = apply, name, torch
+        if signature is not None:
+            self.__signature__ = signature
 
     def __deepcopy__(self, memo: Any) -> TorchFunction:
         return self  # it holds no state, and modules cannot be copied

@@ -10,6 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qnn_ref.checking.evidence import Evidence, Words
+from qnn_ref.checking.patterns.chain import (
+    another_slope,
+    array_factor,
+    bent_dy,
+    exchanged,
+    holes,
+    offset,
+    signs,
+    summed,
+)
 from qnn_ref.checking.patterns.factors import (
     channel_factor,
     column_scale,
@@ -24,6 +34,7 @@ from qnn_ref.checking.patterns.factors import (
 from qnn_ref.checking.patterns.masks import flat, mask, masked_weights, zeros_of_x
 from qnn_ref.checking.patterns.passes import (
     of_dy_only,
+    other_arrays,
     other_weights,
     part_of_dy,
     part_of_outputs,
@@ -55,7 +66,7 @@ def wrong_shape(e: Evidence) -> Words:
     if came == wanted[::-1] and e.equal(e.gradient.T[e.known], e.n):
         return f"is transposed: it has shape {came}, the tensor {wanted}"
     larger = len(came) == len(wanted) and all(c >= w for c, w in zip(came, wanted, strict=True))
-    if larger and len(wanted) == 4 and e.tensor == e.model.input:
+    if larger and len(wanted) == 4 and e.is_input:
         return f"counts the padding: it has shape {came}, the input {wanted}; cut the border off"
     return f"has the wrong shape: {came}, the tensor {wanted}"
 
@@ -66,8 +77,8 @@ PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
     constant_factor,
     transposed,
     stale,
-    mask,
     masked_weights,
+    mask,
     zeros_of_x,
     channel_factor,
     norm_terms,
@@ -84,8 +95,16 @@ PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
     permuted,
     single_precision,
     border,
-    of_dy_only,
+    array_factor,
+    summed,
+    bent_dy,
+    offset,
+    signs,
     flat,
+    holes,
+    of_dy_only,
+    another_slope,
+    other_arrays,
 )
 """Of a gradient that is there, in the right shape."""
 
@@ -101,7 +120,7 @@ def recognised(e: Evidence) -> Words:
     -------
     str or None
     """
-    first = forgotten(e) or wrong_shape(e)
+    first = forgotten(e) or exchanged(e) or wrong_shape(e)
     if first or not e.fits:
         return first
     for pattern in PATTERNS:

@@ -58,6 +58,8 @@ def _reason(e: Evidence, size: float) -> str:
         places: "the number of examples and places",
         batch: "the batch size",
     }
+    if e.dy is not None and e.x.shape == e.dy.shape[-1:]:
+        counts.setdefault(e.dy.size // e.x.size, "the number of examples and places")
     for count, words in counts.items():
         if count == 2 and (close(size, 2) or close(size, 0.5)):
             return f" (2 is {words} too)"
@@ -140,12 +142,16 @@ def norm_terms(e: Evidence) -> Words:
     if e.equal(missing, np.broadcast_to(missing.mean(axis=0), missing.shape)):
         return "lacks a term that is the same for the whole batch: the one through the mean"
     share = (missing * normalized).mean(axis=0)
-    if not e.equal(missing, normalized * share):
+    both = e.equal(missing, normalized * share + missing.mean(axis=0))
+    if not e.equal(missing, normalized * share) and not both:
         return None
     whole = dy - dy.mean(axis=0) - normalized * (dy * normalized).mean(axis=0)
     factor = (n * whole).sum(axis=0) / (whole**2).sum(axis=0)
     term = -factor * (dy * normalized).mean(axis=0)
     ratio = float(np.median(share / term))
+    if both and not e.equal(missing, normalized * share):
+        what = "lacks" if np.isclose(ratio, 1, rtol=1e-3) else "is wrong in"
+        return f"{what} two terms: those through the mean and the variance of the batch"
     if np.isclose(abs(ratio), 1 / (len(x) - 1), rtol=1e-3):
         return f"divides the term through the variance by {len(x) - 1}, not {len(x)}: m - 1 for m"
     if np.isclose(ratio, 1, rtol=1e-3):
@@ -155,8 +161,12 @@ def norm_terms(e: Evidence) -> Words:
 
 def normalized_factor(e: Evidence) -> Words:
     """A gradient of a gain without the normalized input: that of a shift."""
-    if e.is_input or e.dy is None or e.x.ndim != 1 or e.dy.shape[-1] != e.x.size:
+    if e.dy is None or e.x.ndim != 1 or e.dy.ndim < 2 or e.dy.shape[-1] != e.x.size:
         return None
+    inputs = (base for base in (e.model.x, *e.point.base.values()) if base.shape == e.dy.shape)
+    for x in inputs:
+        if e.equal(e.g, (e.dy * x).reshape(-1, e.x.size).sum(axis=0)[e.known]):
+            return "is the sum of dy times the input as it is: the normalized one belongs there"
     plain = e.dy.reshape(-1, e.x.size).sum(axis=0)
     if e.equal(e.g, plain[e.known]) and not e.equal(e.n, plain[e.known]):
         return "is the plain sum of dy: the factor that it belongs to is missing"
@@ -167,18 +177,36 @@ def scale_term(e: Evidence) -> Words:
     """Weights with a scale of their own, the mean of |w|: its factor, or its own gradient."""
     if e.x.ndim != 2 or not e.known.all() or e.gradient is None:
         return None
+    missing, s = e.numeric - e.gradient, np.sign(e.x)
+    if e.equal(missing, (s - 1) * missing.sum() / min(-1, (s - 1).sum())):
+        return f"has a term, the one through mean |{e.tensor.name}|, without its factor sign(...)"
     columns = [slice(None)] if min(e.x.shape) < 3 else [*range(e.x.shape[1])]
     for parts in ([slice(None)], columns):
         fits = [_fitted(e, part) for part in parts]
         if all(fit is not None for fit in fits):
             factors = np.array([fit[0] for fit in fits if fit is not None])
-            term = (
-                f"lacks the term in sign({e.tensor.name}): the one through mean |{e.tensor.name}|"
+            name, one = e.tensor.name, np.allclose(factors, 1, rtol=1e-4)
+            shares = np.array(
+                [_share(e, part, fit[1]) for part, fit in zip(parts, fits, strict=True) if one]  # type: ignore[index]
             )
-            if np.allclose(factors, 1, rtol=1e-4):
+            where = f"the term in sign({name}), the one through mean |{name}|"
+            if one and np.allclose(shares, -1, rtol=1e-3):
+                return f"has the wrong sign in {where}"
+            if one and shares.size and not np.allclose(shares, 0, atol=1e-3):
+                times = ", ".join(f"{share:.4g}" for share in shares[:4])
+                return f"has {where}, {times} times as large as it should be"
+            term = f"lacks the term in sign({name}): the one through mean |{name}|"
+            if one:
                 return term
             return f"{term}, and the factor {', '.join(f'{f:.4g}' for f in factors[:4])}"
     return None
+
+
+def _share(e: Evidence, part: Any, missing: float) -> float:
+    """How much of the term is there, as a share: 0 if it was forgotten, -1 with another sign."""
+    x, n = e.x[:, part], e.numeric[:, part]
+    term = float((n * np.sign(x)).mean() / (1 + np.abs(x).mean()))
+    return (term - missing) / term
 
 
 def _fitted(e: Evidence, part: Any) -> Array | None:

@@ -133,8 +133,8 @@ def _late(e: Evidence, x: Array, passes: Array, outside: Array, low: float, high
 
 def masked_weights(e: Evidence) -> Words:
     """A mask on weights, whose surrogate has no bound."""
-    if e.is_input:
-        return None
+    if e.is_input and (len(e.point.base) < 2 or np.any(np.abs(e.n) <= e.allowed)):
+        return None  # one of several arrays, on all of which the output depends, may be a weight
     x, stopped = np.abs(e.x[e.known]), (np.abs(e.g) <= e.allowed) & e.wrong
     if not stopped.any() or stopped.all() or not np.array_equal(stopped, e.wrong):
         return None

@@ -12,6 +12,7 @@ import numpy as np
 from qnn_ref._typing import Array
 from qnn_ref.checking.evidence import Evidence, Words
 from qnn_ref.checking.points import Point
+from qnn_ref.checking.subjects import Pair
 from qnn_ref.layers.base import Layer
 
 
@@ -57,6 +58,34 @@ def other_weights(e: Evidence) -> Words:
         if e.equal(e.gradient[tuple(indices.T)], there):  # type: ignore[index]
             return words.format(changed[0])
     return None
+
+
+def other_arrays(e: Evidence) -> Words:
+    """The gradient of a plain function that other values of one of its arrays would give."""
+    if e.dy is None or not isinstance(e.model.subject, Pair) or e.gradient is None:
+        return None
+    indices = [tuple(map(int, i)) for i in np.argwhere(e.known)[:12]]
+    yours = np.array([e.gradient[i] for i in indices])
+    for tensor, base in e.point.base.items():
+        for change, words in OTHER_VALUES:
+            moved = e.model.moved(tensor, change(base) - base)
+            try:
+                point = Point(moved, e.rng, e.point.dys, decoy=False)
+            except Exception:  # other values may be none that the function takes
+                continue
+            if e.equal(yours, np.array([e.slope(point, e.tensor, i) for i in indices])):
+                return words.format(tensor.name)
+    return None
+
+
+OTHER_VALUES = (
+    (np.abs, "uses |{0}| where {0} belongs"),
+    (lambda x: np.where(x >= 0, 1.0, -1.0), "uses sign({0}) where {0} belongs"),
+    (lambda x: x - x.mean(axis=0), "uses {0} less its mean where {0} belongs"),
+    (lambda x: np.maximum(x, 0), "uses max({0}, 0) where {0} belongs"),
+    (lambda x: np.clip(x, -1, 1), "uses {0}, clipped to +-1, where {0} belongs"),
+    (lambda x: -x, "uses -{0} where {0} belongs"),
+)
 
 
 def _unquantized(layer: Layer) -> Iterator[str]:
