@@ -55,8 +55,8 @@ def diagnosed(
         return Diagnosis(_of_damage(place, name.removesuffix(" (changed in place)")))
     if draws(point):
         return Diagnosis(
-            f"{model.name}: your forward draws at random, and the checker was not told: "
-            "declare a choice",
+            f"{model.name}: your forward draws at random or keeps state, and the checker was "
+            "not told: declare a choice",
             _cure(model, Jump(model.name, "input", None), "choice"),
         )
     for place, part, there in _suspects(model, point, failed, rng):

@@ -189,8 +189,17 @@ class Model:
     def forward(self) -> Array:
         """Scores of a layer or network, without the loss; a loss function's own value (1,)."""
         if isinstance(self.subject, Sequential | Layer):
-            return self.subject.forward(self.x.copy(), training=True)
-        return np.array([self.subject(self.x.copy(), self.labels)[0]])  # type: ignore[arg-type]
+            y = self.subject.forward(self.x.copy(), training=True)
+            if not isinstance(y, np.ndarray):
+                raise TypeError(f"{self.name}.forward: expected an array, got {type(y).__name__}")
+            return y
+        answer: Any = self.subject(self.x.copy(), self.labels)  # type: ignore[arg-type]
+        if not isinstance(answer, tuple) or len(answer) != 2 or np.size(answer[0]) != 1:
+            raise TypeError(
+                f"{self.name}: expected a loss function to return one number and the gradient, "
+                f"(loss, dscores), got {_shown(answer)}"
+            )
+        return np.array([answer[0]], dtype=np.float64).reshape(1)
 
     def value(self, y: Array) -> Array:
         """What differences are taken of: scores as they are, or their loss (1,)."""
@@ -414,6 +423,12 @@ class Point:
     def kinks(self) -> tuple[Kink, ...]:
         """Values exactly on a bound at the point."""
         return tuple(kink for item in self.frozen for kink in item.kinks())
+
+
+def _shown(answer: Any) -> str:
+    """What a loss function returned, in short."""
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    return ", ".join(f"{type(part).__name__} {np.shape(part)}" for part in parts)
 
 
 def _check_shape(subject: Layer | Sequential, x: Array) -> None:

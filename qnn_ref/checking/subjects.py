@@ -105,13 +105,14 @@ class Pair(Adapted):
     def _call(
         self, function: Function, first: tuple[Any, ...], arrays: dict[str, Array], inner: Any
     ) -> Any:
-        if self.by_name:
-            return function(*first, **arrays, **inner)
-        return function(*first, *arrays.values(), **inner)
+        given, named = (first, arrays) if self.by_name else ((*first, *arrays.values()), {})
+        _check_call("backward" if first else self.name, function, given, named | inner)
+        return function(*given, **named, **inner)
 
     def backward(self, dy: Array) -> None:
         lent, lent_dy = self.present(), dy.copy()
         if self.cache:
+            _check_call("backward", self.function_backward, (lent_dy, *self.cache), {})
             found = self.function_backward(lent_dy, *self.cache)
         else:
             found = self._call(self.function_backward, (lent_dy,), lent, {})
@@ -152,7 +153,27 @@ class Pair(Adapted):
             self.damages.append(damage)
 
 
+def _check_call(
+    name: str, function: Function, given: tuple[Any, ...], named: Mapping[str, Any]
+) -> None:
+    """Refuse a function that does not take the arguments it is called with."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # compiled, or built in
+        return
+    try:
+        signature.bind(*given, **named)
+    except TypeError as error:
+        takes = ", ".join(signature.parameters) or "nothing"
+        raise TypeError(
+            f"{name}: expected a function of {len(given) + len(named)} arguments, got one of "
+            f"{takes}: {error}"
+        ) from error
+
+
 def _real_array(name: str, value: Any) -> Array:
+    if value is None:
+        raise TypeError(f"{name}: expected an array of real numbers, got None")
     try:
         array = np.array(value)
     except ValueError as error:  # rows of different lengths
@@ -164,11 +185,14 @@ def _real_array(name: str, value: Any) -> Array:
 
 def _arrays(forward: Function, x: Arrays) -> dict[str, Array]:
     """The arrays by name, float64 where they are real, copied."""
-    if isinstance(x, Mapping):
-        given = {str(name): np.array(array) for name, array in x.items()}
-    else:
-        values = x if isinstance(x, tuple) else (x,)
-        given = dict(zip(_names(forward, len(values)), map(np.array, values), strict=True))
+    try:
+        given = _given(forward, x)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            "x: expected an array, rows of one length; several arrays are given as a tuple"
+        ) from error
     if not given:
         raise ValueError("x: expected at least one array, got none")
     for name, array in given.items():
@@ -178,7 +202,17 @@ def _arrays(forward: Function, x: Arrays) -> dict[str, Array]:
         if array.size == 0:
             raise ValueError(f"{which}: expected at least one number, got shape {array.shape}")
         checks.all_finite(which, array)
+    if all(array.dtype.kind != "f" for array in given.values()):
+        dtype = next(iter(given.values())).dtype
+        raise TypeError(f"x: expected real numbers, such as x.astype(float), got {dtype}")
     return {n: a.astype(np.float64) if a.dtype.kind == "f" else a for n, a in given.items()}
+
+
+def _given(forward: Function, x: Arrays) -> dict[str, Array]:
+    if isinstance(x, Mapping):
+        return {str(name): np.array(array) for name, array in x.items()}
+    values = x if isinstance(x, tuple) else (x,)
+    return dict(zip(_names(forward, len(values)), map(np.array, values), strict=True))
 
 
 def _names(forward: Function, count: int) -> list[str]:
@@ -298,7 +332,13 @@ class Foreign(Adapted):
 
     def parameters(self) -> dict[str, Parameter]:
         find = getattr(self.thing, "parameters", None)
-        return dict(find()) if callable(find) else {}
+        found = find() if callable(find) else {}
+        if not isinstance(found, Mapping):
+            raise TypeError(
+                f"{self.name}.parameters: expected a dict of Parameter objects by name, got "
+                f"{type(found).__name__}"
+            )
+        return dict(found)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         more = {"training": training} if self.with_training else {}
@@ -345,7 +385,13 @@ def adapted(
             f"subject: expected an object, got the class {subject.__name__}; "
             f"write {subject.__name__}(...)"
         )
-    if callable(getattr(subject, "forward", None)) and callable(getattr(subject, "backward", None)):
+    methods = [getattr(subject, name, None) for name in ("forward", "backward")]
+    if isinstance(x, tuple | Mapping) and (is_quantizer(subject) or all(map(callable, methods))):
+        raise ValueError(
+            f"x: expected one array for {type(subject).__name__}, got {len(x)}; with several, "
+            "check plain functions: check_gradients(forward, x, backward=backward, ...)"
+        )
+    if all(map(callable, methods)):
         _without("a layer", backward, surrogate)
         return Foreign(copy.deepcopy(subject), np.shape(x))
     if is_quantizer(subject):
