@@ -20,6 +20,7 @@ from qnn_ref.bench import (
     Settings,
     bench,
     ceiling,
+    checks,
     convolution,
     inference,
     ladder,
@@ -211,6 +212,8 @@ def test_a_full_run_has_a_row_for_every_goal(monkeypatch):
     monkeypatch.setattr(inference, "random_network", lambda width: None)
     monkeypatch.setattr(inference, "pack", lambda network: None)
     monkeypatch.setattr(memory, "peak_of_step", lambda recipe: (1, 1))
+    monkeypatch.setattr(checks, "seconds", lambda passes: 1.0)
+    monkeypatch.setattr(checks, "use_threads", no_threads)
     monkeypatch.setattr(machine.numba.config, "NUMBA_NUM_THREADS", 2)
     for module in (product, packing, lookup, training, convolution, inference):
         monkeypatch.setattr(module, "use_threads", no_threads)

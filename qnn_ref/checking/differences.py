@@ -113,7 +113,7 @@ def estimate(
 
 def _agree(found: list[Estimate], error: float, allowed: float) -> bool:
     """Whether two steps give the same smooth slope, closer than the error by far."""
-    if len(found) < 2 or any(abs(e.gap) > allowed for e in found):
+    if len(found) < 2 or any(abs(e.gap) > 2 * allowed for e in found):
         return False
     return abs(found[0].smooth - found[1].smooth) <= 0.01 * error
 
@@ -168,12 +168,12 @@ def slope_along(
     for factor in FACTORS:
         found.append(estimate(function, base, covector, step * factor))
         error = abs(found[-1].nearest(expected) - expected)
-        if error <= CLOSE * allowed and abs(found[-1].gap) <= allowed:
+        if error <= CLOSE * allowed and abs(found[-1].gap) <= 2 * allowed:
             break
         if error > FAR * allowed and _agree(found[-2:], error, allowed):
             break
     # Half the gap of a kink is what the mean of both sides is off.
-    agree = [e for e in found if abs(e.gap) <= allowed]
+    agree = [e for e in found if abs(e.gap) <= 2 * allowed]
     value = min(
         (e.nearest(expected) for e in agree or found), key=lambda value: abs(value - expected)
     )

@@ -285,8 +285,8 @@ class Point:
             with np.errstate(all="ignore"):
                 y = self.model.forward()
                 self._backward(y, self._drawn(y, rng))
-        except Exception:  # of a stranger's function, for these numbers: then there is no decoy
-            pass
+        except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError):
+            pass  # a stranger's function does not take these numbers: then there is no decoy
         finally:
             for tensor, value in self.base.items():
                 self.model.assign(tensor, value)

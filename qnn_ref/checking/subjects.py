@@ -1,4 +1,7 @@
-"""Whatever can be checked, as a layer: pairs of functions, quantizers, others' layers."""
+"""Whatever can be checked, as a layer: pairs of functions, quantizers, others' layers.
+
+Over 400 lines: whatever a stranger hands in is refused here, in words, or becomes a layer.
+"""
 
 from __future__ import annotations
 
