@@ -29,9 +29,9 @@ from ipywidgets import IntSlider
 from matplotlib.figure import Figure
 
 import qnn_ref
-from qnn_ref import bits, datasets, plots
+from qnn_ref import bits, course, datasets, plots
 from qnn_ref.cost import expected_unique_share, filter_forms, form_filters, unique_filters
-from qnn_ref.geometry import add_windows, output_size, pad_images, windows
+from qnn_ref.geometry import add_windows, output_size, pad_images, taps, windows
 from qnn_ref.grid import PIXELS
 from qnn_ref.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
@@ -39,6 +39,7 @@ from qnn_ref.optimizers import Adam, ExponentialDecay
 from qnn_ref.packed import identical_scores
 from qnn_ref.packed.shape_stages import MaxPool
 from qnn_ref.quantizers import Sign
+from qnn_ref.shown import source
 from qnn_ref.training import Run, train
 
 # %matplotlib inline
@@ -55,6 +56,10 @@ print("qnn_ref", qnn_ref.__version__)
 # Below, an image of $5 \times 5$ pixels with the numbers 1 to 25, and a kernel of $3 \times 3$.
 #
 # **Question.** How many places has the window? Which row begins with pixel 13?
+
+# %% tags=["question"]
+# number of places, and number of the row (from 0)
+course.answer("6.1a", (9, 8))
 
 # %%
 image = np.arange(1, 26).reshape(1, 5, 5, 1)  # batch, height, width, channels
@@ -74,7 +79,8 @@ plot_window(place=5)
 # **Answer.** $3 \times 3 = 9$, and the last, number 8. Each pixel stands in several rows, pixel 13
 # in all nine. So the matrix is larger than the image, here 81 numbers for 25. That is the price of
 # making everything a product.
-#
+
+# %% [markdown]
 # We compare the product with a sum window by window. **Expect** 0.
 
 # %%
@@ -92,6 +98,10 @@ print("largest difference:", np.abs(by_product - by_sums).max(), "  (expect 0)")
 #
 # **Question.** How many are there for $n = 5$, $k = 3$, $p = 1$, $s = 2$? And for $s = 1$?
 
+# %% tags=["question"]
+# stride 2, stride 1
+course.answer("6.1b", (3, 5))
+
 # %%
 for stride in (1, 2):
     size = output_size((5, 5), (3, 3), (stride, stride), (1, 1))
@@ -101,7 +111,8 @@ plot_window(place=2, stride=2, padding=1)
 # %% [markdown]
 # **Answer.** With stride 2 three, with stride 1 five: a kernel of 3 with padding 1 keeps the size.
 # That is what the networks of section 4.2 use throughout.
-#
+
+# %% [markdown]
 # In a running notebook, move the slider and follow the window.
 
 # %%
@@ -111,12 +122,42 @@ slider.observe(lambda change: picture.update(plot_window(change.new, 2, 1)), "va
 slider
 
 # %% [markdown]
+# **Exercise 6.1.** Write the matrix of all windows, for an image of any size with any number of
+# channels. `kernel` and `stride` are pairs, the first for rows.
+
+
+# %% tags=["exercise", "id:6.1"]
+def window_rows(image, kernel, stride):
+    """All windows of an image (height, width, channels), one a row, in the order of reading."""
+    # BEGIN SOLUTION
+    rows = []
+    for i in range(0, image.shape[0] - kernel[0] + 1, stride[0]):
+        for j in range(0, image.shape[1] - kernel[1] + 1, stride[1]):
+            rows.append(image[i : i + kernel[0], j : j + kernel[1]].ravel())
+    return np.array(rows)
+    # END SOLUTION
+
+
+course.check("6.1", window_rows)
+
+# %% [markdown]
+# The package's own has no loop: NumPy can look at the same memory in another order, and nothing is
+# copied before somebody asks for rows.
+
+# %%
+print(source(windows))
+
+# %% [markdown]
 # **Backward.** The gradient of a product is a product: one row of gradients a window. Each number
 # of it belongs to a pixel, and a pixel that stands in several windows gets the sum
 # (`add_windows`).
 #
-# **Question.** An image of $6 \times 6$, kernel 3, stride 2, no padding. Which pixels stand in most
-# windows? Which ones in none, and what is their gradient?
+# **Question.** An image of $6 \times 6$, kernel 3, stride 2, no padding. In how many windows does
+# the pixel stand that is in most? How many pixels are in none, and what is their gradient?
+
+# %% tags=["question"]
+# windows of the pixel that is in most, pixels that are in none
+course.answer("6.1c", (4, 11))
 
 # %%
 count = add_windows(np.ones((1, 2, 2, 3, 3, 1)), (1, 6, 6, 1), (2, 2))
@@ -136,12 +177,43 @@ plots.arrays_figure(
 )
 
 # %% [markdown]
-# **Answer.** One pixel stands in all four windows. The last row and column stand in none: the next
-# window would leave the image. Their gradient is 0, and it must be there: whoever computes the size
-# of the image back from the size of the output gets $5 \times 5$ and forgets them.
+# **Answer.** One pixel stands in all four windows. The last row and column, 11 pixels, stand in
+# none: the next window would leave the image. Their gradient is 0, and it must be there: whoever
+# computes the size of the image back from the size of the output gets $5 \times 5$ and forgets
+# them.
 #
 # With a kernel and a gradient of ones, each pixel's gradient counts its windows; $\delta_w$ sums
 # what each tap of the kernel has seen.
+
+# %% [markdown]
+# **Exercise 6.2.** Write the way back: from the gradients of the rows of exercise 6.1 to the
+# gradient of an image of this shape (height, width, channels).
+
+
+# %% tags=["exercise", "id:6.2"]
+def add_rows(rows, shape, kernel, stride):
+    """Gradient of the image: each pixel gets the sum over the windows that hold it."""
+    # BEGIN SOLUTION
+    image, number = np.zeros(shape), 0
+    for i in range(0, shape[0] - kernel[0] + 1, stride[0]):
+        for j in range(0, shape[1] - kernel[1] + 1, stride[1]):
+            window = rows[number].reshape(*kernel, shape[2])
+            image[i : i + kernel[0], j : j + kernel[1]] += window
+            number += 1
+    return image
+    # END SOLUTION
+
+
+course.check("6.2", add_rows)
+
+# %% [markdown]
+# The package's own goes through the taps of the kernel instead of the windows, 9 steps for a kernel
+# of 3 and any image: tap number 4 of all windows, say, is every second pixel with stride 2.
+
+# %%
+print(source(taps))
+print()
+print(source(add_windows))
 
 # %% [markdown]
 # ## 6.2 Zero has no bit
@@ -151,6 +223,10 @@ plots.arrays_figure(
 #
 # **Question.** Let the image be $3 \times 3$, all +1, and the kernel as well. What are the nine
 # sums with a border of 0? Of +1? Of -1?
+
+# %% tags=["question"]
+# the sum in a corner, with a border of 0, of +1 and of -1
+course.answer("6.2a", (4, 9, -1))
 
 # %%
 ones = np.ones((1, 3, 3, 1), int)
@@ -168,7 +244,8 @@ plots.arrays_figure(
 # %% [markdown]
 # **Answer.** In a corner only 4 of the 9 taps lie in the image, at an edge 6. So the sums are 4, 6
 # and 9. A border of +1 makes all of them 9; one of -1 gives $4 - 5 = -1$ and $6 - 3 = 3$.
-#
+
+# %% [markdown]
 # Whoever packs the image with its zeros gets wrong sums without a warning: Sign(0) is +1, so
 # `pack` makes +1 of them. It is no rarity either. Below, the share of sums that a border changes,
 # for kernel 3, padding 1 and the sizes of the CIFAR-10 network.
@@ -195,8 +272,12 @@ for n in (32, 16, 8):
 # The picture shows the kernel at each of the nine places of an image of $3 \times 3$. Hatched taps
 # are outside.
 #
-# **Question.** What is the sum in the centre, for any kernel? Which other numbers would an image of
-# $32 \times 32$ need?
+# **Question.** What is the sum in the centre, for any kernel? How many other numbers does an image
+# of $32 \times 32$ need?
+
+# %% tags=["question"]
+# numbers besides that of the centre
+course.answer("6.3a", 8)
 
 # %%
 rng = np.random.default_rng(3)
@@ -209,7 +290,8 @@ plots.outside_figure(w[..., 0, 0], inside, table[..., 0])
 # %% [markdown]
 # **Answer.** 0: nothing is outside. A larger image has the same nine numbers, four for its corners,
 # four for its edges, and 0 for all the rest.
-#
+
+# %% [markdown]
 # Now an image. We convolve its bits with +1 outside, take the table away, and compare with the
 # float layer, which pads with zeros. **Expect** 0.
 
@@ -227,6 +309,26 @@ plots.arrays_figure(
         "= taps inside": float_sums[0, ..., 0],
     }
 )
+
+# %% [markdown]
+# **Exercise 6.3.** Write the table, for any kernel (height, width) and one channel, with stride 1.
+# You need no image for it, only its size.
+
+
+# %% tags=["exercise", "id:6.3"]
+def outside_sums(w, size, padding):
+    """For each place of the kernel w, the sum of its weights whose taps are outside."""
+    # BEGIN SOLUTION
+    outside = np.pad(np.zeros(size, int), padding, constant_values=1)
+    places = [n + 2 * padding - k + 1 for n, k in zip(size, w.shape, strict=True)]
+    table = np.zeros(places, int)
+    for i, j in np.ndindex(*places):
+        table[i, j] = (w * outside[i : i + w.shape[0], j : j + w.shape[1]]).sum()
+    return table
+    # END SOLUTION
+
+
+course.check("6.3", outside_sums)
 
 # %% [markdown]
 # `xnor_conv` does both steps by itself; its `pad_value` is 0 unless you say otherwise. The table is
@@ -255,6 +357,10 @@ plots.bits_figure({"pixel": bits.unpack(bits.pack(pixel), 128) > 0}, K=70)
 # window of $3 \times 3$ lie there, and how long are they? With 128 channels, how many bytes has a
 # row of the matrix of windows as float32, and how many as words?
 
+# %% tags=["question"]
+# pieces, and words in each, with two words a pixel
+course.answer("6.4a", (3, 6))
+
 # %%
 addresses = np.arange(4 * 5 * 2).reshape(4, 5, 2)  # the number of each word in memory
 row = windows(addresses[None], (3, 3), (1, 1))[0, 1, 2].ravel()
@@ -264,7 +370,8 @@ plots.runs_figure(addresses, row, (1, 2), (3, 3))
 # **Answer.** In three runs of $3 \times 2 = 6$ words. A row is made by copying three runs, and its
 # product is one XOR and one popcount a word. As float32 it has $9 \cdot 128 \cdot 4 = 4{,}608$
 # bytes, as words $9 \cdot 2 \cdot 8 = 144$: a 32nd.
-#
+
+# %% [markdown]
 # Now all of it at once: ragged channels, a kernel of $3 \times 2$, stride 2 along one axis, zero
 # padding. **Expect** 0 in each line: these are integers.
 
@@ -287,6 +394,9 @@ for channels in (1, 3, 63, 64, 65, 128, 200):
 # The pixel $p$ is the odd integer $2p - 255$, and *again* zero is not among the values.
 #
 # **Question.** Which value would you put outside, and what is then to be taken away?
+
+# %% tags=["question"]
+course.answer("6.4b", 255)
 
 # %%
 photo = rng.integers(0, 256, (2, 9, 8, 3), dtype=np.uint8)
@@ -311,6 +421,10 @@ for name, sums in (("by bytes", by_bytes), ("by planes", by_planes)):
 # **Question.** Why not after Sign? Think of four random signs: what is their maximum, most of the
 # time?
 
+# %% tags=["question"]
+# the maximum of four random signs, most of the time
+course.answer("6.5a", 1)
+
 # %%
 sums = rng.choice([-1.0, 1.0], (1000, 4, 4, 144)).sum(axis=3, keepdims=True)
 pool = MaxPool2D(2).build((4, 4, 1), dtype=np.float64)
@@ -328,12 +442,17 @@ print(f" in {100 * by_hand:.1f} % of the windows, without ties in {100 * 15 / 16
 # quite fair: an even number of $\pm1$ often has the sum 0, and Sign(0) is +1, so it is more than
 # that. Such a bit says nearly nothing. Sums have more than two values, and batch norm puts the
 # threshold where the *maxima* are.
-#
+
+# %% [markdown]
 # Sums of $\pm1$ are integers, so ties happen. The first of equals wins, in the order of reading,
 # and gets the whole gradient.
 #
 # **Question.** In how many windows are there two or more winners, for these sums of 144 terms? And
 # if we pooled signs?
+
+# %% tags=["question"]
+# percent for sums, percent for signs
+course.answer("6.5b", (9, 79))
 
 # %%
 for name, x in (("sums", sums), ("signs", Sign().quantize(sums))):
@@ -343,7 +462,8 @@ for name, x in (("sums", sums), ("signs", Sign().quantize(sums))):
 
 # %% [markdown]
 # **Answer.** Of sums, in about one of eleven; of signs, in four of five.
-#
+
+# %% [markdown]
 # Now the packed form. There batch norm and Sign are one comparison (notebook 4), which gives bits
 # at once. Can the pool come after it?
 #
@@ -351,6 +471,10 @@ for name, x in (("sums", sums), ("signs", Sign().quantize(sums))):
 #
 # **Question.** For a positive gain: what is the sign of the largest sum, in terms of the signs of
 # all four sums? For a negative gain?
+
+# %% tags=["question"]
+# for a negative gain the largest sum gives +1 "if any is +1" or "if all are +1"
+course.answer("6.5c", "if all are +1")
 
 # %%
 norm = BatchNorm().build((2,), dtype=np.float64)
@@ -385,7 +509,8 @@ plots.pool_figure(
 # %% [markdown]
 # **Answer.** With a positive gain the largest sum passes if *any* of them does: OR. A negative gain
 # turns the comparison round: the largest sum stays below the threshold if *all* of them do: AND.
-#
+
+# %% [markdown]
 # A pool with padding must not see anything outside: the border holds the value that never wins.
 # That is $-\infty$ for sums, bit 0 for OR and bit 1 for AND. A border of 0, as in a convolution,
 # would win over an image of -1.
@@ -407,6 +532,27 @@ differ = np.count_nonzero(packed_pool != bits.pack(trained))
 print(f"words that differ: {differ} of {packed_pool.size}   (expect 0)")
 
 # %% [markdown]
+# **Exercise 6.4.** Write this pool for packed bits: size 3, stride 2, padding 1. `words` is an
+# image (height, width, words), `flip` holds a bit 1 for each channel whose gain is negative. The
+# bits of a word belong to channels of both kinds.
+
+
+# %% tags=["exercise", "id:6.4"]
+def pool_bits(words, flip):
+    """Bits of Sign(BN(max)), given the bits of Sign(BN) of all sums."""
+    # BEGIN SOLUTION
+    turned = np.pad(words ^ flip, ((1, 1), (1, 1), (0, 0)))
+    high, wide = ((n - 1) // 2 + 1 for n in words.shape[:2])
+    pooled = np.zeros((high, wide, words.shape[2]), np.uint64)
+    for u, v in np.ndindex(3, 3):
+        pooled |= turned[u : u + 2 * high - 1 : 2, v : v + 2 * wide - 1 : 2]
+    return pooled ^ flip
+    # END SOLUTION
+
+
+course.check("6.4", pool_bits)
+
+# %% [markdown]
 # ## 6.6 A small network
 #
 # Two convolutions and a dense layer, on the first 6,000 images of MNIST, a few seconds long. The
@@ -414,6 +560,10 @@ print(f"words that differ: {differ} of {packed_pool.size}   (expect 0)")
 #
 # **Question.** What is the size of the image behind each step? Each bit of the second convolution
 # comes from how many products?
+
+# %% tags=["question"]
+# width behind convolution, pool, second convolution; products a bit
+course.answer("6.6a", (14, 7, 7, 288))
 
 # %%
 mnist = datasets.load("mnist")
@@ -460,6 +610,10 @@ print(f"test error {wrong:.1f} %, untrained 90 %")
 # **Question.** A filter is black above and white below. Where is its map black? What does a map
 # show where the image is blank, and what decides that?
 
+# %% tags=["question"]
+# "upper side of a stroke", "lower side of a stroke" or "inside a stroke"
+course.answer("6.6b", "lower side of a stroke")
+
 # %%
 convolution, threshold, pool, second, *_ = packed.stages
 chosen = [int(np.argmax(mnist.test_labels == digit)) for digit in (7, 0, 4)]
@@ -485,6 +639,9 @@ plots.maps_figure(images[..., 0], filters[:10], maps[..., :10])
 #
 # **Question.** Were the filters random, how often would the most frequent form occur: about 5, 11
 # or 40 times? Which forms do you expect to be frequent in a trained layer?
+
+# %% tags=["question"]
+course.answer("6.7a", 11)
 
 # %%
 codes = network.layers[5].weight.codes
@@ -517,6 +674,10 @@ plots.filters_figure(form_filters(order, (3, 3)), [str(n) for n in counts[order]
 # **Question.** For which of the three can repeated filters save work? For which one is 42 %
 # impossible in a layer of $128 \cdot 128$ filters?
 
+# %% tags=["question"]
+# impossible: "per layer", "per map" or "per map, up to sign"
+course.answer("6.7b", "per layer")
+
 # %%
 shares = unique_filters(codes)
 by_chance = [expected_unique_share(*pair) for pair in ((2048, 512), (64, 512), (64, 256))]
@@ -538,7 +699,8 @@ for c, n in ((128, 128), (128, 256), (256, 256), (256, 512), (512, 512)):
 # them, so the filters of the paper repeat more often than chance has it. In our small layer we see
 # the beginning of that. Which of the two counts per map it was, the paper leaves open; who quotes
 # the number should say so.
-#
+
+# %% [markdown]
 # Does it work? We compute each form, up to sign, once for each map, and put the second convolution
 # together from these sums. **Expect** 0 differences, and the third share from above.
 
