@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by its own protocol: no driver program, no library besides tornado."""
+"""A headless Chromium, driven by its own protocol: no driver program, no library but tornado."""
 
 from __future__ import annotations
 

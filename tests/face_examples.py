@@ -376,6 +376,7 @@ CONV_PIXELS = with_out(
 
 EXAMPLES: dict[str, Example] = {
     "bench.ceiling.plain_loop": Example(ceiling, loop, ("totals",)),
+    "bench.ceiling.vector_loop": Example(ceiling, loop, ("totals",), compiled_only=True),
     "bench.ceiling.carry_save_loop": Example(ceiling, loop, ("totals",), compiled_only=True),
     "bench.ceiling.read_call": Example(lambda rng: {"x": reals(rng, 4, 8), "threads": 2}, sweep),
     "bits.conv.pixels_conv": Example(pixel_conv, CONV_PIXELS, ("out",)),

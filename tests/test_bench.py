@@ -513,7 +513,7 @@ def test_the_machine_says_what_was_taken_away_and_what_is_left(monkeypatch):
 
 
 @pytest.mark.slow_without_jit
-@pytest.mark.parametrize("loop", [ceiling.plain_loop, ceiling.carry_save_loop])
+@pytest.mark.parametrize("loop", [ceiling.plain_loop, ceiling.vector_loop, ceiling.carry_save_loop])
 def test_a_ceiling_loop_counts_every_bit(loop):
     words = np.random.default_rng(0).integers(0, 2**64, 256, np.uint64)
     totals = np.zeros(2, np.uint64)

@@ -6,10 +6,13 @@ sentence, and no message gives the solution away.
 
 import ast
 import inspect
+import io
 import re
 import time
+import tokenize
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +235,19 @@ def test_nan_where_a_known_mistake_gives_nan_is_that_mistake():
 
     verdict = judge(registry.exercise("8.1"), log_gradient)
     assert (verdict.fault, verdict.wrong) == ("nan", "all zero")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_no_two_words_run_together_where_a_text_goes_on_in_the_next_line(chapter):
+    path = ROOT / "qnn_ref" / "course" / "chapters" / f"ch{chapter}.py"
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
+    tokens = [t for t in tokens if t.type != tokenize.NL]
+    joined = [
+        (one.start[0], one.string[-20:], two.string[:20])
+        for one, two in pairwise(tokens)
+        if one.type == two.type == tokenize.STRING
+        and re.search(r"[\w.,:;)]\W?$", one.string)
+        and not one.string[-2].isspace()
+        and re.match(r"\w?[\"']\w", two.string)
+    ]
+    assert joined == []

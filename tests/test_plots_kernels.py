@@ -259,11 +259,14 @@ def test_curves_differ_in_line_and_marker_and_a_limit_is_named():
     assert [line for line in axes.lines if set(line.get_ydata()) == {4.0}]
 
 
-@pytest.mark.parametrize(("points", "every"), [(12, 1), (20, 1), (21, 0.12)])
-def test_few_points_have_a_marker_each(points, every):
+@pytest.mark.parametrize(
+    ("points", "markers"), [(12, ["o", "s"]), (20, ["o", "s"]), (21, ["None"] * 2)]
+)
+def test_few_points_have_a_marker_each_and_many_have_none(points, markers):
     x = np.arange(points)
     axes = only(plots_kernels.lines_figure({"a": (x, x), "b": (x, 2 * x)}, "x", "y"))
-    assert [line.get_markevery() for line in axes.lines] == [every, every]
+    assert [line.get_marker() for line in axes.lines] == markers
+    assert [line.get_markevery() for line in axes.lines] == [None, None]
 
 
 def test_a_single_curve_needs_no_legend_and_starts_at_zero():

@@ -35,7 +35,7 @@ Curves = Mapping[str, tuple[Array, Array]]
 CELL = 0.55
 """Size of a cell in inches."""
 FEW_POINTS = 20
-"""Points of a curve up to which each one is marked."""
+"""Points of a curve up to which each one is marked; smooth curves have lines only."""
 NARROW = 6
 """Shares in percent below which there is no room for a number inside a bar."""
 HATCHES = ("", "//", "..", "xx", "\\\\")
@@ -341,10 +341,8 @@ def lines_figure(
     looks = zip(COLOURS, LINES, MARKERS, strict=True)
     for (name, (at, values)), (colour, line, marker) in zip(curves.items(), looks, strict=False):
         look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 2.5}
-        if len(curves) > 1:
-            # Where they are few every point has its marker: a gap would look like missing data.
-            every = 1 if len(at) <= FEW_POINTS else 0.12
-            look |= {"marker": marker, "markersize": 7, "markevery": every}
+        if len(curves) > 1 and len(at) <= FEW_POINTS:
+            look |= {"marker": marker, "markersize": 7}  # every point, or a gap looks like no data
         axes.plot(at, values, label=name, **look)
     if logarithmic:
         axes.set(xscale="log", yscale="log")

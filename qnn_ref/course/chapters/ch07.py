@@ -82,8 +82,8 @@ LINEAR_QUANT = Exercise(
         Wrong(
             "step 2 / 2^k",
             lambda x, k: _levels(x, 2**k),
-            "Your step is 2 / 2^k. From -1 to 1, ends included, that makes 2^k + 1 levels: one too "
-            "many for k bits.",
+            "Your step is 2 / 2^k. From -1 to 1, ends included, that makes 2^k + 1 levels: one "
+            "too many for k bits.",
         ),
         Wrong(
             "no clip",
@@ -99,8 +99,7 @@ LINEAR_QUANT = Exercise(
             "half to even",
             _half_to_even,
             "numpy.round takes a half to the even neighbour: with one bit 1/2 becomes 0, and "
-            "Sign(0)"
-            "would be -1. Ties go up.",
+            "Sign(0) would be -1. Ties go up.",
         ),
         Wrong(
             "fixed-point",
@@ -226,8 +225,7 @@ LOG_QUANT = Exercise(
             "nearest power",
             _nearest_power,
             "You take the power that is nearest in distance. AP2 rounds the logarithm: the "
-            "threshold"
-            "is sqrt(2) times a power, not 1.5 times.",
+            "threshold is sqrt(2) times a power, not 1.5 times.",
         ),
         Wrong(
             "all bits for the exponent",
@@ -288,8 +286,7 @@ SIGN_PLANES = Exercise(
             "two's complement",
             _twos_complement,
             "You took the bits of the code itself, in two's complement. A code is odd, so its bit "
-            "0"
-            "is always 1: use the number of its level, 0 to 2^k - 1.",
+            "0 is always 1: use the number of its level, 0 to 2^k - 1.",
         ),
         Wrong(
             "polarity",
@@ -382,8 +379,8 @@ LEVELS_PRODUCT = Exercise(
     title="k bits times l bits",
     name="levels_product",
     task=(
-        "Return the product of two vectors of K codes as an int. x (k, words) and w (l, words) are "
-        "their packed planes, plane 0 first."
+        "Return the product of two vectors of K codes as an int. x (k, words) and w (l, words) "
+        "are their packed planes, plane 0 first."
     ),
     section="section 3, products by planes",
     spec=levels_product,
@@ -402,8 +399,7 @@ LEVELS_PRODUCT = Exercise(
             "diagonal",
             lambda x, w, K: _cells(x, w, _xnor(K), lambda a, b: 4**a * (a == b)),
             "You multiply plane 0 by plane 0, plane 1 by plane 1, and so on. Every plane of x "
-            "meets"
-            "every plane of w.",
+            "meets every plane of w.",
         ),
         Wrong(
             "no factors",
@@ -424,8 +420,7 @@ LEVELS_PRODUCT = Exercise(
             "unsigned",
             lambda x, w, K: _cells(x, w, lambda p, q: K - 2 * popcount(p ^ q).sum()),
             "Counts are unsigned numbers: what should fall below 0 wraps around. Make an int of "
-            "the"
-            "count first.",
+            "the count first.",
         ),
         Wrong(
             "padding",

@@ -117,8 +117,7 @@ LOG_GRADIENT = Exercise(
             "range of an example",
             lambda ds, k: _logs(ds, _top(ds, 1), _octaves(k)),
             "Each of your rows has its own range (DoReFa has that). One range is asked, that of "
-            "the"
-            "whole tensor.",
+            "the whole tensor.",
         ),
         Wrong(
             "exponent below",
@@ -395,8 +394,8 @@ POWER_PRODUCT = Exercise(
     name="power_product",
     task=(
         "Return the product of gradients (sign plane S, a plane M[j] for each power 2^j) and "
-        "weights"
-        "W, all packed words, as an int: popcounts, additions and shifts, no multiplication."
+        "weights W, all packed words, as an int: popcounts, additions and shifts, no "
+        "multiplication."
     ),
     section="section 3, backward products by shifts",
     spec=power_product,
@@ -451,8 +450,7 @@ POWER_PRODUCT = Exercise(
             "unsigned",
             _unsigned,
             "Counts are unsigned numbers: what should fall below 0 wraps around. Make an int of "
-            "the"
-            "count first.",
+            "the count first.",
         ),
     ),
     hints=(

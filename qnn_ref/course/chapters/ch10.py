@@ -278,8 +278,7 @@ CARRY_SAVE = Exercise(
             "digits left behind",
             lambda words, popcount: count_with(words, popcount, worths=()),
             "Only what overflowed is counted. At the end ones, twos and fours still hold up to 7 "
-            "for"
-            "each bit.",
+            "for each bit.",
         ),
         Wrong(
             "eights worth 4",
@@ -406,8 +405,7 @@ LOOKUP = Exercise(
     name="lookup_product",
     task=(
         "Return the sums of x (K,) with the signs of bits (N, K), 1 for + and 0 for -: a table of "
-        "the"
-        "16 sums of each four numbers, and one entry for each output."
+        "the 16 sums of each four numbers, and one entry for each output."
     ),
     section="Algorithm 1, lines 8 and 9 (ours: by tables)",
     spec=lookup_product,
@@ -421,8 +419,7 @@ LOOKUP = Exercise(
             "index reversed",
             lambda bits, x: look_up(bits, x, worths=(8, 4, 2, 1)),
             "Your index is read from the other end: bit 0 of it belongs to the first of four "
-            "numbers."
-            "Entry 1 is +a - b - c - d.",
+            "numbers. Entry 1 is +a - b - c - d.",
         ),
         Wrong(
             "0 for -1",
