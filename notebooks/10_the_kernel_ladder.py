@@ -677,7 +677,7 @@ for name, rung in ladder.items():
 # the pictures; yours will look different.
 
 # %% tags=["question"]
-course.answer("10.10a", 2)  # steps of a factor of ten
+course.answer("10.10a", "words")  # the step that gains most
 
 # %%
 M, K, N = 256, 4096, 256
@@ -698,12 +698,12 @@ plots.ladder_figure(
 # %% [markdown]
 # **Answer.** What you should notice, on whatever processor:
 #
-# - Two steps gain a factor of ten or more each. The first has nothing to do with bits: the strict
+# - Two steps gain a factor of five or more each. The first has nothing to do with bits: the strict
 #   loop must add in the order of the text, one number at a time; let the compiler reorder, and it
 #   takes vectors. The paper's *baseline kernel* is as plain as these loops. Whoever compares bits
 #   with the strict loop counts that step as theirs, so quote the product of a good library beside
 #   it.
-# - The second is the word: 64 pairs for three operations, even in three plain loops.
+# - The second, which gains most, is the word: 64 pairs for three operations, even in plain loops.
 # - All other rungs share what is left up to the ceiling, a factor of two to four. That is much if
 #   you wait for it, and little beside what the *format* gave.
 # - Which of the upper rungs is highest, and whether the block gains anything, depends on the
@@ -812,7 +812,7 @@ plots.parts_figure(rows)
 # %% [markdown]
 # **Answer.** Some percent, a hundred times their share of the operations: they touch *every sum*,
 # as a number of 32 bits, and a sum costs only 64 words of counting. The first layer has grown most,
-# from a twelfth to a quarter or so; the faster the binary product, the more. This is Amdahl's law
+# from a twelfth to a quarter or more; the faster the binary product, the more. This is Amdahl's law
 # at work: what was too small to see is what you optimise next. (Thresholds are batch norm and Sign
 # in the float network, compare and pack in the other one. The first layer is computed by lookup,
 # 10.9, and not as eight planes.)
@@ -829,7 +829,7 @@ plots.parts_figure(rows)
 # weights; one vector times 4096 x 4096 weights?
 
 # %% tags=["question"]
-course.answer("10.12a", "4096 x 4096")  # won by binary
+course.answer("10.12a", "4096 x 4096")  # won by most
 
 # %%
 cases = {

@@ -547,9 +547,13 @@ QUESTIONS = (
     ),
     Question(
         "10.10a",
-        "How many of the five steps gain a factor of ten or more?",
-        2,
-        no={5: "Then the last one would be 100,000 times as fast as the first.", 1: "One more."},
+        "Which step gains most?",
+        "words",
+        ("floats with vectors", "words", "block", "panels", "vectors of words"),
+        no={
+            "floats with vectors": "Much, and it has nothing to do with bits; another gains more.",
+            "vectors of words": "The upper rungs share what is left below the ceiling.",
+        },
     ),
     Question(
         "10.11a",
@@ -568,7 +572,7 @@ QUESTIONS = (
     ),
     Question(
         "10.12a",
-        "Which of the four does binary win?",
+        "Which of the four does binary win by most?",
         "4096 x 4096",
         ("K = 8", "ten outputs", "256 x 256", "4096 x 4096"),
         no={"256 x 256": "The call is dearer than the work."},
