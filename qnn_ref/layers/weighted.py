@@ -69,7 +69,7 @@ def try_weights(quantizer: Quantizer, dtype: DTypeLike) -> None:
 
 
 def reach(quantizer: Quantizer) -> float:
-    """Largest magnitude of a weight, where latent weights end; 1 for `Sign`.
+    """Largest magnitude of a weight, where latent weights end; 1 for `Sign` and without a grid.
 
     Parameters
     ----------
@@ -84,7 +84,10 @@ def reach(quantizer: Quantizer) -> float:
     ----------
     Section 3, maxV, which the paper leaves open.
     """
-    encoding = quantizer.encoding
+    try:
+        encoding = quantizer.encoding
+    except TypeError:  # its grid follows the data
+        return 1.0
     return encoding.scale * encoding.largest
 
 
