@@ -59,7 +59,7 @@ def test_the_teaching_guide_names_exercises_that_exist():
     labs = {
         int(n)
         for row in re.findall(r"^\| [1-6] \|.*$", text, re.M)
-        for n in re.findall(r"\b([1-8]) [a-z]", row.split("|")[4])
+        for n in re.findall(r"\b([1-8]) [a-zA-Z]", row.split("|")[4])
     }
     assert labs == {int(known.id[3:]) for known in LABS}
 
