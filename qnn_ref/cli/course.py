@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,8 @@ def check(args: argparse.Namespace) -> int:
     chapters = [] if labs else _chapters(args.target)
     if args.wrong:
         return check_mistakes(args, chapters)
-    verdicts = [*_verdicts(args, chapters), *(_lab_verdict(args, each) for each in labs)]
+    with contextlib.redirect_stdout(sys.stderr):  # what a cell prints is no part of the answer
+        verdicts = [*_verdicts(args, chapters), *(_lab_verdict(args, each) for each in labs)]
     passed = sum(v.passed for v in verdicts)
     result = {
         "passed": passed,
