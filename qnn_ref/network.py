@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from qnn_ref import checks, shown
 from qnn_ref._typing import Array, Shape
+from qnn_ref.bits.threads import one_blas_thread
 from qnn_ref.checks import NotFiniteError
 from qnn_ref.layers import Auxiliary, Quantize
 from qnn_ref.layers.base import Layer, check_rng
@@ -19,7 +20,8 @@ from qnn_ref.layers.recurrent import Recurrent, State
 from qnn_ref.layers.rows import backward_row, build_row, forward_row, layer_list, tell_row
 from qnn_ref.layers.weighted import Multiplying
 from qnn_ref.parameter import Parameter, float_type
-from qnn_ref.products import PlainProducts
+from qnn_ref.products import BitProducts, PlainProducts
+from qnn_ref.products.by_bits import are_signs
 from qnn_ref.quantizers import Quantizer
 from qnn_ref.quantizers.base import check_quantizer
 
@@ -88,12 +90,20 @@ class Sequential:
         """
         states = self._states(state)
         try:
-            return forward_row(self.layers, x, training, states)
+            with self._threads():
+                return forward_row(self.layers, x, training, states)
         except BaseException:
             if training:  # half a pass is none, also after Ctrl-C: backward must not meet it
                 for _, layer in self.walk():
                     layer._saved = None
             raise
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """One thread for NumPy's products where others are formed by compiled kernels."""
+        return one_blas_thread() if any(map(_by_bits, self._multiplying())) else nullcontext()
+
+    def _multiplying(self) -> Iterator[Multiplying]:
+        return (layer for _, layer in self.walk() if isinstance(layer, Multiplying))
 
     def _states(self, state: Mapping[str, State] | None) -> dict[int, State]:
         """The states that recurrent layers begin with, by the numbers of the layers."""
@@ -134,7 +144,8 @@ class Sequential:
         Fills the gradient of every parameter and returns that of the input, or None for integers.
         """
         try:
-            gradient = backward_row(self.layers, dy, self._stop)
+            with self._threads():
+                gradient = backward_row(self.layers, dy, self._stop)
         except BaseException:  # some gradients are of this pass, the others older: a step refuses
             for parameter in self.parameters().values():
                 parameter.grad = None
@@ -264,6 +275,12 @@ class Sequential:
 
     def _repr_html_(self) -> str:
         return shown.html_table(self._rows(), right=(2, 3))
+
+
+def _by_bits(layer: Multiplying) -> bool:
+    """Whether a layer has weights that compiled kernels multiply by."""
+    weights = layer.parameters().values()
+    return isinstance(layer.products, BitProducts) and any(map(are_signs, weights))
 
 
 def in_batches(function: Callable[[Array], Array], images: Array, batch_size: int) -> Array:

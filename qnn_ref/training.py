@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
+from qnn_ref.bits.threads import one_blas_thread
 from qnn_ref.checks import NotFiniteError, all_finite, flag, instance, plain_array, real, whole
 from qnn_ref.losses import check_labels
 from qnn_ref.network import Sequential, first_not_finite
@@ -89,6 +90,10 @@ class Run:
 
     def refuse_not_finite(self) -> None:
         """Raise NotFiniteError for the first weight, statistic or moment that is no number."""
+        with one_blas_thread():
+            self._refuse_not_finite()
+
+    def _refuse_not_finite(self) -> None:
         for name, parameter in self.network.parameters().items():
             all_finite(name, parameter.latent)
         for name, buffer in self.network.buffers().items():

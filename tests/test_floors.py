@@ -61,8 +61,9 @@ PUBLIC_NAMES_FLOOR = 8
 ALONE = {"datasets", "plots"}
 GROUND_ROOMS = {"_typing", "archives", "checks", "files", "kinds"}  # which they may use
 
-REQUIRED = {"numpy", "numba", "llvmlite", "matplotlib", "tqdm"}  # llvmlite comes with numba
-GROUND = {"numpy", "numba", "llvmlite"}  # all that floors 1 and 2 may use
+REQUIRED = {"numpy", "numba", "matplotlib", "threadpoolctl", "tqdm"}
+REQUIRED |= {"llvmlite"}  # comes with numba
+GROUND = {"numpy", "numba", "llvmlite", "threadpoolctl"}  # all that floors 1 and 2 may use
 
 
 class Import(NamedTuple):

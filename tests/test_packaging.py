@@ -108,7 +108,7 @@ def test_wheel_states_licence_python_and_extras(wheel):
     assert "License-Expression: BSD-3-Clause" in metadata
     assert "Requires-Python: >=3.11" in metadata
     required = re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", metadata, flags=re.M)
-    assert set(required) == {"numpy", "numba", "matplotlib", "tqdm"}
+    assert set(required) == {"numpy", "numba", "matplotlib", "threadpoolctl", "tqdm"}
     assert set(re.findall(r"^Provides-Extra: (.*)$", metadata, flags=re.M)) == set(
         PROJECT["optional-dependencies"]
     )

@@ -1,6 +1,6 @@
 """Words and kernels: vectors of +1 and -1 as bits, and exact products of them (2.6, 5.2, 6).
 
-Knows nothing of layers; needs NumPy and Numba only. Each kernel stands under a NumPy twin named
+Knows nothing of layers; needs NumPy, Numba and threadpoolctl only. Each kernel stands under a NumPy twin named
 ``*_reference`` in its module, which is the place to start reading.
 """
 

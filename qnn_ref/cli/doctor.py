@@ -16,10 +16,10 @@ from typing import Any
 
 from qnn_ref.cli.common import answer
 
-NEEDED = ("numpy", "numba", "matplotlib", "tqdm")
+NEEDED = ("numpy", "numba", "matplotlib", "threadpoolctl", "tqdm")
 OPTIONAL = (
     *("hypothesis", "pooch", "pillow", "jupyterlab"),
-    *("torch", "faiss-cpu", "numkong", "onnx", "onnxruntime", "threadpoolctl"),
+    *("torch", "faiss-cpu", "numkong", "onnx", "onnxruntime"),
 )
 Check = tuple[str, bool, str]
 
@@ -143,6 +143,7 @@ def notes_on(kernels: dict[str, Any]) -> dict[str, str]:
     count, folder = kernels["threads"], kernels["cache_folder"]
     notes["threads"] = f"{count} for {os.cpu_count()} cores, {layer_words(kernels)}"
     notes["waiting"] = waiting()
+    notes["NumPy's threads"] = blas_words()
     notes["new processes"] = "may be forked"
     if not kernels["forks_safely"]:
         spawn = "multiprocessing.get_context('spawn')"
@@ -151,6 +152,18 @@ def notes_on(kernels: dict[str, Any]) -> dict[str, str]:
     if folder is None:
         notes["kernel cache"] = "no place, so each run compiles: set NUMBA_CACHE_DIR to a folder"
     return notes
+
+
+def blas_words() -> str:
+    """Threads of NumPy's products, and what becomes of them while a network of bits is at work."""
+    from qnn_ref.bits.threads import blas_threads, one_blas_thread
+
+    count = blas_threads()
+    with one_blas_thread():
+        inside = blas_threads()
+    if inside > 1:
+        return f"{count}, and they cannot be sent to sleep: set OPENBLAS_NUM_THREADS=1"
+    return f"{count}; one while a network of signs trains or predicts, so kernels have the cores"
 
 
 def layer_words(kernels: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from qnn_ref import shown
 from qnn_ref._typing import Array
-from qnn_ref.bits.threads import threads_for
+from qnn_ref.bits.threads import one_blas_thread, threads_for
 from qnn_ref.checks import (
     FLOATS,
     NotFiniteError,
@@ -78,7 +78,8 @@ class Optimizer:
         if self.state:
             self._refuse_others(parameters)
         work, known = [], {}
-        with np.errstate(over="ignore", invalid="ignore"):  # of the sums that are looked at
+        # Of the sums that are looked at; no thread of theirs may be in the way of the updates.
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
             for name, parameter in parameters.items():
                 moments = self.state.get(name)
                 if moments is None:
