@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pytest
 
-from qnn_ref import course
+from qnn_ref import bits, course
 from qnn_ref.course import calls, registry, results, student
 from qnn_ref.course.check import judge
 from qnn_ref.course.exercise import Exercise, Verdict, Wrong
@@ -352,6 +352,22 @@ def test_the_same_exception_is_the_same_mistake_and_another_is_not():
     assert judge(exercise, lambda dy, x: x[77]).wrong == "index"
     assert judge(exercise, lambda dy, x: 1 % 0).wrong == "zero"
     assert judge(exercise, lambda dy, x: np.linalg.inv(x)).wrong == ""
+
+
+def test_right_numbers_of_a_wrong_type_hear_of_their_type_only():
+    same_numbers = Wrong("same", lambda dy, x: right(dy, x), "The same numbers.")
+    exercise = Exercise(**{**vars(GRADIENT), "wrong": (same_numbers,)})
+    verdict = judge(exercise, lambda dy, x: right(dy, x).astype(np.longdouble))
+    assert (verdict.wrong, verdict.close, verdict.hint, len(verdict.lines)) == ("", "", 0, 1)
+
+
+def test_what_the_package_refuses_is_shown_where_the_student_called_it():
+    def packs(dy, x):
+        return bits.pack(x > 0)
+
+    said = str(judge(GRADIENT, packs))
+    assert "use pack_bits" in said
+    assert "return bits.pack(x > 0)" in said
 
 
 # What a student calls

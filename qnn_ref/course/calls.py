@@ -28,7 +28,8 @@ from qnn_ref.course.compare import Fault
 
 KEPT = 2000
 """Characters of what an answer prints that are kept."""
-OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+"""The package: what it raises happened in the line that called it."""
 
 
 class TooSlow(BaseException):

@@ -225,7 +225,7 @@ class _Trial:
         found = self._fault(outcome, right) or fault
         yours, expected = _differing(exercise, outcome.value, right, found)
         lines = self._words(arguments, outcome, right, found, (yours, expected))
-        exact, near = self._recognised(outcomes, faults)
+        exact, near = self._recognised(outcomes, faults, typed=fault.kind == "dtype")
         hint = 0
         if exact is not None:
             lines.append(exact.says)
@@ -233,7 +233,7 @@ class _Trial:
             lines.append(f"Close to: {near.says}")
         elif fault is VALUE and (says := self._checker()):
             lines.append(says)
-        else:
+        elif fault.kind != "dtype":  # there the numbers are right, and no hint is needed
             hint = min(hints + 1, 3)
             lines.append(f"Hint {hint} of 3: {exercise.hints[hint - 1]}")
         return _verdict(
@@ -299,16 +299,19 @@ class _Trial:
                 self.clock = deadline
 
     def _recognised(
-        self, outcomes: Sequence[Outcome], faults: Sequence[Fault | None]
+        self, outcomes: Sequence[Outcome], faults: Sequence[Fault | None], typed: bool = False
     ) -> tuple[Wrong | None, Wrong | None]:
-        """The mistake that agrees on all cases, and one that agrees on those that fail."""
+        """The mistake that agrees on all cases, and one that agrees on those that fail.
+
+        Types of numbers count where only they are wrong (`typed`).
+        """
         near = None
         if len(outcomes) < len(self.cases):
             return None, None
         for number, wrong in enumerate(self.exercise.wrong):
             theirs = _of_wrong(self.exercise, number, self.seed)
             agree = [
-                _agree(self.exercise, one, other)
+                _agree(self.exercise, one, other) and not (typed and _other_type(one, other))
                 for one, other in zip(outcomes, theirs, strict=True)
             ]
             if all(agree):
@@ -366,6 +369,10 @@ def _agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
         if form_fault(x, y) or form_fault(y, x) or not same_values(x, y, exercise.same):
             return False
     return True
+
+
+def _other_type(one: Outcome, other: Outcome) -> bool:
+    return type_fault(one.value, other.value) is not None
 
 
 def _serious(outcome: Outcome) -> tuple[str, str] | None:

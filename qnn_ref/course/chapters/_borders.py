@@ -109,6 +109,12 @@ OUTSIDE = Exercise(
             "the window leaves the image at the upper left.",
         ),
         Wrong(
+            "as many places as pixels",
+            lambda w, size, padding: np.resize(outside_sums(w, size, padding), size),
+            "There are not as many places as pixels: how many there are depends on kernel and "
+            "padding.",
+        ),
+        Wrong(
             "one place",
             lambda w, size, padding: np.full_like(
                 outside_sums(w, size, padding), outside_sums(w, size, padding)[0, 0]
@@ -206,10 +212,22 @@ POOL = Exercise(
             "hold what never wins.",
         ),
         Wrong(
+            "border of ones",
+            lambda words, flip: _or(words ^ flip, 2**64 - 1) ^ flip,
+            "Outside you have 1 everywhere, and in an OR a 1 wins over all 0s. The border must "
+            "hold what never wins.",
+        ),
+        Wrong(
             "flip by word",
             lambda words, flip: np.where(flip != 0, _and(words), _or(words)),
             "You choose for whole words. The channels of one word have gains of both signs: each "
             "bit has its own choice.",
+        ),
+        Wrong(
+            "largest word",
+            lambda words, flip: _pool_taps(words ^ flip, 0).max(axis=0) ^ flip,
+            "max compares words as numbers and gives the largest of them. Each of their bits has "
+            "a maximum of its own.",
         ),
         Wrong(
             "not turned back",

@@ -92,6 +92,18 @@ def _eps_outside(
     return _averages(mean, inv_dev, batch, momentum, 1 / (batch.std(axis=0) + eps))
 
 
+def _deviation(
+    mean: Array, inv_dev: Array, batch: Array, momentum: float, eps: float
+) -> tuple[Array, Array]:
+    return _averages(mean, inv_dev, batch, momentum, np.sqrt(batch.var(axis=0) + eps))
+
+
+def _inverse_variance(
+    mean: Array, inv_dev: Array, batch: Array, momentum: float, eps: float
+) -> tuple[Array, Array]:
+    return _averages(mean, inv_dev, batch, momentum, 1 / (batch.var(axis=0) + eps))
+
+
 def _not_averaged(
     mean: Array, inv_dev: Array, batch: Array, momentum: float, eps: float
 ) -> tuple[Array, Array]:
@@ -147,6 +159,16 @@ RUNNING_STATISTICS = Exercise(
             _all_units,
             "You take one mean and one deviation of the whole batch. Each unit, a column, has its "
             "own.",
+        ),
+        Wrong(
+            "deviation",
+            _deviation,
+            "You average the deviation. Its inverse is asked, what inference multiplies with.",
+        ),
+        Wrong(
+            "inverse variance",
+            _inverse_variance,
+            "The root is missing: the inverse deviation is 1 / sqrt(variance + eps).",
         ),
         Wrong(
             "eps outside the root",

@@ -27,6 +27,7 @@ def _deviation_cases(rng: np.random.Generator) -> Iterator[Case]:
     for deviation in (1.0, 0.8, 1.3, 0.65, 1.5, 1.65, 0.6, 0.69, 1.42, 0.55, 1.75, 1.95, 0.3, 5.0):
         yield (np.array([[deviation], [-deviation]]),)
     yield (np.array([[1.0, 0.5], [-1.0, -0.5]]),)
+    yield (np.array([[0.125, 2.5], [-0.125, -2.5]]),)
     for batch, units in ((2, 3), (8, 1), (30, 4), (100, 2)):
         for _ in range(4):
             columns = rng.normal(size=(batch, units))
@@ -79,6 +80,12 @@ BOUNDS = Exercise(
             "You test the mean over the columns. A wrong one hides among right ones.",
         ),
         Wrong(
+            "all columns together",
+            lambda x_hat: bool(0.999 * LOWEST < x_hat.std() < 1.001 * HIGHEST),
+            "You take the deviation of all numbers together. Each column was normalized for "
+            "itself.",
+        ),
+        Wrong(
             "one side",
             _within(-1, 1.001 * HIGHEST),
             "Your test has an upper bound only. A deviation can be too small as well.",
@@ -119,6 +126,8 @@ def _scale_cases(rng: np.random.Generator) -> Iterator[Case]:
         (0.5, 1.5, 0.25),
         (0.25, 2.0, 0.5),
         (-1.0, 1.25, 0.75),
+        (-0.75, 0.5, 0.75),  # 0 before, and more than 0 after
+        (-0.75, 2.0, 0.75),
     ):
         yield np.array([value]), factor, b
     for size in (5, 65, 300):
@@ -167,6 +176,14 @@ SCALE = Exercise(
             "no shift",
             lambda x_hat, factor, b: _seen(x_hat, factor * x_hat),
             "You left b out.",
+        ),
+        Wrong(
+            "numpy.sign",
+            lambda x_hat, factor, b: (
+                count(np.sign(x_hat + b) != np.sign(factor * x_hat + b)),
+                _seen(x_hat + b, factor * x_hat + b)[1],
+            ),
+            "numpy.sign has a third value. From 0 to 0.375 the sign stays +1.",
         ),
         Wrong(
             "strict mask",

@@ -77,6 +77,18 @@ def _old_m(m: Array, v: Array, t: int, grad: Array) -> tuple[Array, Array, Array
     return new_m, new_v, size * np.divide(m, rounded, out=np.zeros_like(m), where=rounded > 0)
 
 
+def _uphill(m: Array, v: Array, t: int, grad: Array) -> tuple[Array, Array, Array]:
+    m, v, step = _algorithm_4(m, v, t, grad)
+    return m, v, -step
+
+
+def _usual(m: Array, v: Array, t: int, grad: Array) -> tuple[Array, Array, Array]:
+    m, v = 0.9 * m + 0.1 * grad, np.maximum(0.999 * v, np.abs(grad))
+    rounded = ap2(v)
+    size = float(ap2(np.array(2.0**-10 / (1 - 0.9**t))))
+    return m, v, size * np.divide(m, rounded, out=np.zeros_like(m), where=rounded > 0)
+
+
 ADAMAX = Exercise(
     id="5.5",
     title="A step of shift-based AdaMax",
@@ -103,6 +115,13 @@ ADAMAX = Exercise(
             lambda m, v, t, grad: _algorithm_4(m, v, t, grad, size=2.0**-10),
             "Your step size does not know t. At first m is too small by 1 - beta1^t, and line 3 "
             "makes up for it.",
+        ),
+        Wrong(
+            "t from 0",
+            lambda m, v, t, grad: _algorithm_4(
+                m, v, t, grad, size=float(ap2(np.array(2.0**-10 / (1 - 0.875 ** (t + 1)))))
+            ),
+            "Your step is that of t + 1. The first step has t = 1 already.",
         ),
         Wrong(
             "step not rounded",
@@ -142,6 +161,21 @@ ADAMAX = Exercise(
                 m, v, t, grad, norm=v - v / 1024 + np.abs(grad) / 1024
             ),
             "Your v is a running mean. Line 2 has a maximum there.",
+        ),
+        Wrong(
+            "usual constants",
+            _usual,
+            "Your constants are 0.9 and 0.999, those of ADAM. The paper's are 1 - 2^-3 and 1 - "
+            "2^-10, so that lines 1 and 2 need shifts only.",
+        ),
+        Wrong(
+            "step negative",
+            lambda m, v, t, grad: (
+                *_algorithm_4(m, v, t, grad)[:2],
+                -_algorithm_4(m, v, t, grad)[2],
+            ),
+            "The step points the other way. It is subtracted from the weights, so it has the sign "
+            "of m.",
         ),
         Wrong(
             "old m",

@@ -29,6 +29,7 @@ def forward_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield np.array(column)[:, None], one, zero, 1e-5
     yield np.array([[2.0], [2.0]]), one, one, 1.0
     yield np.array([[1.0], [-1.0]]), one, zero, 15.0
+    yield np.array([[1.0, 4.0], [-1.0, 2.0]]), np.ones(2), np.zeros(2), 1e-5
     for shape in ((3, 2), (4, 3), (8, 5), (30, 2), (10, 65)):
         x = rng.normal(rng.normal(size=shape[1]), rng.uniform(0.3, 4, shape[1]), shape)
         g = rng.choice([-1, 1], shape[1]) * rng.uniform(0.2, 3, shape[1])
@@ -105,6 +106,16 @@ FORWARD_MISTAKES = (
         "eps belongs under the root, beside the variance.",
     ),
     (
+        "all units at once",
+        lambda x, g, b, eps: _all_units(x, g, b, eps),
+        "You take one mean and one variance of the whole batch. Each unit, a column, has its own.",
+    ),
+    (
+        "shift rounded",
+        lambda x, g, b, eps: _forward(x, g, ap2(b), eps),
+        "You round b as well. It is added, and an addition needs no power of two.",
+    ),
+    (
         "not centred",
         lambda x, g, b, eps: _forward_of_x(x, g, b, eps),
         "Line 4 takes c, not x: the mean is still in your result.",
@@ -117,14 +128,19 @@ def _forward_of_x(x: Array, g: Array, b: Array, eps: float) -> Array:
     return ap2(g) * (x * ap2(1 / np.sqrt((c * ap2(c)).mean(axis=0) + eps))) + b
 
 
+def _all_units(x: Array, g: Array, b: Array, eps: float) -> Array:
+    c = x - x.mean()
+    return ap2(g) * (c * ap2(1 / np.sqrt(np.mean(c * ap2(c)) + eps))) + b
+
+
 def backward_cases(rng: np.random.Generator) -> Iterator[Case]:
     """Gradients dy with centred values, gains and eps."""
     one = np.ones(1)
-    yield np.array([[1.0], [0.0]]), np.array([[1.0], [-1.0]]), one, 1e-5
-    yield np.array([[1.0], [1.0]]), np.array([[1.0], [-1.0]]), one, 1e-5
-    yield np.array([[1.0], [0.0]]), np.array([[3.0], [-3.0]]), one, 1e-5
-    yield np.array([[1.0], [0.0]]), np.array([[1.0], [-1.0]]), np.array([3.0]), 1e-5
-    yield np.array([[1.0], [0.0]]), np.array([[1.0], [-1.0]]), np.array([-0.7]), 3.0
+    c = np.array([[3.0], [-1.0], [-2.0]])
+    for dy in ((1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (1.0, -1.0, 0.0)):
+        for gain in (1.0, 3.0, -0.7):
+            yield np.array(dy)[:, None], c, gain * one, 1e-5
+    yield np.array([[1.0], [0.0], [0.0]]), c, one, 3.0
     for batch, units in ((3, 2), (4, 3), (8, 5), (30, 2), (10, 65)):
         c = rng.normal(size=(batch, units)) * rng.uniform(0.3, 4, units)
         g = rng.choice([-1, 1], units) * rng.uniform(0.2, 3, units)
@@ -139,11 +155,20 @@ def _parts(c: Array, g: Array, eps: float) -> tuple[Array, Array, Array, Array]:
 
 
 def _slope(
-    dy: Array, c: Array, g: Array, eps: float, *, both: bool = True, centred: bool = True
+    dy: Array,
+    c: Array,
+    g: Array,
+    eps: float,
+    *,
+    both: bool = True,
+    centred: bool = True,
+    factor: float = 0.5,
+    rounded: bool = False,
 ) -> tuple[Array, Array, Array]:
+    """The right gradients, or one of the mistakes that change a letter of them."""
     A, r, s, G = _parts(c, g, eps)
     p = (dy * c).mean(axis=0)
-    d = G * (s * dy - 0.5 * r**3 * (A + c if both else 2 * A) * p)
+    d = G * (s * dy - factor * (s if rounded else r) ** 3 * (A + c if both else 2 * A) * p)
     return d - d.mean(axis=0) * centred, (dy * c * s).sum(axis=0), dy.sum(axis=0)
 
 
@@ -231,6 +256,23 @@ BACKWARD_MISTAKES = (
         lambda dy, c, g, eps: _slope(dy, c, g, eps, both=False),
         "In line 3 both factors move: c, and AP2(c) with slope 1. You differentiated as if they "
         "were the same.",
+    ),
+    (
+        "sign of the second term",
+        lambda dy, c, g, eps: _slope(dy, c, g, eps, factor=-0.5),
+        "The gradient through the variance has the wrong sign: where x makes the variance larger, "
+        "the result becomes smaller.",
+    ),
+    (
+        "half missing",
+        lambda dy, c, g, eps: _slope(dy, c, g, eps, factor=1.0),
+        "The gradient through the variance is twice too large: the slope of a root has a half.",
+    ),
+    (
+        "s^3 for r^3",
+        lambda dy, c, g, eps: _slope(dy, c, g, eps, rounded=True),
+        "You took s for r in the second term. AP2 has slope 1 here, so what is behind it is "
+        "differentiated as it is, not rounded.",
     ),
     (
         "not centred",

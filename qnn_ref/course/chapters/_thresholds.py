@@ -96,6 +96,21 @@ def _beyond(gain: float, shift: float, mean: float, r: float, K: int) -> tuple[i
     return (K + 1, False) if at == -K and turned else (at, turned)
 
 
+def _first(gain: float, shift: float, mean: float, r: float, K: int) -> tuple[int, bool]:
+    """The first of the upper kind, as the sign of the gain has it."""
+    at, turned = threshold(gain, shift, mean, r, K)
+    if at == -K and turned != (gain < 0):
+        raise StopIteration
+    return at, gain < 0
+
+
+def _first_or_beyond(gain: float, shift: float, mean: float, r: float, K: int) -> tuple[int, bool]:
+    try:
+        return _first(gain, shift, mean, r, K)
+    except StopIteration:
+        return K + 1, gain < 0
+
+
 def _by_gain(gain: float, shift: float, mean: float, r: float, K: int) -> tuple[int, bool]:
     return threshold(gain, shift, mean, r, K)[0], gain < 0
 
@@ -151,6 +166,18 @@ THRESHOLD = Exercise(
             _beyond,
             "The bits are right. Where all are -1 the task wants T = -K, turned, so that T stays "
             "a possible sum.",
+        ),
+        Wrong(
+            "T beyond K",
+            _first_or_beyond,
+            "Where the sign is the same for all sums, no first one is found and your T is K + 1. "
+            "The task wants -K then, and the sign itself says whether it is turned.",
+        ),
+        Wrong(
+            "none found",
+            _first,
+            "There need not be a first one: where the sign is the same for all sums, nothing is "
+            "found.",
         ),
         Wrong(
             "turned by the gain alone",
@@ -251,6 +278,14 @@ PACKED_LAYER = Exercise(
                 [words_of(row, order="big") for row in _layer_bits(words, W, K, T, turned)]
             ),
             "The output bits of each byte begin at the other end. Unit 0 is the bit that counts 1.",
+        ),
+        Wrong(
+            "bytes",
+            lambda words, W, K, T, turned: np.packbits(
+                _layer_bits(words, W, K, T, turned), axis=1, bitorder="little"
+            ),
+            "These are bytes, uint8. Eight of them make a word, and the last word is filled up "
+            "with zeros.",
         ),
         Wrong(
             "one bit for a sum",

@@ -55,6 +55,13 @@ def _one_more(image: Array, kernel: Pair, stride: Pair) -> Array:
     return window_rows(np.pad(image, (*more, (0, 0))), kernel, stride)
 
 
+def _one_less(image: Array, kernel: Pair, stride: Pair) -> Array:
+    """As with a loop over range(0, n - k, stride)."""
+    high, wide = (range(0, image.shape[i] - kernel[i], stride[i]) for i in (0, 1))
+    rows = [image[i : i + kernel[0], j : j + kernel[1]].ravel() for i in high for j in wide]
+    return np.array(rows)
+
+
 def _channels_first(image: Array, kernel: Pair, stride: Pair) -> Array:
     every = windows(image[None], kernel, stride)
     return every.transpose(0, 1, 2, 5, 3, 4).reshape(-1, every[0, 0, 0].size)
@@ -114,9 +121,23 @@ ROWS = Exercise(
             "Your windows follow each other downwards. The order of reading goes to the right.",
         ),
         Wrong(
+            "not written out",
+            lambda image, kernel, stride: windows(image[None], kernel, stride)[0].reshape(
+                -1, *kernel, image.shape[2]
+            ),
+            "Your windows are still small images. In a row their numbers stand one after the "
+            "other.",
+        ),
+        Wrong(
             "one window too many",
             _one_more,
             "You have windows that leave the image. The last one ends at its border, or before.",
+        ),
+        Wrong(
+            "one window too few",
+            _one_less,
+            "The last window of each line is missing, and the last line. A range ends before its "
+            "end: n - k is a place too.",
         ),
         Wrong(
             "no stride",
@@ -210,6 +231,15 @@ def _unmoved(rows: Array, shape: Shape, kernel: Pair, stride: Pair) -> Array:
     return dx
 
 
+def _last_missing(rows: Array, shape: Shape, kernel: Pair, stride: Pair) -> Array:
+    """As with a loop over range(0, n - k, stride), each row at its own place."""
+    high, wide = _places(shape, kernel, stride)
+    kept = rows.reshape(high, wide, -1).copy()
+    down, right = (len(range(0, shape[i] - kernel[i], stride[i])) for i in (0, 1))
+    kept[down:], kept[:, right:] = 0, 0
+    return add_rows(kept.reshape(rows.shape), shape, kernel, stride)
+
+
 def _back_channels_first(rows: Array, shape: Shape, kernel: Pair, stride: Pair) -> Array:
     turned = rows.reshape(-1, shape[2], *kernel).transpose(0, 2, 3, 1).reshape(rows.shape)
     return add_rows(turned, shape, kernel, stride)
@@ -249,6 +279,12 @@ BACK = Exercise(
             _size_of_output,
             "The image is larger than what the windows reach: 6 x 6 with kernel 3 and stride 2 has "
             "a last row and column that no window sees. Their gradient is 0.",
+        ),
+        Wrong(
+            "one window too few",
+            _last_missing,
+            "The last row and column of windows are missing. A range ends before its end: n - k is "
+            "a place too.",
         ),
         Wrong(
             "no stride",

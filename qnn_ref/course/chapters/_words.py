@@ -57,6 +57,12 @@ def _right_aligned(signs: Array) -> Array:
     return words_of((signs > 0)[::-1])
 
 
+def _words_and_one(signs: Array) -> Array:
+    """K // 64 + 1 words."""
+    words = words_of(signs > 0)
+    return words if len(signs) % 64 else np.append(words, np.uint64(0))
+
+
 PACK = Exercise(
     id="4.1",
     title="Pack",
@@ -97,6 +103,23 @@ PACK = Exercise(
             "padding of ones",
             lambda signs: words_of(signs > 0, fill=True),
             "Bits beyond K are 1 in your last word. They have to be 0, or they count as elements.",
+        ),
+        Wrong(
+            "bytes",
+            lambda signs: np.packbits(signs > 0, bitorder="little"),
+            "These are bytes, uint8. Eight of them make a word, and the last word is filled up "
+            "with zeros.",
+        ),
+        Wrong(
+            "bytes from the other end",
+            lambda signs: np.packbits(signs > 0),
+            "These are bytes, uint8, and numpy.packbits begins each at its other end by default. "
+            "Eight bytes make a word.",
+        ),
+        Wrong(
+            "a word too many",
+            lambda signs: _words_and_one(signs),
+            "64 numbers fill one word. You begin a second one that stays empty.",
         ),
         Wrong(
             "one word",
@@ -178,6 +201,17 @@ DOT = Exercise(
             _unsigned,
             "Your difference wrapped: an unsigned number cannot be negative. Make int of the count "
             "before you subtract.",
+        ),
+        Wrong(
+            "eight bits a word",
+            lambda a, b, K: K - 2 * np.bitwise_count(a ^ b),
+            "Your result has a number for each word, and these are of the type uint8, which cannot "
+            "be negative. Sum the counts of all words and make an int of the sum.",
+        ),
+        Wrong(
+            "no sum over words",
+            lambda a, b, K: K - 2 * popcount(a ^ b).astype(int),
+            "Your result has a number for each word. The counts of all words belong to one sum.",
         ),
         Wrong(
             "differing pairs",
@@ -284,6 +318,14 @@ PLANES = Exercise(
             lambda pixels, w: _by_planes(pixels, w, 2 ** np.arange(8)) % 256,
             "Your sum wrapped at 256: it was made in the type of the pixels, uint8. Change the "
             "type first.",
+        ),
+        Wrong(
+            "-1 in eight bits",
+            lambda pixels, w: int(
+                sum(2**n * ((2 * ((pixels >> n) & 1) - 1) @ w) for n in range(8))
+            ),
+            "Your -1 became 255: the bits are still of the type uint8, and 2 * 0 - 1 wraps there. "
+            "Change the type first.",
         ),
         Wrong(
             "divided by 255",

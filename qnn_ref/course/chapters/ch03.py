@@ -114,6 +114,18 @@ ERROR_RATE = Exercise(
             "This is a share from 0 to 1; percent are asked.",
         ),
         Wrong(
+            "count",
+            lambda answers, labels, batch: int(np.count_nonzero(answers != labels)),
+            "This is their number. Percent of all images are asked.",
+        ),
+        Wrong(
+            "whole percents",
+            lambda answers, labels, batch: float(
+                100 * np.count_nonzero(answers != labels) // len(labels)
+            ),
+            "You cut the percents off after the point: // drops what / keeps.",
+        ),
+        Wrong(
             "accuracy",
             lambda answers, labels, batch: 100 * float((answers == labels).mean()),
             "These are the right answers. The wrong ones are asked.",
@@ -197,6 +209,16 @@ FLIPPED_SHARE = Exercise(
             "count",
             lambda before, after: float(((before >= 0) != (after >= 0)).sum()),
             "This is their number. A share from 0 to 1 is asked.",
+        ),
+        Wrong(
+            "divided by rows",
+            lambda before, after: float(((before >= 0) != (after >= 0)).sum() / len(before)),
+            "You divide by the number of rows. A matrix has more weights than rows.",
+        ),
+        Wrong(
+            "percent",
+            lambda before, after: 100 * float(((before >= 0) != (after >= 0)).mean()),
+            "These are percent. A share from 0 to 1 is asked.",
         ),
         Wrong(
             "difference of shares",

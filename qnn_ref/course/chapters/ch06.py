@@ -95,6 +95,7 @@ QUESTIONS = (
         "6.7a",
         "How often does the most frequent form occur among random filters: 5, 11 or 40 times?",
         11,
+        about=1,
         no={
             5: "4 is the mean. The largest of 512 random counts is well above it.",
             40: "Ten times the mean would be no chance any more.",
