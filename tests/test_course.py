@@ -5,8 +5,10 @@ sentence, and no message gives the solution away.
 """
 
 import ast
+import dataclasses
 import inspect
 import io
+import json
 import re
 import time
 import tokenize
@@ -251,3 +253,68 @@ def test_no_two_words_run_together_where_a_text_goes_on_in_the_next_line(chapter
         and re.match(r"\w?[\"']\w", two.string)
     ]
     assert joined == []
+
+
+# Whatever is handed in, to any exercise
+
+
+def of_same_form(change):
+    """An answer that is right but for a change of each array that it returns."""
+
+    def make(exercise):
+        def answer(*case):
+            right = exercise.spec(*case)
+            parts = right if isinstance(right, tuple) else (right,)
+            found = tuple(change(part) for part in parts)
+            return found if isinstance(right, tuple) else found[0]
+
+        return answer
+
+    return make
+
+
+def always(value):
+    return lambda exercise: lambda *case: value
+
+
+CAREFREE = {
+    "None": always(None),
+    "a list": of_same_form(lambda a: list(np.atleast_1d(a))),
+    "nested lists": always([[1, 2], [3]]),
+    "a number": always(0.5),
+    "an empty array": always(np.ones(0)),
+    "an array of another shape": always(np.ones((2, 3, 4))),
+    "one axis more": of_same_form(lambda a: np.asarray(a)[None]),
+    "objects": of_same_form(lambda a: np.asarray(a).astype(object)),
+    "NaN": of_same_form(lambda a: np.full(np.shape(a), np.nan)),
+    "infinity": of_same_form(lambda a: np.full(np.shape(a), -np.inf)),
+    "zeros": of_same_form(np.zeros_like),
+    "negatives": of_same_form(lambda a: -np.asarray(a, float)),
+    "truth values": of_same_form(lambda a: np.asarray(a) == 77),
+    "texts": of_same_form(lambda a: np.asarray(a).astype(str)),
+    "halves": of_same_form(lambda a: np.asarray(a).astype(np.float16)),
+    "a tuple of everything": always((1, "a", None, np.ones(3), [])),
+    "a generator": lambda exercise: lambda *case: (value for value in case),
+    "its first argument": lambda exercise: lambda *case: case[0],
+    "an error": lambda exercise: lambda *case: case[99],
+    "the end": lambda exercise: lambda *case: exit(),
+    "a change": lambda exercise: lambda *case: [a.fill(0) for a in case if hasattr(a, "fill")],
+    "a shape": lambda exercise: lambda *case: [setattr(case[0], "shape", (-1,))],
+    "too few": lambda exercise: lambda: 1,
+}
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("name", CAREFREE)
+@every_exercise
+def test_any_answer_to_any_exercise_gets_a_clear_verdict(exercise, name):
+    answer = CAREFREE[name](exercise)
+    if exercise.without:
+        exercise = dataclasses.replace(exercise, without=())
+    verdict = judge(exercise, answer)
+    text = str(verdict)
+    assert verdict.status in ("failed", "error"), text
+    assert len(verdict.lines) >= 1
+    assert len(text) < 2000
+    assert "The check itself" not in text
+    json.dumps(verdict.to_json(), allow_nan=False)

@@ -60,6 +60,10 @@ def judge(exercise: Exercise, answer: Any, seed: int = SEED, hints: int = 0) -> 
         verdict = _Trial(exercise, answer, seed).verdict(hints)
     except RecursionError:  # the student's depth was nearly ours
         verdict = _verdict(exercise, "error", "Your function calls itself without end.")
+    except Exception as error:
+        # What no comparison foresaw must not stop a notebook; a test walks all exercises for it.
+        says = f"The check itself failed on what it got: {type(error).__name__}: {error}"[:300]
+        verdict = _verdict(exercise, "error", says, fault="check")
     return replace(verdict, sha256=sha256_of(answer))
 
 
