@@ -255,6 +255,13 @@ def test_no_two_words_run_together_where_a_text_goes_on_in_the_next_line(chapter
     assert joined == []
 
 
+def test_several_results_may_come_in_a_list():
+    adder = registry.exercise("10.1")
+    right, wrong = adder.spec, adder.wrong[0]
+    assert judge(adder, lambda x, y, z: list(right(x, y, z))).passed
+    assert judge(adder, lambda x, y, z: list(wrong.answer(x, y, z))).wrong == wrong.name
+
+
 # Whatever is handed in, to any exercise
 
 

@@ -86,6 +86,12 @@ LINEAR_QUANT = Exercise(
             "too many for k bits.",
         ),
         Wrong(
+            "multiples of the step",
+            lambda x, k: np.clip(np.floor(x * (2**k - 1) / 2 + 0.5) * 2 / (2**k - 1), -1, 1),
+            "Your levels are multiples of the step, so 0 is one of them, and the ends are not. "
+            "They begin at -1.",
+        ),
+        Wrong(
             "no clip",
             _no_clip,
             "A number beyond 1 gets a level that k bits do not have.",
@@ -344,10 +350,13 @@ def _codes_of(planes: Words, K: int) -> Array:
 def _product_words(arguments: Mapping[str, Any], yours: Any, right: Any) -> str:
     """The smallest case as codes: words say nothing to a reader."""
     x, w, K = arguments.values()
-    texts = [f"{name} = {_short(_codes_of(planes, K))}" for name, planes in (("x", x), ("w", w))]
+    texts = [
+        f"{name} = {_short(_codes_of(planes, K))} of {len(planes)} bit{'s' * (len(planes) > 1)}"
+        for name, planes in (("x", x), ("w", w))
+    ]
     return (
-        f"Smallest case: {len(x)} planes times {len(w)}, K = {K}, that is the codes "
-        f"{texts[0]}, {texts[1]}: yours gives {yours}, right is {right}."
+        f"Smallest case: with the planes of {texts[0]} and {texts[1]}, K = {K}, yours gives "
+        f"{yours}, right is {right}."
     )
 
 

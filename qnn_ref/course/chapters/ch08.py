@@ -37,6 +37,8 @@ def _gradient_cases(rng: np.random.Generator) -> Iterator[Case]:
         (2, [5.0, 3.0]),
     ):
         yield np.array([row]), k
+    yield np.array([[1.9]]), 3
+    yield np.array([[0.13]]), 2
     yield np.array([[0.9, 0.01], [0.02, 0.01]]), 3
     yield np.array([[40.0, -0.3, 0.0], [9.0, 2.0, -1.2]]), 4
     for k, shape in ((2, (3, 2)), (3, (3, 5)), (4, (4, 3)), (6, (5, 7))):
@@ -81,6 +83,11 @@ def _exponent_below(ds: Array, k: int) -> Array:
 def _exponent_above(ds: Array, k: int) -> Array:
     largest = np.abs(ds).max()
     return _logs(ds, np.ceil(np.log2(largest)) if largest else 0, _octaves(k))
+
+
+def _cut_exponent(ds: Array, k: int) -> Array:
+    largest = np.abs(ds).max()
+    return _logs(ds, np.trunc(np.log2(largest)) if largest else 0, _octaves(k))
 
 
 def _without_size(ds: Array, k: int) -> Array:
@@ -128,6 +135,12 @@ LOG_GRADIENT = Exercise(
             "exponent above",
             _exponent_above,
             "You take the exponent above the largest size. AP2(0.6) is 1/2, not 1.",
+        ),
+        Wrong(
+            "cut logarithm",
+            _cut_exponent,
+            "The logarithm of the largest size is cut towards 0, as int() does: of 1.9 comes 1, of "
+            "0.13 comes 1/4. AP2 rounds it.",
         ),
         Wrong(
             "fixed range",
@@ -359,8 +372,8 @@ def _power_words(arguments: Mapping[str, Any], yours: Any, right: Any) -> str:
     more = ", ..." if np.count_nonzero(sizes) > len(some) else ""
     texts = [f"[{', '.join(map(str, row))}{more}]" for row in (gradients, weights)]
     return (
-        f"Smallest case: {len(M)} planes, gradients {texts[0]} times weights {texts[1]}: yours "
-        f"gives {yours}, right is {right}."
+        f"Smallest case: with gradients {texts[0]} (M has {len(M)} plane{'s' * (len(M) > 1)}) and "
+        f"weights {texts[1]} yours gives {yours}, right is {right}."
     )
 
 
@@ -386,6 +399,12 @@ def _unsigned(S: Words, M: Words, W: Words) -> Any:
     turned = popcount(M & (S ^ W)).sum(axis=1, dtype=np.uint64)
     planes = (counts - turned - turned) << np.arange(len(M), dtype=np.uint64)
     return planes.sum(dtype=np.uint64)
+
+
+def _unsigned_first(S: Words, M: Words, W: Words) -> Any:
+    """As an int after the difference, so that each plane wraps by itself."""
+    wrapped = [_unsigned(S, plane[None], W) for plane in M]
+    return sum(int(count) << j for j, count in enumerate(wrapped))
 
 
 POWER_PRODUCT = Exercise(
@@ -448,9 +467,14 @@ POWER_PRODUCT = Exercise(
         ),
         Wrong(
             "unsigned",
-            _unsigned,
+            _unsigned_first,
             "Counts are unsigned numbers: what should fall below 0 wraps around. Make an int of "
             "the count first.",
+        ),
+        Wrong(
+            "unsigned throughout",
+            _unsigned,
+            "All of it is done with unsigned numbers: what should fall below 0 wraps around.",
         ),
     ),
     hints=(

@@ -113,6 +113,16 @@ FULL_ADDER = Exercise(
             "Your sum is 1 as soon as one of them is. 1 + 1 + 0 is 2: sum 0, carry 1.",
         ),
         Wrong(
+            "y and z forgotten",
+            lambda x, y, z: (x ^ y ^ z, (x & y) | (x & z)),
+            "One of the three pairs is missing in your carry.",
+        ),
+        Wrong(
+            "x and z forgotten",
+            lambda x, y, z: (x ^ y ^ z, (x & y) | (y & z)),
+            "One of the three pairs is missing in your carry.",
+        ),
+        Wrong(
             "any of them",
             lambda x, y, z: (x ^ y ^ z, x | y | z),
             "Your carry is 1 as soon as one of them is. Two are needed.",
@@ -131,6 +141,12 @@ FULL_ADDER = Exercise(
             "exchanged",
             lambda x, y, z: full_adder(x, y, z)[::-1],
             "Sum and carry stand in the wrong order: the sum is the first.",
+        ),
+        Wrong(
+            "truth values",
+            lambda x, y, z: ((x != 0) ^ (y != 0) ^ (z != 0), full_adder(x, y, z)[1]),
+            "A whole word is true or false in yours, as for logical_xor. Each of its bits is a sum "
+            "of its own.",
         ),
         Wrong(
             "addition of words",
@@ -387,6 +403,10 @@ def look_up(
     return out
 
 
+def _beyond_the_end(bits: Array, x: Array) -> Array:
+    return look_up(bits, np.array([x[place] for place in range(len(x) + -len(x) % 4)]))
+
+
 def _additions(answer: Callable[..., Any]) -> str:
     counts: dict[str, int] = {}
     numbers = np.array([Counted(counts, value) for value in (5.0, -2.0, 7.0, 1.0)], object)
@@ -430,6 +450,16 @@ LOOKUP = Exercise(
             "signs exchanged",
             lambda bits, x: -look_up(bits, x),
             "All signs are exchanged: a bit 1 adds.",
+        ),
+        Wrong(
+            "bytes wrap",
+            lambda bits, x: (2 * bits - 1) @ x,
+            "bits holds unsigned bytes: what should become -1 wraps around to 255.",
+        ),
+        Wrong(
+            "beyond the end",
+            _beyond_the_end,
+            "Where fewer than four numbers are left, yours reads beyond the end.",
         ),
         Wrong(
             "end lost",
