@@ -115,12 +115,12 @@ FULL_ADDER = Exercise(
         Wrong(
             "y and z forgotten",
             lambda x, y, z: (x ^ y ^ z, (x & y) | (x & z)),
-            "One of the three pairs is missing in your carry.",
+            "A pair is missing in your carry: 0 + 1 + 1 has one too.",
         ),
         Wrong(
             "x and z forgotten",
             lambda x, y, z: (x ^ y ^ z, (x & y) | (y & z)),
-            "One of the three pairs is missing in your carry.",
+            "A pair is missing in your carry: 1 + 0 + 1 has one too.",
         ),
         Wrong(
             "any of them",
