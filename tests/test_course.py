@@ -325,3 +325,11 @@ def test_any_answer_to_any_exercise_gets_a_clear_verdict(exercise, name):
     assert len(text) < 2000
     assert "The check itself" not in text
     json.dumps(verdict.to_json(), allow_nan=False)
+
+
+def test_an_integer_beyond_64_bits_is_a_number_like_others():
+    product = registry.exercise("8.3")
+    for value in (2**200, -(2**64)):
+        verdict = judge(product, lambda S, M, W, value=value: value)
+        assert (verdict.status, verdict.fault, verdict.wrong) == ("failed", "", "")
+        assert f"yours gives {value}," in str(verdict)

@@ -121,7 +121,8 @@ def _part_fault(yours: Any, right: Any, name: str) -> Fault | None:
     if np.iscomplexobj(yours) and not np.iscomplexobj(right):
         return Fault("type", f"{start} {verb} complex numbers; real ones are asked.")
     kind = np.asarray(yours).dtype.kind
-    if kind in "fc" and not np.isfinite(yours).all() and np.isfinite(right).all():
+    whole = np.asarray(right).dtype.kind == "O"  # an integer of Python beyond 64 bits
+    if kind in "fc" and not np.isfinite(yours).all() and (whole or np.isfinite(right).all()):
         bad = "NaN" if np.isnan(yours).any() else "infinity"
         return Fault("nan", f"{start} {verb} {bad} where a number is right.")
     return None
