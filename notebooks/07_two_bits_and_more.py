@@ -718,7 +718,7 @@ for (k, l), (m, n) in (("21", "12"), ("14", "22"), ("41", "22"), ("33", "88")) i
 # 4. The gradient is eq. (4) for any number of levels. Packed, a quantizer is $2^k - 1$ thresholds a
 #    unit, turned round where the gain is negative, and the scores are equal bit for bit.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. `LinearQuant(2, reading="fixed-point", step=1.0)` and `LogQuant(2)` both have the levels -1, 0
 #    and +1. Where do they differ? Compute both bounds first, then find them by trying numbers. How

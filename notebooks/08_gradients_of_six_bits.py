@@ -670,8 +670,8 @@ for name in ("real", "log, 3 bits", "log, 3 bits, centred"):
     print(f"{name:<22} loss {runs[name].history[-1]['loss']:.3f}   validation error {errors} %")
 
 # %% [markdown]
-# **Answer.** About the error of the real gradient, with three bits. (One seed; exercise 4 asks for
-# more.) The paper does not speak of this.
+# **Answer.** About the error of the real gradient, with three bits. (One seed; the end of this
+# notebook asks for more.) The paper does not speak of this.
 
 # %% [markdown]
 # Below, the first-layer weights of eight units: at the start, after five epochs with real
@@ -764,7 +764,7 @@ for bits in sorted({bits for rule, bits, _ in tests if rule == "log"}):
 # 5. A claim such as "only the logarithm works" is a comparison: with partners of the same seed, and
 #    with an error beside it.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. The ratio of the largest and smallest power of $k$ bits is $2^{2^{k-1}-2}$. How many bits does
 #    each of our three layers need to lose nothing? Check with the code of 8.2.

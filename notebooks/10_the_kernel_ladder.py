@@ -923,7 +923,7 @@ for M in (1, 16, 256):
 # 4. The network gains less than the kernel: 23 times become 8 if the first layer stays as it is.
 #    Binary loses with few pairs, few outputs, or weights that are packed in each call.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. Write `dot(a, b)` for two vectors of $\pm1$ of any length in pure Python, with `int` as a word
 #    of any width and `int.bit_count()`. Do you need padding? Now cut it into words of 64 and test
@@ -931,9 +931,9 @@ for M in (1, 16, 256):
 # 2. Write a carry-save adder for three words that returns two, and count 48 words with it, taking
 #    three at a time. How many popcounts are left, and what are they worth? Compare with the tree of
 #    10.8.
-# 3. Fill the table of 16 sums with 12 additions and 8 changes of sign. Then find an order in which
-#    each entry differs from the one before in *one* sign (a Gray code), so that one addition of
-#    $\pm 2a$ is enough. Is it better, if a processor can do several additions at a time?
+# 3. Find an order of the 16 sums in which each differs from the one before in *one* sign (a Gray
+#    code), so that one addition of $\pm 2a$ is enough. Is it better, if a processor can do several
+#    additions at a time?
 # 4. Count the words read by a block of $R \times C$, for all blocks with at most 24 counters. Which
 #    one reads least? Now a counter vector holds eight columns, and there are 24 registers for
 #    counters: which tile would you take?
