@@ -123,6 +123,25 @@ for entry in run.history:
 # factor after each epoch (line 12).
 
 # %% [markdown]
+# **Exercise 3.1.** Write such an error yourself, from answers and labels. Images are seen in
+# batches, and the last one is often smaller than the others. The result must not depend on that.
+
+
+# %% tags=["exercise", "id:3.1"]
+def error_percent(answers, labels, batch):
+    """How many answers are wrong, in percent of all images, seen `batch` at a time."""
+    # BEGIN SOLUTION
+    wrong = 0
+    for start in range(0, len(labels), batch):
+        part = slice(start, start + batch)
+        wrong += np.count_nonzero(answers[part] != labels[part])
+    return 100 * wrong / len(labels)
+    # END SOLUTION
+
+
+course.check("3.1", error_percent)
+
+# %% [markdown]
 # ## 3.4 Vital signs
 #
 # Three shares tell how a binary network is doing:
@@ -296,25 +315,6 @@ for name, network in (("binary", binary), ("float", real)):
 print("expect about 9 and 7 %, the float network ahead by 1 to 3 points")
 
 # %% [markdown]
-# **Exercise 3.1.** Write the test error yourself. A large test set is seen in batches, and the
-# last one is often smaller than the others. The result must not depend on that.
-
-
-# %% tags=["exercise", "id:3.1"]
-def error_percent(answers, labels, batch):
-    """How many answers are wrong, in percent of all images, seen `batch` at a time."""
-    # BEGIN SOLUTION
-    wrong = 0
-    for start in range(0, len(labels), batch):
-        part = slice(start, start + batch)
-        wrong += np.count_nonzero(answers[part] != labels[part])
-    return 100 * wrong / len(labels)
-    # END SOLUTION
-
-
-course.check("3.1", error_percent)
-
-# %% [markdown]
 # These are small networks after a few seconds. With all images, three layers of 512 units and a
 # minute the same code reaches about 2 % (`qnn-ref demo`); the paper's 3 x 4096 units, dropout and
 # 1,000 epochs reach 0.96 %.
@@ -356,7 +356,7 @@ print(report)
 # 3. Weights whose input never changes never learn, because batch norm removes what is constant.
 #    ADAM moves them all the same: it makes steps even of rounding.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. Train with `hidden=(512, 512)` and with `hidden=(32, 32)`. Draw the gap between binary and
 #    float against the width.

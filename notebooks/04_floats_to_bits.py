@@ -9,7 +9,7 @@
 # - run 8-bit pixels through a kernel that knows only bits;
 # - replace batch norm and Sign by one comparison of integers.
 #
-# **Minutes.** 30 to read, 40 for the exercises.
+# **Minutes.** 30 to read, 50 for the exercises.
 #
 # **Prerequisites.** [Notebook 3](03_training_on_mnist.ipynb) (a small network is trained here
 # again); binary numbers.
@@ -433,7 +433,7 @@ plots.images_figure(mnist.test_images[:8, ..., 0], [str(answer) for answer in an
 # 3. The packed network's scores equal the trained network's bit for bit, in a file 20 to 32 times
 #    smaller.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. Work out $a \cdot b$ for two vectors of 8 values with `&` and popcount only, as if bits were
 #    0 and 1. Which correction do you need to get the $\pm1$ product?

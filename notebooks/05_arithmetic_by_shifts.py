@@ -9,7 +9,7 @@
 # - read every line of Algorithms 2 and 4, also where the printed line is not enough;
 # - name three backward passes for shift-based batch norm, and tell which ones are gradients.
 #
-# **Minutes.** 35 to read, 40 for the exercises.
+# **Minutes.** 35 to read, 70 for the exercises.
 #
 # **Prerequisites.** [Notebook 2](02_by_hand.ipynb) for batch norm and its gradient,
 # [notebook 1](01_one_bit.ipynb) for surrogates.
@@ -783,7 +783,7 @@ for (norm, rule, rate), differences in sorted(pairs.items(), key=lambda pair: pa
 #    a surrogate, and torch is not.
 # 4. Round steps, not state: a rounded $v$ never decays.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. Hardware finds the leading 1 of an integer easily; that gives $2^{\lfloor \log_2 |x| \rfloor}$.
 #    Between which bounds is its ratio to $x$? Put it into line 3 and draw the picture of 5.4 again.

@@ -736,7 +736,7 @@ print(f"2D filters computed: {products} instead of {forms.size}, {100 * products
 # 5. A $3 \times 3$ filter has 512 forms. "Unique" needs a definition: per layer, per map, per map
 #    up to sign.
 #
-# ## Exercises
+# ## More to try
 #
 # 1. The table of 6.3 holds nine numbers, however large the image. How many are there with kernel 5
 #    and padding 2? And with kernel 3, padding 1 and stride 2, for images of 32 and of 33 pixels?

@@ -69,7 +69,7 @@ TABLE = """
 
 2.4 batch norm | batch normalization, forward | layers.BatchNorm.forward | test_normalization.py::test_training_normalizes_with_the_batch_and_then_scales_and_shifts | 02
 2.4 batch norm, backward | exact gradient | layers.BatchNorm.backward | test_normalization.py::test_backward_is_the_exact_gradient | 02
-2.4 batch norm, running statistics | averages of the mean and the inverse deviation | layers.BatchNorm.forward | test_normalization.py::test_running_averages_of_the_mean_and_the_inverse_deviation |
+2.4 batch norm, running statistics | averages of the mean and the inverse deviation | layers.BatchNorm.forward | test_normalization.py::test_running_averages_of_the_mean_and_the_inverse_deviation | 03
 2.4 AP2 | approximate power of two | shifts.ap2 | test_shifts.py::test_ap2_is_right_in_rational_arithmetic | 05
 2.4 shift | product with a power of two | shifts.shift_multiply_fixed | test_shifts.py::test_shifts_of_integers_equal_the_product_of_floats | 05
 2.4 Algorithm 2 | shift-based batch norm | layers.ShiftBatchNorm.forward | test_shift_normalization.py::test_training_is_algorithm_2 | 05

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
@@ -57,6 +58,8 @@ def array(array: Any) -> str:
 def source(function: Callable[..., Any]) -> str:
     """Return the code of a function without its docstring, for a notebook that stays in step.
 
+    Words to type checkers and linters are left out as well.
+
     Parameters
     ----------
     function : function
@@ -71,7 +74,7 @@ def source(function: Callable[..., Any]) -> str:
     lines, first = text.splitlines(), definition.body[0]  # type: ignore[attr-defined]
     if ast.get_docstring(definition) is not None:  # type: ignore[arg-type]
         del lines[first.lineno - 1 : first.end_lineno]
-    return "\n".join(lines)
+    return "\n".join(re.sub(r"\s+# (type:|noqa).*", "", line) for line in lines)
 
 
 def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:

@@ -318,7 +318,8 @@ class _Trial:
         for number, wrong in enumerate(self.exercise.wrong):
             theirs = _of_wrong(self.exercise, number, self.seed)
             agree = [
-                _agree(self.exercise, one, other) and not (typed and _other_type(one, other))
+                _agree(self.exercise, one, other)
+                and not (typed and type_fault(one.value, other.value))
                 for one, other in zip(outcomes, theirs, strict=True)
             ]
             if all(agree):
@@ -376,10 +377,6 @@ def _agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
         if form_fault(x, y) or form_fault(y, x) or not same_values(x, y, exercise.same):
             return False
     return True
-
-
-def _other_type(one: Outcome, other: Outcome) -> bool:
-    return type_fault(one.value, other.value) is not None
 
 
 def _serious(outcome: Outcome) -> tuple[str, str] | None:
