@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import pack, pack_panels, signs_matmul, to_panels
-from qnn_ref.bits.lookup import OUTPUTS, run_signs, signs_matmul_reference
+from qnn_ref.bits import lookup, pack, pack_panels, signs_matmul, to_panels
+from qnn_ref.bits.lookup import FAR_OUTPUTS, OUTPUTS, run_signs, signs_matmul_reference
 
 EDGES = [0, 1, 7, 8, 9, 31, 32, 33, 40, 63, 64, 65, 100]
 COLUMNS = st.one_of(st.integers(0, 50), st.sampled_from(EDGES))
@@ -80,6 +80,18 @@ def test_every_number_of_columns_and_outputs(L, dtype):
 def test_more_outputs_than_are_kept_together(N):
     rng = np.random.default_rng(N)
     check(signs(rng, N, 37), rng.normal(size=(37, 41)).astype(np.float32))
+
+
+@pytest.mark.parametrize("L", [1, 8, 31, 32, 33, 64, 100, 16 * 32, 17 * 32 + 9, 33 * 32 + 1])
+@pytest.mark.parametrize("N", [1, 16, FAR_OUTPUTS, 2 * FAR_OUTPUTS + 17])
+def test_blocks_of_columns_that_are_written_together(L, N, monkeypatch):
+    """What large results are made by has the same bits as what small ones are made by."""
+    rng = np.random.default_rng(L)
+    s, x = signs(rng, N, 9), rng.normal(size=(9, L)).astype(np.float32)
+    small = signs_matmul(pack(s), x)
+    monkeypatch.setattr(lookup, "FAR", 0)
+    large = signs_matmul(pack(s), x)
+    assert small.tobytes() == large.tobytes()
 
 
 def test_every_entry_of_every_table():

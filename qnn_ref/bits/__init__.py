@@ -1,7 +1,7 @@
 """Words and kernels: vectors of +1 and -1 as bits, and exact products of them (2.6, 5.2, 6).
 
-Knows nothing of layers; needs NumPy, Numba and threadpoolctl only. Each kernel stands under a NumPy twin named
-``*_reference`` in its module, which is the place to start reading.
+Knows nothing of layers; needs NumPy, Numba and threadpoolctl only. Each kernel stands under a NumPy
+twin named ``*_reference`` in its module, which is the place to start reading.
 """
 
 from qnn_ref.bits.conv import pixels_conv, planes_conv, xnor_conv

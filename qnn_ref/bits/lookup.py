@@ -43,6 +43,11 @@ TABLES = 8
 OUTPUTS = 1024
 """Outputs whose sums are kept together: 128 KB, so that they stay in the L2 cache."""
 
+FAR, FAR_OUTPUTS, TOGETHER = 2**22, 512, 16
+"""Bytes of a result from which on its rows lie so far apart that each piece that is written costs
+the look-up of a page and of cache lines that have left the cache. Then the sums of several blocks
+of columns are kept, 1 MB of them, and written together, 2 KB of a row."""
+
 PIXEL_OUTPUTS = 512
 """The same for pixels, whose sums are kept in 16 and in 32 bits."""
 
@@ -236,39 +241,55 @@ def _parts(N, most):
 
 
 @parallel_kernel
-def _signs_kernel(panels, x, starts, out, lanes, outputs):
-    """Multiply; row k of the real matrix begins at starts[k] of the flat array `x`."""
+def _signs_kernel(panels, x, starts, out, lanes, outputs, together):
+    """Multiply; row k of the real matrix begins at starts[k] of the flat array `x`.
+
+    A task takes some blocks of columns one after the other and then writes their sums row by row.
+    """
     (N, L), K = out.shape, starts.size
     flat = out.reshape(-1)
     whole, blocks = _blocks(L, lanes)
     parts, outputs = _parts(N, outputs)
-    for task in prange(blocks * parts):
-        left, width = _block(task // parts, whole, lanes)
+    groups = (blocks + together - 1) // together
+    for task in prange(groups * parts):
+        first_block = task // parts * together
+        count = min(together, blocks - first_block)
         top = task % parts * outputs
-        inside, rows_out = min(width, L - left), min(outputs, N - top)
+        rows_out = min(outputs, N - top)
         part = panels[top // PANEL : (top + rows_out + PANEL - 1) // PANEL]
-        rows = np.zeros((32, width), x.dtype)
-        row_starts = np.arange(32) * width
-        tables = np.empty(TABLES * 16 * width, x.dtype)
-        sums = np.zeros(part.shape[0] * PANEL * width, x.dtype)
-        for half in range((K + 31) // 32):
-            first = 32 * half
-            if inside == width and first + 32 <= K:
-                _fill_tables(tables, x, starts, first, left, width)
-            else:
-                rows[:] = 0
-                for k in range(min(32, K - first)):
-                    start = starts[first + k] + left
-                    rows[k, :inside] = x[start : start + inside]
-                _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
-            _add_half(sums, tables, part, half, K, width)
+        room = part.shape[0] * PANEL * 4 * lanes
+        all_sums = np.zeros(count * room, x.dtype)
+        for number in range(count):
+            left, width = _block(first_block + number, whole, lanes)
+            inside = min(width, L - left)
+            rows = np.zeros((32, width), x.dtype)
+            row_starts = np.arange(32) * width
+            tables = np.empty(TABLES * 16 * width, x.dtype)
+            sums = all_sums[number * room : number * room + part.shape[0] * PANEL * width]
+            for half in range((K + 31) // 32):
+                first = 32 * half
+                if inside == width and first + 32 <= K:
+                    _fill_tables(tables, x, starts, first, left, width)
+                else:
+                    rows[:] = 0
+                    for k in range(min(32, K - first)):
+                        start = starts[first + k] + left
+                        rows[k, :inside] = x[start : start + inside]
+                    _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
+                _add_half(sums, tables, part, half, K, width)
         for n in range(rows_out):
-            if inside == width:
-                for lane in range(0, width, lanes):
-                    store(flat, (top + n) * L + left + lane, load(sums, n * width + lane))
-            else:
-                for lane in range(inside):
-                    out[top + n, left + lane] = sums[n * width + lane]
+            row, number, left = (top + n) * L, 0, first_block * 4 * lanes
+            while number < count and first_block + number < whole:  # four vectors each
+                at = number * room + n * 4 * lanes
+                for lane in range(0, 4 * lanes, lanes):
+                    store(flat, row + left + lane, load(all_sums, at + lane))
+                number, left = number + 1, left + 4 * lanes
+            while number < count:
+                left, width = _block(first_block + number, whole, lanes)
+                at = number * room + n * width
+                for lane in range(min(width, L - left)):
+                    flat[row + left + lane] = all_sums[at + lane]
+                number += 1
 
 
 def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array:
@@ -348,7 +369,8 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
         out[...] = signs_matmul_reference(panels.to_words(), rows)
     else:
         with threads_for(NS_A_PAIR * len(starts) * out.size):
-            _signs_kernel(read_only(panels.words), x, starts, out, LANES, OUTPUTS)
+            cut = (FAR_OUTPUTS, TOGETHER) if out.nbytes >= FAR else (OUTPUTS, 1)
+            _signs_kernel(read_only(panels.words), x, starts, out, LANES, *cut)
 
 
 @serial_kernel
