@@ -9,8 +9,8 @@ import pytest
 from tests.mutation import workshop
 from tests.mutation.__main__ import equivalents, faults, files, identity, table
 from tests.mutation.changes import mutants
-from tests.mutation.forks import Nursery
 from tests.mutation.nearest import nearest_tests
+from tests.mutation.nursery import Nursery
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -4,21 +4,23 @@
 
 The parent holds what the tests import from outside the folder: NumPy, Numba, pytest, hypothesis
 and, after a first run of them, the rest. It never imports the package or a test, so each child
-meets them as the files say at that moment. `Nursery` is the other end: it starts the parent and
-sends orders.
+meets them as the files say at that moment. For a fault inside a function there is a child that has
+collected the tests of a file, package and all, and forks in its turn: there the function's code is
+exchanged.
 """
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
 import resource
 import select
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,77 +29,45 @@ MEMORY = 6 * 2**30  # bytes that a run may map: a wrong size must not take the m
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
 
 
-class Nursery:
-    """The process that forks, seen from outside.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the tests are.
-    environment : dict
-        What the tests find in `os.environ` beside what is there now.
-    """
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(folder)} | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, test: str, **order: Any) -> dict[str, Any]:
-        """One file of tests, up to the first that fails.
-
-        Parameters
-        ----------
-        test : str
-            The file, relative to the folder.
-        **order
-            `temporary`: a folder; `first`: names of tests that go first; `limit` and `each`: the
-            seconds that all tests and one test may compute; `cache`: the folder of compiled
-            kernels; `write`: whether Python may write what it compiled.
-
-        Returns
-        -------
-        dict
-            `found`: the test that failed, "time", or None; `seconds`: what the run computed, and
-            `longest`: what one test did.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"test": test, **order}) + "\n")
-        self._process.stdin.flush()
-        return dict(json.loads(self._process.stdout.readline()))
-
-    def close(self) -> None:
-        """End it; no run is left, since it answers only after one has ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-
 class Judge:
     """The part that runs inside pytest: the order of the tests, and an end at the first failure.
 
     Parameters
     ----------
-    first : list of str
-        Tests that found a fault before, the best one first.
-    each : float
-        Seconds that one test may compute.
-    answer : callable
-        Takes what was found.
+    orders : iterable of str
+        Runs that are ordered once the tests are collected, each in a fork of this process.
+    replies : text stream, optional
+        Where they are answered. Without it this process is the run itself.
     """
 
-    def __init__(self, first: list[str], each: float, answer: Any) -> None:
-        self._rank = {name: place for place, name in enumerate(first)}
-        self._each, self._answer = each, answer
-        self.longest = self._began = 0.0
+    def __init__(self, orders: Iterable[str] = (), replies: Any = None) -> None:
+        self._orders, self._replies = orders, replies
+        self.pipe, self._each = -1, 0.0
+        self._longest = self._began = 0.0
+
+    def take(self, order: dict[str, Any], pipe: int) -> None:
+        """Begin a run in this process, whose answer goes into a pipe."""
+        self.pipe, self._each = pipe, order["each"]
+        self._rank = {name: place for place, name in enumerate(order.get("first", ()))}
+        limit = int(order["limit"]) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        sys.dont_write_bytecode = not order.get("write", False)
+        if "cache" in order:
+            import numba
+
+            os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = order["cache"]
+
+    def answer(self, found: str | None) -> None:
+        """Say what was found, and end this process."""
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        seconds = sum(use.ru_utime + use.ru_stime for use in used)
+        line = {"found": found, "seconds": round(seconds, 2), "longest": self._longest}
+        line["modules"] = loaded_from_outside()
+        with os.fdopen(self.pipe, "w") as stream:
+            stream.write(json.dumps(line) + "\n")
+        os._exit(0)
 
     def pytest_sessionstart(self) -> None:
         """No time for the smallest example: that one fails is enough."""
@@ -108,9 +78,28 @@ class Judge:
         settings.register_profile("mutants", usual, phases=phases, report_multiple_bugs=False)
         settings.load_profile("mutants")
 
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """What found a fault before goes first."""
-        items.sort(key=lambda item: self._rank.get(item.nodeid, len(self._rank)))
+    def pytest_runtestloop(self, session: Any) -> None:
+        """Answer orders; what follows in a fork, and without orders here, are the tests."""
+        if self._replies:
+            self._replies.write("collected\n")
+            self._replies.flush()
+        functions = None
+        for line in self._orders:
+            order = json.loads(line)
+            path, sound, faulty = order["plant"]
+            if functions is None or functions.path != path:
+                functions = importlib.import_module("planting").Living(path, sound)
+            answer = forked(order)
+            if isinstance(answer, int):
+                self.take(order, answer)
+                if not functions.become(faulty):
+                    self.answer("anew")
+                break
+            self._replies.write(json.dumps(answer) + "\n")
+            self._replies.flush()
+        if self.pipe < 0:
+            os._exit(0)  # no more orders
+        session.items.sort(key=lambda item: self._rank.get(item.nodeid, len(self._rank)))
 
     def pytest_runtest_logstart(self) -> None:
         """An endless loop ends soon, not when all tests could have been run."""
@@ -121,7 +110,7 @@ class Judge:
 
     def pytest_runtest_logfinish(self) -> None:
         """What the next run of these tests is measured by."""
-        self.longest = max(self.longest, time.process_time() - self._began)
+        self._longest = max(self._longest, time.process_time() - self._began)
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         """End everything with the first failure, before pytest has put it into words."""
@@ -130,41 +119,77 @@ class Judge:
         none = (pytest.skip.Exception, pytest.xfail.Exception)
         failed = call.excinfo is not None and not call.excinfo.errisinstance(none)
         if failed and not item.get_closest_marker("xfail"):
-            self._answer(item.nodeid)
+            self.answer(item.nodeid)
 
 
-def child(order: dict[str, Any], pipe: int) -> None:
-    """Run the tests of an order, and say into the pipe what was found."""
+class Grown:
+    """A child that has collected the tests of a file, and waits for orders.
+
+    Parameters
+    ----------
+    order : dict
+        Which tests.
+    """
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        orders, replies = os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                os.close(orders[1])
+                os.close(replies[0])
+                quietly()
+                reap()
+                sys.dont_write_bytecode = True
+                with os.fdopen(orders[0]) as lines, os.fdopen(replies[1], "w") as stream:
+                    run(order, Judge(lines, stream))
+            finally:
+                os._exit(70)
+        os.close(orders[0])
+        os.close(replies[1])
+        self._orders, self._replies = os.fdopen(orders[1], "w"), os.fdopen(replies[0])
+        self._replies.readline()  # from now on files may change
+
+    def run(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Answer an order; "anew" also if there is no such child any more."""
+        line = ""
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.write(json.dumps(order) + "\n")
+            self._orders.flush()
+            line = self._replies.readline()
+        return dict(json.loads(line or '{"found": "anew", "modules": [], "seconds": 0}'))
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.close()
+        self._replies.close()
+        os.waitpid(self.pid, 0)
+
+
+def quietly() -> None:
+    """Begin a session of one's own, and say nothing."""
     os.setsid()
-    for quiet in (0, 1, 2):
-        os.dup2(os.open(os.devnull, os.O_RDWR), quiet)
-    limit = int(order["limit"]) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    sys.dont_write_bytecode = not order.get("write", False)
-    if "cache" in order:
-        import numba
+    for stream in (0, 1, 2):
+        os.dup2(os.open(os.devnull, os.O_RDWR), stream)
 
-        os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = order["cache"]
 
-    def answer(found: str | None) -> None:
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        seconds = sum(use.ru_utime + use.ru_stime for use in used)
-        line = {"found": found, "seconds": round(seconds, 2), "longest": judge.longest}
-        line["modules"] = loaded_from_outside()
-        with os.fdopen(pipe, "w") as stream:
-            stream.write(json.dumps(line) + "\n")
-        os._exit(0)
+def reap() -> None:
+    """Become the parent of what children leave behind, where that can be asked for."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
+
+def run(order: dict[str, Any], judge: Judge) -> None:
+    """Run pytest, and say what was found."""
     import pytest
 
     # Warnings are errors, and pytest warns of what was loaded before it.
     options = ["-q", "-x", "--tb=no", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options += ["-p", "no:cacheprovider", "--basetemp", order["temporary"], order["test"]]
-    judge = Judge(order.get("first", []), order["each"], answer)
     code = pytest.main(options, plugins=[judge])
-    answer(None if code == 0 else f"exit code {int(code)}")
+    if judge.pipe >= 0:
+        judge.answer(None if code == 0 else f"exit code {int(code)}")
 
 
 def loaded_from_outside() -> list[str]:
@@ -177,27 +202,32 @@ def loaded_from_outside() -> list[str]:
     return found
 
 
-def ended(order: dict[str, Any]) -> dict[str, Any]:
-    """Fork, wait, and see to it that no process is left."""
+def forked(order: dict[str, Any], keep: int = 0) -> dict[str, Any] | int:
+    """Fork. The child gets a pipe for its answer; the parent the answer, once no process is left.
+
+    Parameters
+    ----------
+    order : dict
+        What the child will do; its `limit` says how long it may take.
+    keep : int
+        A child that is to stay.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
-        try:
-            os.close(reading)
-            child(order, writing)
-        finally:
-            os._exit(70)
+        os.close(reading)
+        quietly()
+        return writing
     os.close(writing)
-    limit = time.monotonic() + 10 * order["limit"]  # one that sleeps computes nothing
+    limit = 10 * order["limit"]  # on the clock: one that sleeps computes nothing
     with os.fdopen(reading) as stream:
-        ready = select.select([stream], [], [], limit - time.monotonic())[0]
+        ready = select.select([stream], [], [], limit)[0]
         line = stream.readline() if ready else ""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):  # before it had a group of its own
-        os.kill(pid, signal.SIGKILL)
+    for end in (os.killpg, os.kill):  # it may not have had a group of its own yet
+        with contextlib.suppress(ProcessLookupError):
+            end(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    end_orphans()
+    end_orphans(keep)
     if line:
         return dict(json.loads(line))
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
@@ -206,10 +236,10 @@ def ended(order: dict[str, Any]) -> dict[str, Any]:
     return {"found": found, "seconds": order["limit"], "modules": []}
 
 
-def end_orphans() -> None:
-    """End what the tests have started in sessions of their own: this one's children now."""
+def end_orphans(keep: int) -> None:
+    """End what tests have started in sessions of their own: this one's children now."""
     listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    while listed.exists() and (children := listed.read_text().split()):
+    while listed.exists() and (children := set(listed.read_text().split()) - {str(keep)}):
         for pid in map(int, children):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -217,24 +247,49 @@ def end_orphans() -> None:
                 os.waitpid(pid, 0)
 
 
+def answered(order: dict[str, Any], grown: Grown | None) -> dict[str, Any]:
+    """Answer an order, in a fork of this process or of one that has collected the tests."""
+    if "plant" in order:
+        assert grown is not None
+        return grown.run(order)
+    answer = forked(order, grown.pid if grown else 0)
+    if isinstance(answer, int):
+        try:
+            judge = Judge()
+            judge.take(order, answer)
+            run(order, judge)
+        finally:
+            os._exit(70)
+    return answer
+
+
 def main() -> None:
     """Answer orders until there are no more."""
-    for name in OUTSIDE:
+    for name in (*OUTSIDE, "planting"):
         importlib.import_module(name)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-    known = set(sys.modules)
+    sys.path[0] = os.getcwd()  # not the folder of this file, whose names are no modules
+    reap()
+    known, grown = set(sys.modules), None
+    gc.freeze()
     for line in sys.stdin:
-        answer = ended(json.loads(line))
+        order = json.loads(line)
+        if "grow" in order:
+            if grown:
+                grown.close()
+            grown = Grown(order)
+            print("{}", flush=True)
+            continue
+        answer = answered(order, grown)
         for name in answer.pop("modules"):
             if name not in known:
                 known.add(name)
                 with contextlib.suppress(Exception):  # then each child imports it by itself
                     importlib.import_module(name)
         print(json.dumps(answer), flush=True)
+    if grown:
+        grown.close()
 
 
 if __name__ == "__main__":
-    sys.path[0] = os.getcwd()  # not the folder of this file, whose names are no modules
     with contextlib.suppress(BrokenPipeError):  # whoever asked is gone
         main()

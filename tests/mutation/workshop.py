@@ -1,24 +1,26 @@
 """A copy of the repository in which faults are planted, one at a time, and its tests run."""
 
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.mutation.changes import Mutant
-from tests.mutation.forks import Nursery
 from tests.mutation.nearest import nearest_tests
+from tests.mutation.nursery import Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT = shutil.ignore_patterns(".*", "runs", "mnist", "__pycache__", "results")
 LONGEST = 600.0  # seconds that the sound package may take for one file of tests
 AT_LEAST = (2.0, 60.0)  # seconds for one test, whatever it takes without a fault; if compiled
 STAGES = ("nearest", "near", "room", "compiled", "all")
-"""With the kernels as plain Python the nearest file of tests, the next ones, and the others of the
-room; then, compiled, the near ones and the others."""
+"""The nearest file of tests, with the fault put into functions that live where that can be; all
+near ones, with the fault in what they import, and the others of the room; then both compiled."""
 
 
 class UnsoundError(Exception):
@@ -35,8 +37,9 @@ class Workshop:
     """
 
     def __init__(self, killers: dict[str, Counter[str]]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
-        self.copy, self.cache = self.folder / "copy", self.folder / "cache"
+        self.folder = Path(tempfile.mkdtemp(prefix="mutants-")).resolve()
+        self.copy, self.temporary = self.folder / "copy", self.folder / "temporary"
+        self.cache, self.mutated = self.folder / "cache", self.folder / "mutated"
         shutil.copytree(ROOT, self.copy, ignore=LEFT)
         (self.copy / "data" / "mnist").symlink_to(ROOT / "data" / "mnist")
         self.killers = killers
@@ -72,11 +75,10 @@ class Workshop:
         near, far = nearest_tests(self.copy, mutant.file)
         if not self._limit(near[0], compiled=False):
             raise UnsoundError(f"{near[0]} fails without a fault")
-        stages = zip(STAGES, (near[:1], near[1:], far, near, far), strict=True)
+        stages = zip(STAGES, (near[:1], near, far, near, far), strict=True)
         seconds = 0.0
         for stage, tests in itertools.islice(stages, STAGES.index(last) + 1):
-            compiled = stage in ("compiled", "all")
-            found, took = self._found(mutant, self._ordered(mutant.file, tests), compiled)
+            found, took = self._found(mutant, self._ordered(mutant.file, tests), stage)
             seconds += took
             if found:
                 self.killers.setdefault(mutant.file, Counter())[found] += 1
@@ -91,33 +93,51 @@ class Workshop:
             found[name.partition("::")[0]] += count
         return sorted(tests, key=lambda test: -found[test])
 
-    def _found(self, mutant: Mutant, tests: list[str], compiled: bool) -> tuple[str | None, float]:
+    def _found(self, mutant: Mutant, tests: list[str], stage: str) -> tuple[str | None, float]:
         """What found the fault, and the seconds that it took."""
+        compiled, living = stage in ("compiled", "all"), stage == "nearest"
         limits = {test: self._limit(test, compiled) for test in tests}  # before it is planted
-        file, cache = self.copy / mutant.file, self.folder / "mutated"
-        sound, seconds = file.read_text(encoding="utf-8"), 0.0
-        stamp = file.stat().st_mtime_ns
-        self._stamp += 1
-        first = [name for name, _ in self.killers.get(mutant.file, Counter()).most_common()]
-        try:
-            file.write_text(mutant.planted(sound), encoding="utf-8")
-            # What Python or Numba have kept of a file, they know by its size and its time.
-            os.utime(file, (10**9 + self._stamp,) * 2)
-            if compiled and self.cache.exists():  # Numba replaces its files, so links are enough
-                shutil.copytree(self.cache, cache, copy_function=os.link)
+        if living:
+            self.temporary.mkdir(exist_ok=True)
+            self._nursery(compiled).grow(tests[0], str(self.temporary / "pytest"))
+        seconds = 0.0
+        with self._planted(mutant, compiled) as plant:
             for test, limit in limits.items():
                 if not limit:
                     continue
-                answer = self._run(test, compiled, first=first, cache=str(cache), **limit)
+                order: dict[str, Any] = {"first": self._first(mutant.file), **limit}
+                order["cache"] = str(self.mutated)
+                answer = {"found": "anew", "seconds": 0.0}
+                if living:
+                    answer = self._run(test, compiled, plant=plant, **order)
+                if answer["found"] == "anew":
+                    answer = self._run(test, compiled, **order)
                 seconds += answer["seconds"]
-                if answer["found"]:
-                    found = answer["found"]
+                if found := answer["found"]:
                     return found if "::" in found else f"{test}: {found}", seconds
-            return None, seconds
+        return None, seconds
+
+    def _first(self, file: str) -> list[str]:
+        return [name for name, _ in self.killers.get(file, Counter()).most_common()]
+
+    @contextlib.contextmanager
+    def _planted(self, mutant: Mutant, compiled: bool) -> Iterator[tuple[str, str, str]]:
+        """The path of the file, its sound and its faulty text, which is there for so long."""
+        file = self.copy / mutant.file
+        sound, stamp = file.read_text(encoding="utf-8"), file.stat().st_mtime_ns
+        faulty = mutant.planted(sound)
+        self._stamp += 1
+        try:
+            file.write_text(faulty, encoding="utf-8")
+            # What Python or Numba have kept of a file, they know by its size and its time.
+            os.utime(file, (10**9 + self._stamp,) * 2)
+            if compiled and self.cache.exists():  # Numba replaces its files, so links are enough
+                shutil.copytree(self.cache, self.mutated, copy_function=os.link)
+            yield str(file), sound, faulty
         finally:
             file.write_text(sound, encoding="utf-8")
             os.utime(file, ns=(stamp, stamp))
-            shutil.rmtree(cache, ignore_errors=True)
+            shutil.rmtree(self.mutated, ignore_errors=True)
 
     def _limit(self, test: str, compiled: bool) -> dict[str, float]:
         """Seconds that a fault gets in a file of tests; none if the sound package fails there."""
@@ -135,18 +155,20 @@ class Workshop:
                 self._sound[test, compiled] = limits
         return self._sound[test, compiled]
 
-    def _run(self, test: str, compiled: bool, **order: Any) -> dict[str, Any]:
-        temporary = self.folder / "temporary"
+    def _nursery(self, compiled: bool) -> Nursery:
         if compiled not in self._nurseries:
             environment = {
                 "HYPOTHESIS_PROFILE": "ci",
                 "NUMBA_DISABLE_JIT": str(int(not compiled)),
-                "TMPDIR": str(temporary),
+                "TMPDIR": str(self.temporary),
             }
             self._nurseries[compiled] = Nursery(self.copy, environment)
-        temporary.mkdir()
+        return self._nurseries[compiled]
+
+    def _run(self, test: str, compiled: bool, **order: Any) -> dict[str, Any]:
+        self.temporary.mkdir(exist_ok=True)
         try:
-            inner = str(temporary / "pytest")
-            return self._nurseries[compiled].run(test, temporary=inner, **order)
+            inner = str(self.temporary / "pytest")
+            return self._nursery(compiled).run(test, temporary=inner, **order)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(self.temporary, ignore_errors=True)
