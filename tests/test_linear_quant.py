@@ -277,6 +277,26 @@ def test_rounding_takes_any_layout():
     same_rounding(x, 3, 2.0, 0.5, -9, 9)
 
 
+@pytest.mark.parametrize("function", [round_half_up, round_half_up_reference])
+@pytest.mark.parametrize(
+    ("x", "numbers", "name"),
+    [
+        ([np.inf], (1, 1.0, 0.5, -1, 1), "x"),
+        ([1.0], (0, 1.0, 0.5, -1, 1), "count"),
+        ([1.0], (2**24 + 1, 1.0, 0.5, -1, 1), "count"),
+        ([1.0], (1, 0.0, 0.5, -1, 1), "width"),
+        ([1.0], (1, 1.0, -0.1, -1, 1), "offset"),
+        ([1.0], (1, 1.0, 1.0, -1, 1), "offset"),
+        ([1.0], (1, 1.0, 0.5, 1, 0.5), "high"),
+        ([1.0], (1, 1.0, 0.5, None, 1), "low"),
+        ([1.0], (1, 1.0, 0.5, 1, None), "high"),
+    ],
+)
+def test_rounding_refuses_numbers_out_of_range(function, x, numbers, name):
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: "):
+        function(np.array(x), *numbers)
+
+
 # Straight-through
 
 
@@ -394,6 +414,28 @@ def test_letters_are_other_names(letter, word):
     one, other = LinearQuant(3, reading=letter), LinearQuant(3, reading=word)
     assert one == other
     assert (hash(one), repr(one), one.reading) == (hash(other), repr(other), word)
+
+
+@pytest.mark.parametrize(
+    ("q", "shown"),
+    [
+        (LinearQuant(2), "LinearQuant(2)"),
+        (LinearQuant(2, -1.5, 1.5), "LinearQuant(2, high=1.5)"),
+        (LinearQuant(2, 0.0, reading="L5"), "LinearQuant(2, reading='unsigned')"),
+        (LinearQuant(2, -1.0, reading="L1"), "LinearQuant(2, reading='fixed-point')"),
+        (LinearQuant(2, -0.5, reading="L1"), "LinearQuant(2, -0.5, reading='fixed-point')"),
+    ],
+)
+def test_only_what_is_not_as_usual_is_shown(q, shown):
+    assert repr(q) == shown
+    assert eval(shown) == q
+
+
+def test_an_end_at_0_bounds_the_gradient_too():
+    q = LinearQuant(2, -1.0, 0.0, "fixed-point", saturation=2.0)
+    x = np.array([-2.5, -1.5, 0.0, 0.5])
+    np.testing.assert_array_equal(q.surrogate(x), [-2, -1.5, 0, 0])
+    np.testing.assert_array_equal(q.backward(np.ones(4), x), [0, 1, 1, 0])
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64])

@@ -145,6 +145,16 @@ def test_the_smallest_power_starts_at_its_own_threshold(dtype):
         np.testing.assert_array_equal(q.encode(np.array(around))[0], expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("power", [-20, 0, 3])
+def test_the_largest_number_of_the_data_is_rounded_as_all_are(power, dtype):
+    """Also beside the threshold; the stochastic form takes the power above."""
+    edge = dtype(math.sqrt(0.5)) * dtype(2.0**power)
+    for value in (np.nextafter(edge, dtype(0)), edge, np.nextafter(edge, dtype(9))):
+        assert LogQuant(4, None).highest(np.array([value])) == rounded_log(float(value))
+        assert LogQuant(4, None, stochastic=True).highest(np.array([-value])) == power
+
+
 @given(arrays(FINITE), st.integers(-40, 20), st.integers(0, 126))
 @example(np.array([-0.0, 1e-45, 3e38], np.float32), -1, 3)
 def test_log_codes_is_its_twin(x, highest, octaves):

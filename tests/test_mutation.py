@@ -33,6 +33,7 @@ def f(x: Literal[1], y=True) -> Literal[2]:
         if x <= é and not y:
             continue
     total = x // 2 ** é
+    total = total.reshape(-1)
     total += min(total, 1.5)
     check(total, "text")
     return -total if total else total[0:1]
@@ -61,6 +62,7 @@ def test_every_kind_of_fault_is_planted():
         ("total += min(total, 1.5)", "total += (max(total, 1.5))"),
         ("total += min(total, 1.5)", "total += min(total, (3.0))"),
         ('check(total, "text")', "pass"),
+        ("total = total.reshape(-1)", "total = total.reshape((1))"),
         ("return -total if total else total[0:1]", "return (total) if total else total[0:1]"),
         ("return -total if total else total[0:1]", "return -total if (not total) else total[0:1]"),
     ):

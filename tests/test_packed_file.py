@@ -585,3 +585,67 @@ def test_other_files_are_called_what_they_are(tmp_path):
         assert words in message
         assert "as `qnn-ref pack` writes it" in message or path == run
         assert "allow_pickle" not in message
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"stages": []},
+        {"input_shape": [2]},
+        {"stages": {}, "input_shape": [2]},
+        {"stages": [], "input_shape": "2"},
+        {"stages": [], "input_shape": 2},
+    ],
+    ids=str,
+)
+def test_a_header_without_steps_or_a_shape_says_so(tmp_path, header):
+    path = tmp_path / "network.qnn"
+    save_arrays(path, {}, {"kind": KIND, "version": VERSION} | header)
+    with pytest.raises(FileError, match="its header lacks stages or input_shape"):
+        read_stages(path)
+
+
+def test_sizes_of_a_shape_fit_in_31_bits(tmp_path):
+    path = tmp_path / "network.qnn"
+    write_stages(path, [], (1, 2**31 - 1))
+    assert read_stages(path) == ([], (1, 2**31 - 1))
+    for size in (0, 2**31):
+        write_stages(path, [], (size, 1))
+        with pytest.raises(FileError, match="input_shape: expected a whole number from 1 to"):
+            read_stages(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_not_written(tmp_path, value):
+    packed = pack(dense_network())
+    place = len(packed.stages) - 1
+    name, array = next((n, a) for n, a in packed.stages[-1].arrays().items() if a.dtype.kind == "f")
+    array.flags.writeable = True
+    array.flat[0] = value
+    with pytest.raises(ValueError, match=f"^{place}/{name}: expected finite numbers"):
+        packed.save(tmp_path / "network.qnn")
+    assert not list(tmp_path.iterdir())
+
+
+def test_steps_that_make_no_network_are_refused(tmp_path):
+    path = tmp_path / "network.qnn"
+    packed = packed_once(dense_network())
+    write_stages(path, packed.stages[:-1], packed.input_shape)
+    with pytest.raises(FileError, match="stages: expected Scores at the end"):
+        PackedNetwork.load(path)
+
+
+def test_a_network_shows_a_line_for_each_step():
+    packed = packed_once(flat_network())
+    head, *lines = repr(packed).splitlines()
+    assert head.split() == ["step", "output", "of", "bytes"]
+    assert len(lines) == len(packed.stages)
+    for number, (line, stage) in enumerate(zip(lines, packed.stages, strict=True)):
+        assert line.startswith(f"{number} {type(stage).__name__}")
+        assert len(line) == len(head)  # the bytes stand on the right
+        assert int(line.split()[-1].replace(",", "")) == sum(
+            array.nbytes for array in stage.arrays().values()
+        )
+    html = packed._repr_html_()
+    for cell in (f"{lines[0].split()[-1]}</td>", "bytes</th>"):
+        assert f'style="text-align: right">{cell}' in html

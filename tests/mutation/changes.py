@@ -109,6 +109,9 @@ def mutants(file: str, source: str) -> list[Mutant]:
 class _Faults:
     """Walks over a tree and yields (function, node, what stands there instead)."""
 
+    def __init__(self) -> None:
+        self._lengths: set[ast.AST] = set()
+
     def of(self, tree: ast.AST, where: str = "") -> Iterator[tuple[str, Any, Any]]:
         for child in self._children(tree):
             inner = where
@@ -131,6 +134,10 @@ class _Faults:
             skipped = {"annotation"}
         elif isinstance(node, ast.Raise):
             skipped = {"exc", "cause"}
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "reshape":
+            self._lengths.update(arg for arg in node.args if ast.unparse(arg) == "-1")
+        elif node in self._lengths:
+            return  # the whole of it is changed, but -2 is the same for NumPy
         for name, value in ast.iter_fields(node):
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST) and name not in skipped and not self._quiet(child):

@@ -14,6 +14,7 @@ import ctypes
 import gc
 import importlib
 import json
+import math
 import os
 import resource
 import select
@@ -44,6 +45,7 @@ class Judge:
         self._orders, self._replies = orders, replies
         self.pipe, self._each = -1, 0.0
         self._longest = self._began = 0.0
+        self.test, self.calls = "", dict[str, dict[str, bool]]()
 
     def take(self, order: dict[str, Any], pipe: int) -> None:
         """Begin a run in this process, whose answer goes into a pipe."""
@@ -64,6 +66,7 @@ class Judge:
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         seconds = sum(use.ru_utime + use.ru_stime for use in used)
         line = {"found": found, "seconds": round(seconds, 2), "longest": self._longest}
+        line["calls"] = {name: list(tests) for name, tests in self.calls.items()}
         line["modules"] = loaded_from_outside()
         with os.fdopen(self.pipe, "w") as stream:
             stream.write(json.dumps(line) + "\n")
@@ -83,29 +86,40 @@ class Judge:
         if self._replies:
             self._replies.write("collected\n")
             self._replies.flush()
-        functions = None
+        functions, chosen = None, None
         for line in self._orders:
             order = json.loads(line)
             path, sound, faulty = order["plant"]
             if functions is None or functions.path != path:
                 functions = importlib.import_module("planting").Living(path, sound)
+                answer = forked(order | {"limit": 10 * order["limit"]})
+                if isinstance(answer, int):
+                    self.take(order | {"limit": 10 * order["limit"], "each": math.inf}, answer)
+                    functions.watch(self)
+                    break
+                functions.calls = None if answer["found"] else answer["calls"]
             answer = forked(order)
             if isinstance(answer, int):
                 self.take(order, answer)
-                if not functions.become(faulty):
+                try:
+                    chosen = functions.become(faulty)
+                except ImportError:
                     self.answer("anew")
                 break
             self._replies.write(json.dumps(answer) + "\n")
             self._replies.flush()
         if self.pipe < 0:
             os._exit(0)  # no more orders
+        if chosen is not None:
+            session.items[:] = [item for item in session.items if item.nodeid in chosen]
         session.items.sort(key=lambda item: self._rank.get(item.nodeid, len(self._rank)))
 
-    def pytest_runtest_logstart(self) -> None:
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
         """An endless loop ends soon, not when all tests could have been run."""
+        self.test = nodeid
         self._began = time.process_time()
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        soft = min(hard, int(self._began + self._each) + 1)
+        soft = int(min(hard, self._began + self._each + 1))
         resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
     def pytest_runtest_logfinish(self) -> None:

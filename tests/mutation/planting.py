@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import threading
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
@@ -31,26 +32,48 @@ class Living:
                 self._functions.setdefault(_name(one.__code__), []).append(one)
         gc.freeze()  # what collects garbage in a fork need not copy all that it looks at
 
-    def become(self, faulty: str) -> bool:
+        self.calls: dict[str, list[str]] | None = None
+
+    def watch(self, judge: Any) -> None:
+        """From now on note in `judge.calls` which tests call which function."""
+
+        def note(frame: Any, event: str, argument: Any) -> None:
+            if frame.f_code.co_filename == self.path:
+                judge.calls.setdefault(str(_name(frame.f_code)), {})[judge.test] = True
+
+        threading.settrace(note)
+        sys.settrace(note)
+
+    def become(self, faulty: str) -> set[str] | None:
         """Take the code of a faulty text.
 
         Returns
         -------
-        bool
-            False if a part differs that ran while the file was loaded: a default, a constant of
-            the module, the body of a class. Then it must be loaded anew.
+        set of str, or None
+            The tests that call what has changed; None if that is not known.
+
+        Raises
+        ------
+        ImportError
+            If a part differs that ran while files were loaded: a default, a constant of the
+            module, the body of a class, a function that no test calls. Then it must be loaded anew.
         """
         if not self._loaded:
-            return True  # whoever imports it will read the faulty file
+            return None  # whoever imports it will read the faulty file
         changed = list(_changes(self._code, compile(faulty, self.path, "exec")))
         if not all(one.co_flags & other.co_flags & IN_FUNCTION for one, other in changed):
-            return False
+            raise ImportError
         for before, after in changed:
             for function in self._functions.get(_name(before), ()):
                 if function.__code__.co_freevars != after.co_freevars:
-                    return False
+                    raise ImportError
                 function.__code__ = after
-        return True
+        if self.calls is None or not changed:
+            return None
+        innermost = changed[-1][0]
+        if str(_name(innermost)) not in self.calls:  # called while files were loaded, if ever
+            raise ImportError
+        return set(self.calls[str(_name(innermost))])
 
 
 def _name(code: CodeType) -> tuple[str, int]:
