@@ -199,10 +199,10 @@ def test_each_fault_gets_the_verdict_that_it_deserves(small, monkeypatch):
     verdicts = {}
     place = workshop.Workshop({})
     try:
-        for mutant in mutants("qnn_ref/small.py", source):
-            line = place.judged(mutant, "all")
-            verdicts[mutant.after] = line["verdict"], line["stage"], line["by"]
-            assert (place.copy / mutant.file).read_text() == source
+        faults = {mutant.after: mutant for mutant in mutants("qnn_ref/small.py", source)}
+        for after, line in place.judged(faults, "all"):
+            verdicts[after] = line["verdict"], line["stage"], line["by"]
+            assert (place.copy / "qnn_ref/small.py").read_text() == source
     finally:
         place.close()
     assert not place.folder.exists()

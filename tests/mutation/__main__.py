@@ -20,6 +20,7 @@ fault that changes no behaviour stands in `tests/mutation/equivalent.md`, with t
 
 import argparse
 import hashlib
+import itertools
 import json
 import random
 import sys
@@ -138,29 +139,31 @@ def chosen(root: Path, args: argparse.Namespace) -> dict[str, Mutant]:
         found = {k: m for k, m in found.items() if k in survived and identity(m) not in none}
     if args.sample is not None and args.sample < len(found):
         keys = random.Random(args.seed).sample(sorted(found), args.sample)
-        found = {key: found[key] for key in keys}  # in this order: half a run is a sample too
+        found = {key: mutant for key, mutant in found.items() if key in set(keys)}
     if args.resume:
         found = {key: mutant for key, mutant in found.items() if key not in before}
     return found
 
 
 def run(workshop: Workshop, args: argparse.Namespace) -> int:
-    """Judge faults one by one, and write each verdict down at once; 1 if one survived."""
-    work, none, survivors = chosen(workshop.copy, args), equivalents(), 0
-    for count, (key, mutant) in enumerate(work.items(), 1):
-        name = identity(mutant)
-        verdict: dict[str, Any] = {"verdict": "survived", "stage": "table", "by": None}
-        if name not in none:
-            try:
-                verdict = workshop.judged(mutant, args.until)
-            except UnsoundError as error:
-                print(f"{count}/{len(work)} not judged, {error}: {mutant}", flush=True)
-                continue
-            survivors += verdict["verdict"] == "survived"
-        with VERDICTS.open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"key": key, "file": mutant.file, "identity": name, **verdict}))
-            log.write("\n")
-        print(f"{count}/{len(work)} {verdict['verdict']}: {mutant}", flush=True)
+    """Judge faults file by file, and write each verdict down at once; 1 if one survived."""
+    work, none, survivors, count = chosen(workshop.copy, args), equivalents(), 0, 0
+    same: dict[str, Any] = {"verdict": "survived", "stage": "table", "by": None}
+    for file in dict.fromkeys(mutant.file for mutant in work.values()):
+        ours = {key: mutant for key, mutant in work.items() if mutant.file == file}
+        listed = {key for key, mutant in ours.items() if identity(mutant) in none}
+        rest = {key: mutant for key, mutant in ours.items() if key not in listed}
+        verdicts = workshop.judged(rest, args.until) if rest else ()
+        try:
+            for key, verdict in itertools.chain(((key, same) for key in listed), verdicts):
+                line = {"key": key, "file": file, "identity": identity(ours[key]), **verdict}
+                with VERDICTS.open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(line) + "\n")
+                count += 1
+                survivors += verdict["verdict"] == "survived" and key not in listed
+                print(f"{count}/{len(work)} {verdict['verdict']}: {ours[key]}", flush=True)
+        except UnsoundError as error:
+            print(f"not judged, {error}: {file}", flush=True)
     return int(survivors > 0)
 
 

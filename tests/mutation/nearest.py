@@ -10,6 +10,15 @@ import re
 from pathlib import Path
 
 NEAREST = 3
+NEAR = {
+    "qnn_ref/layers/base.py": ["test_layers_base", "test_layers_contract", "test_dense"],
+    "qnn_ref/layers/rows.py": ["test_branches", "test_network", "test_layers_base"],
+    "qnn_ref/layers/weighted.py": ["test_dense", "test_conv", "test_layers_contract"],
+    "qnn_ref/layers/activations.py": ["test_activations", "test_layers_contract"],
+    "qnn_ref/layers/pooling.py": ["test_pooling", "test_layers_contract", "test_faces"],
+    "qnn_ref/layers/branches.py": ["test_branches", "test_network", "test_layers_contract"],
+}
+"""What is known better than words can tell: these first."""
 FOREVER = {"test_notebooks", "test_packaging"}
 """They run other programs for minutes, each with the package as it is installed."""
 
@@ -69,7 +78,9 @@ def nearest_tests(root: Path, file: str) -> tuple[list[str], list[str]]:
         words = re.findall(r"\w+", text)
         share = sum(word in names for word in words) / len(words)
         scores[f"tests/{stem}.py"] = share + (stem in _mirrors(module)) + (module in uses)
-    ranked = sorted(scores, key=lambda name: -scores[name])
+    known = [f"tests/{stem}.py" for stem in NEAR.get(file, ())]
+    ranked = [name for name in known if (root / name).exists()]
+    ranked += sorted(scores.keys() - set(ranked), key=lambda name: (-scores[name], name))
     return ranked[:NEAREST], ranked[NEAREST:]
 
 

@@ -19,8 +19,9 @@ LEFT = shutil.ignore_patterns(".*", "runs", "mnist", "__pycache__", "results")
 LONGEST = 600.0  # seconds that the sound package may take for one file of tests
 AT_LEAST = (2.0, 60.0)  # seconds for one test, whatever it takes without a fault; if compiled
 STAGES = ("nearest", "near", "room", "compiled", "all")
-"""The nearest file of tests, with the fault put into functions that live where that can be; all
-near ones, with the fault in what they import, and the others of the room; then both compiled."""
+"""The nearest file of tests, the next ones, the others of the room; then, compiled, the near ones
+and the others."""
+COMPILED = ("compiled", "all")
 
 
 class UnsoundError(Exception):
@@ -53,38 +54,51 @@ class Workshop:
             nursery.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def judged(self, mutant: Mutant, last: str) -> dict[str, Any]:
-        """The verdict of the tests on one fault.
+    def judged(self, mutants: dict[str, Mutant], last: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The verdicts of the tests on faults of one file, each as soon as it is known.
 
         Parameters
         ----------
-        mutant : Mutant
+        mutants : dict
+            By any key.
         last : str
             The last stage to go through, one of STAGES.
 
-        Returns
-        -------
-        dict
-            `verdict`, `stage`: the one that it came from, `by`: the test, and `seconds`.
+        Yields
+        ------
+        str, dict
+            The key, and `verdict`, `stage`: the one that it came from, `by`: the test, `seconds`.
 
         Raises
         ------
         UnsoundError
-            If the nearest tests fail without the fault. Others that fail are left out.
+            If the nearest tests fail without a fault. Others that fail are left out.
         """
-        near, far = nearest_tests(self.copy, mutant.file)
-        if not self._limit(near[0], compiled=False):
-            raise UnsoundError(f"{near[0]} fails without a fault")
-        stages = zip(STAGES, (near[:1], near, far, near, far), strict=True)
-        seconds = 0.0
+        (file,) = {mutant.file for mutant in mutants.values()}
+        near, far = nearest_tests(self.copy, file)
+        alive, seconds = dict(mutants), Counter[str]()
+        stages = zip(STAGES, (near[:1], near[1:], far, near, far), strict=True)
         for stage, tests in itertools.islice(stages, STAGES.index(last) + 1):
-            found, took = self._found(mutant, self._ordered(mutant.file, tests), stage)
-            seconds += took
-            if found:
-                self.killers.setdefault(mutant.file, Counter())[found] += 1
-                break
-        verdict = "killed" if found else "survived"
-        return {"verdict": verdict, "stage": stage, "by": found, "seconds": round(seconds, 2)}
+            compiled = stage in COMPILED
+            for test in self._ordered(file, tests):
+                if not alive or not (limit := self._limit(test, compiled)):
+                    if test == near[0] and alive:
+                        raise UnsoundError(f"{test} fails without a fault")
+                    continue
+                if not compiled:
+                    self.temporary.mkdir(exist_ok=True)
+                    self._nursery(compiled).grow(test, str(self.temporary / "pytest"))
+                for key, mutant in list(alive.items()):
+                    found, took = self._found(mutant, test, compiled, limit)
+                    seconds[key] += took
+                    if found:
+                        del alive[key]
+                        self.killers.setdefault(file, Counter())[found] += 1
+                        verdict = {"verdict": "killed", "stage": stage, "by": found}
+                        yield key, verdict | {"seconds": round(seconds[key], 2)}
+        for key in alive:
+            verdict = {"verdict": "survived", "stage": last, "by": None}
+            yield key, verdict | {"seconds": round(seconds[key], 2)}
 
     def _ordered(self, file: str, tests: list[str]) -> list[str]:
         """First those that found most faults of the file before."""
@@ -93,29 +107,20 @@ class Workshop:
             found[name.partition("::")[0]] += count
         return sorted(tests, key=lambda test: -found[test])
 
-    def _found(self, mutant: Mutant, tests: list[str], stage: str) -> tuple[str | None, float]:
+    def _found(
+        self, mutant: Mutant, test: str, compiled: bool, limit: dict[str, float]
+    ) -> tuple[str | None, float]:
         """What found the fault, and the seconds that it took."""
-        compiled, living = stage in ("compiled", "all"), stage == "nearest"
-        limits = {test: self._limit(test, compiled) for test in tests}  # before it is planted
-        if living:
-            self.temporary.mkdir(exist_ok=True)
-            self._nursery(compiled).grow(tests[0], str(self.temporary / "pytest"))
-        seconds = 0.0
+        order: dict[str, Any] = {"first": self._first(mutant.file), **limit}
+        order["cache"] = str(self.mutated)
+        answer = {"found": "anew", "seconds": 0.0}
         with self._planted(mutant, compiled) as plant:
-            for test, limit in limits.items():
-                if not limit:
-                    continue
-                order: dict[str, Any] = {"first": self._first(mutant.file), **limit}
-                order["cache"] = str(self.mutated)
-                answer = {"found": "anew", "seconds": 0.0}
-                if living:
-                    answer = self._run(test, compiled, plant=plant, **order)
-                if answer["found"] == "anew":
-                    answer = self._run(test, compiled, **order)
-                seconds += answer["seconds"]
-                if found := answer["found"]:
-                    return found if "::" in found else f"{test}: {found}", seconds
-        return None, seconds
+            if not compiled:
+                answer = self._run(test, compiled, plant=plant, **order)
+            if answer["found"] == "anew":
+                answer = self._run(test, compiled, **order)
+        found = answer["found"]
+        return found if not found or "::" in found else f"{test}: {found}", answer["seconds"]
 
     def _first(self, file: str) -> list[str]:
         return [name for name, _ in self.killers.get(file, Counter()).most_common()]
