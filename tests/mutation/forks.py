@@ -14,7 +14,6 @@ import ctypes
 import gc
 import importlib
 import json
-import math
 import os
 import resource
 import select
@@ -27,7 +26,7 @@ from typing import Any
 
 OUTSIDE = ("numpy", "numba", "pytest", "hypothesis.strategies", "hypothesis.extra.numpy")
 MEMORY = 6 * 2**30  # bytes that a run may map: a wrong size must not take the machine's memory
-SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux
+SUBREAPER, DEATH = 36, 1  # PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG of Linux
 
 
 class Judge:
@@ -43,8 +42,8 @@ class Judge:
 
     def __init__(self, orders: Iterable[str] = (), replies: Any = None) -> None:
         self._orders, self._replies = orders, replies
-        self.pipe, self._each = -1, 0.0
-        self._longest = self._began = 0.0
+        self.pipe, self._each, self._began = -1, 0.0, 0.0
+        self._took, self._allowed = dict[str, float](), dict[str, float]()
         self.test, self.calls = "", dict[str, dict[str, bool]]()
 
     def take(self, order: dict[str, Any], pipe: int) -> None:
@@ -55,7 +54,7 @@ class Judge:
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        sys.dont_write_bytecode = not order.get("write", False)
+        sys.dont_write_bytecode = "grow" not in order
         if "cache" in order:
             import numba
 
@@ -65,7 +64,7 @@ class Judge:
         """Say what was found, and end this process."""
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         seconds = sum(use.ru_utime + use.ru_stime for use in used)
-        line = {"found": found, "seconds": round(seconds, 2), "longest": self._longest}
+        line = {"found": found, "seconds": round(seconds, 2), "took": self._took}
         line["calls"] = {name: list(tests) for name, tests in self.calls.items()}
         line["modules"] = loaded_from_outside()
         with os.fdopen(self.pipe, "w") as stream:
@@ -83,21 +82,22 @@ class Judge:
 
     def pytest_runtestloop(self, session: Any) -> None:
         """Answer orders; what follows in a fork, and without orders here, are the tests."""
-        if self._replies:
-            self._replies.write("collected\n")
-            self._replies.flush()
         functions, chosen = None, None
         for line in self._orders:
             order = json.loads(line)
-            path, sound, faulty = order["plant"]
-            if functions is None or functions.path != path:
-                functions = importlib.import_module("planting").Living(path, sound)
-                answer = forked(order | {"limit": 10 * order["limit"]})
+            if "grow" in order:
+                functions = importlib.import_module("planting").Living(*order["grow"])
+                answer = forked(order)
                 if isinstance(answer, int):
-                    self.take(order | {"limit": 10 * order["limit"], "each": math.inf}, answer)
+                    self.take(order, answer)
                     functions.watch(self)
                     break
-                functions.calls = None if answer["found"] else answer["calls"]
+                functions.calls = answer.get("calls")
+                self._allowed = {name: 1 + 5 * s for name, s in answer.get("took", {}).items()}
+                self._replies.write(json.dumps(answer) + "\n")
+                self._replies.flush()
+                continue
+            _, _, faulty = order["plant"]
             answer = forked(order)
             if isinstance(answer, int):
                 self.take(order, answer)
@@ -119,12 +119,12 @@ class Judge:
         self.test = nodeid
         self._began = time.process_time()
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        soft = int(min(hard, self._began + self._each + 1))
+        soft = int(min(hard, self._began + self._allowed.get(nodeid, self._each) + 1))
         resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
     def pytest_runtest_logfinish(self) -> None:
         """What the next run of these tests is measured by."""
-        self._longest = max(self._longest, time.process_time() - self._began)
+        self._took[self.test] = time.process_time() - self._began
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         """End everything with the first failure, before pytest has put it into words."""
@@ -154,7 +154,6 @@ class Grown:
                 os.close(replies[0])
                 quietly()
                 reap()
-                sys.dont_write_bytecode = True
                 with os.fdopen(orders[0]) as lines, os.fdopen(replies[1], "w") as stream:
                     run(order, Judge(lines, stream))
             finally:
@@ -162,7 +161,6 @@ class Grown:
         os.close(orders[0])
         os.close(replies[1])
         self._orders, self._replies = os.fdopen(orders[1], "w"), os.fdopen(replies[0])
-        self._replies.readline()  # from now on files may change
 
     def run(self, order: dict[str, Any]) -> dict[str, Any]:
         """Answer an order; "anew" also if there is no such child any more."""
@@ -184,6 +182,7 @@ class Grown:
 def quietly() -> None:
     """Begin a session of one's own, and say nothing."""
     os.setsid()
+    end_with_parent()
     for stream in (0, 1, 2):
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
 
@@ -192,6 +191,12 @@ def reap() -> None:
     """Become the parent of what children leave behind, where that can be asked for."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """End when the parent does, whatever ended it, where that can be asked for."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DEATH, signal.SIGKILL, 0, 0, 0)
 
 
 def run(order: dict[str, Any], judge: Judge) -> None:
@@ -245,7 +250,7 @@ def forked(order: dict[str, Any], keep: int = 0) -> dict[str, Any] | int:
     if line:
         return dict(json.loads(line))
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    late = not ready or ended_by == signal.SIGXCPU
+    late = not ready or ended_by in (signal.SIGXCPU, signal.SIGKILL)
     found = "time" if late else f"signal {ended_by}" if ended_by else "no answer"
     return {"found": found, "seconds": order["limit"], "modules": []}
 
@@ -263,7 +268,7 @@ def end_orphans(keep: int) -> None:
 
 def answered(order: dict[str, Any], grown: Grown | None) -> dict[str, Any]:
     """Answer an order, in a fork of this process or of one that has collected the tests."""
-    if "plant" in order:
+    if "plant" in order or "grow" in order:
         assert grown is not None
         return grown.run(order)
     answer = forked(order, grown.pid if grown else 0)
@@ -283,6 +288,7 @@ def main() -> None:
         importlib.import_module(name)
     sys.path[0] = os.getcwd()  # not the folder of this file, whose names are no modules
     reap()
+    end_with_parent()
     known, grown = set(sys.modules), None
     gc.freeze()
     for line in sys.stdin:
@@ -291,8 +297,6 @@ def main() -> None:
             if grown:
                 grown.close()
             grown = Grown(order)
-            print("{}", flush=True)
-            continue
         answer = answered(order, grown)
         for name in answer.pop("modules"):
             if name not in known:

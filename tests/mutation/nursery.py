@@ -20,7 +20,6 @@ class Nursery:
     """
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._grown = ""
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("forks.py")],
             cwd=folder,
@@ -40,30 +39,19 @@ class Nursery:
         **order
             `temporary`: a folder; `first`: names of tests that go first; `limit` and `each`: the
             seconds that all tests and one test may compute; `cache`: the folder of compiled
-            kernels; `write`: whether Python may write what it compiled; `plant`: the path, the
-            sound and the faulty text of a file, for a fault that is put into functions that live.
+            kernels; `grow`: the path and the text of a file, for a run without a fault that
+            prepares those with `plant`: the path, the sound and the faulty text of that file, for
+            a fault that is put into functions that live.
 
         Returns
         -------
         dict
             `found`: the test that failed, "time", or None; `seconds`: what the run computed, and
-            `longest`: what one test did. With `plant`, "anew" is found if the fault has no place
+            `took`: what each test did. After `grow`, also which tests call which function. With
+            `plant`, "anew" is found if the fault has no place
             in a living function.
         """
         return self._answer({"test": test, **order})
-
-    def grow(self, test: str, temporary: str) -> None:
-        """Collect a file of tests, for later runs with `plant`; one file at a time is kept so.
-
-        Parameters
-        ----------
-        test : str
-        temporary : str
-            The folder that those runs will have.
-        """
-        if test != self._grown:
-            self._answer({"test": test, "temporary": temporary, "grow": True})
-            self._grown = test
 
     def _answer(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
