@@ -31,7 +31,33 @@ class ThirdsOfOdds(Quantizer):
         return dy * (np.abs(x) <= 1)
 
 
+class Twos(ThirdsOfOdds):
+    """The same in units of 2."""
+
+    encoding = Encoding(2.0, -3, 3, 2)
+
+    def encode(self, x, noise=None):
+        return super().encode(x)[0], 2.0
+
+
 # Pixels
+
+
+@pytest.mark.parametrize(("scale", "number"), [(1e-60, "0"), (1e60, "inf")])
+def test_a_scale_that_float32_has_not_is_refused(scale, number):
+    with pytest.raises(ValueError, match=f"^scale: .* is {number} in float32"):
+        Pixels(scale).build((2,))
+    assert Pixels(scale).build((2,), dtype=np.float64).output_encoding(None).scale == scale
+
+
+def test_pixels_look_at_the_gradient_that_they_drop():
+    layer = Pixels().build((3,))
+    layer.forward(np.zeros((2, 3), np.uint8))
+    with pytest.raises(RuntimeError, match="call forward"):
+        layer.backward(np.ones((2, 3), np.float32))
+    layer.forward(np.zeros((2, 3), np.uint8), training=True)
+    with pytest.raises(ValueError, match=r"^dy: expected shape"):
+        layer.backward(np.ones((2, 2), np.float32))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -229,3 +255,21 @@ def test_bad_arguments_are_refused_with_their_name(call, error, words):
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("quantizer", [Sign(), ThirdsOfOdds(), Twos()], ids=repr)
+def test_codes_and_their_gradient_are_in_units_of_the_scale(quantizer):
+    layer = Quantize(quantizer).build((4,), dtype=np.float64)
+    x, dy = np.random.default_rng(0).normal(size=(2, 3, 4))
+    codes, scale = quantizer.encode(x)
+    np.testing.assert_array_equal(layer.forward(x, training=True), codes)
+    np.testing.assert_array_equal(layer.pointwise(x), codes)
+    np.testing.assert_array_equal(layer.backward(dy), quantizer.backward(dy, x) / scale)
+
+
+def test_the_bound_of_a_hard_tanh_is_1_unless_another_is_given():
+    assert HardTanh().saturation == 1
+    layer = HardTanh(2).build((3,))
+    x = np.array([[-3, 1.5, 3]], np.float32)
+    np.testing.assert_array_equal(layer.forward(x), [[-2, 1.5, 2]])
+    np.testing.assert_array_equal(layer.pointwise(x), [[-2, 1.5, 2]])

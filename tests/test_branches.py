@@ -447,9 +447,66 @@ def test_a_classifier_inside_a_path_is_found_and_checked():
         (lambda: Auxiliary([]), "head: expected at least one layer"),
         (lambda: Auxiliary([Dense(1)], 0), "weight: expected a finite number above 0"),
         (lambda: Auxiliary([Dense(1)], np.nan), "weight: expected a finite number above 0"),
+        (lambda: Branches(), "paths: expected at least one"),
         (lambda: Auxiliary([Dense(1)], np.inf), "weight: expected a finite number above 0"),
     ],
 )
 def test_bad_arguments_are_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("kind", ["paths", "head"])
+def test_what_dropout_makes_of_codes_is_told_inside(kind):
+    """Dropout in front of a layer, in the path or before all of them."""
+    rng = np.random.default_rng(0)
+    inner, first = Dense(3), Dense(2)
+    row = [Dropout(0.5), inner]
+    layer = Branches([first], row) if kind == "paths" else Auxiliary(row)
+    layer.build((4,), rng, SIGNS)
+    assert inner.encoding == layer.training_encoding == SIGNS
+    assert not inner.training_encoding.on_grid
+    if kind == "paths":
+        assert first.training_encoding == SIGNS
+    off = SIGNS.off_grid()
+    layer.tell_training_encoding(off)
+    assert layer.training_encoding == row[0].training_encoding == off
+    if kind == "paths":
+        assert first.training_encoding == off
+    layer.tell_training_encoding(SIGNS)
+    assert layer.training_encoding == row[0].training_encoding == SIGNS
+
+
+def test_codes_stay_on_their_grid_where_nothing_is_dropped():
+    layer = Branches([], []).build((2, 2, 3), None, SIGNS)
+    for training in (False, True):
+        assert layer.output_encoding(SIGNS, training) == SIGNS
+        assert layer.output_encoding(None, training) is None
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("make", [lambda: Branches([], []), lambda: Auxiliary([Dense(2)])])
+def test_an_input_is_looked_at_before_the_layers_inside(make, training):
+    layer = make().build((3,), np.random.default_rng(0))
+    for x, error in (
+        (np.ones((2, 4), np.float32), ValueError),
+        (np.ones((2, 3)), TypeError),
+        (np.ones((0, 3), np.float32), ValueError),
+    ):
+        with pytest.raises(error, match=r"^x: expected"):
+            layer.forward(x, training)
+
+
+def test_a_head_weighs_3_tenths_and_takes_a_loss_and_its_gradient_only():
+    assert Auxiliary([Dense(2)]).weight == 0.3
+    layer = Auxiliary([Dense(2)]).build((3,), np.random.default_rng(0))
+    layer.forward(np.ones((4, 3), np.float32), training=True)
+    with pytest.raises(TypeError, match=r"^loss: expected a function, got str"):
+        layer.learn("squared hinge", [0, 1, 0, 1])
+    for wrong, error in (
+        (np.ma.ones((4, 2), np.float32), TypeError),
+        (np.ones((3, 2), np.float32), ValueError),
+        (np.ones((4, 1), np.float32), ValueError),
+    ):
+        with pytest.raises(error, match=r"^dscores: expected"):
+            layer.receive(wrong)

@@ -11,7 +11,7 @@ from qnn_ref.checking import check_gradients
 from qnn_ref.geometry import pad_images
 from qnn_ref.layers import Conv2D, Dense, Pixels
 from qnn_ref.products import plain
-from qnn_ref.quantizers import LinearQuant
+from qnn_ref.quantizers import Encoding, LinearQuant
 from tests.test_geometry import geometries
 
 
@@ -29,6 +29,24 @@ def by_the_definition(x, w, stride, padding, border):
             patch = padded[:, top : top + kh, left : left + kw]
             out[:, i, j] = np.einsum("buvc,uvcn->bn", patch, w)
     return out
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0, 0.25])
+@pytest.mark.parametrize("quantizer", [None, LinearQuant(2), LinearQuant(2, high=6.0)], ids=repr)
+def test_gradients_of_codes_are_in_units_of_their_scale(unit, quantizer):
+    """Weights and inputs in units of 1, of 2, and of others: as a layer of real numbers."""
+    rng = np.random.default_rng(0)
+    layer = Conv2D(3, 2, weight_quantizer=quantizer).build(
+        (4, 4, 2), rng, Encoding(unit, -7, 7, 2), np.float64
+    )
+    x = rng.choice(np.arange(-7.0, 8, 2), (2, 4, 4, 2))
+    plain = Conv2D(3, 2, weight_quantizer=None).build((4, 4, 2), rng, dtype=np.float64)
+    plain.weight.assign(layer.weight.quantized)
+    y = layer.forward(x, training=True)
+    np.testing.assert_allclose(plain.forward(unit * x, training=True), y, atol=1e-12)
+    dy = rng.normal(size=y.shape)
+    np.testing.assert_allclose(layer.backward(dy), unit * plain.backward(dy), atol=1e-12)
+    np.testing.assert_allclose(layer.weight.grad, plain.weight.grad, atol=1e-12)
 
 
 def built(image, kernel, stride, padding, rng, channels=2, **options):

@@ -24,8 +24,19 @@ class ThirdsOfOdds(Quantizer):
         return codes.astype(x.dtype), 1 / 3
 
 
-QUANTIZERS = st.sampled_from([None, Sign(), ThirdsOfOdds()])
-ENCODINGS = st.sampled_from([None, PIXELS, Encoding(1.0, -1, 1, 2), Encoding(0.25, -7, 7, 2)])
+class Twos(Quantizer):
+    """Weights of one bit in units of 2."""
+
+    encoding = Encoding(2.0, -1, 1, 2)
+
+    def encode(self, x, noise=None):
+        return np.where(x < 0, x.dtype.type(-1), x.dtype.type(1)), 2.0
+
+
+QUANTIZERS = st.sampled_from([None, Sign(), ThirdsOfOdds(), Twos()])
+ENCODINGS = st.sampled_from(
+    [None, PIXELS, *(Encoding(unit, -7, 7, 2) for unit in (1.0, 0.25, 2.0))]
+)
 
 
 def make(shape, units, seed, *, dtype=np.float64, encoding=None, **options):

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnn_ref.layers import Dense, Layer, Parameter, glorot_scale
-from qnn_ref.layers.base import needs_rng
-from qnn_ref.quantizers import Quantizer, Sign
+from qnn_ref.layers import Branches, Dense, Dropout, Layer, Parameter, Quantize, glorot_scale
+from qnn_ref.layers.base import in_float_type, needs_rng
+from qnn_ref.layers.rows import (
+    backward_row,
+    build_row,
+    forward_row,
+    layer_list,
+    naming,
+    tell_row,
+)
+from qnn_ref.quantizers import Encoding, Quantizer, Sign
 
 SEEDS = st.integers(0, 2**32)
 
@@ -176,6 +184,7 @@ def test_layer_defaults_say_nothing_and_hold_nothing():
     assert layer.sublayers() == []
     assert layer.differentiable
     assert layer.needs_input_gradient
+    assert Layer.needs_input_gradient
 
 
 def test_astype_reaches_layers_inside_layers_and_forgets_the_last_forward():
@@ -228,7 +237,179 @@ def test_building_again_forgets_the_last_forward():
         layer.backward(np.ones((2, 2), np.float32))
 
 
+class Keeps(Layer):
+    """A stranger's layer, which keeps its input and looks at nothing."""
+
+    def forward(self, x, training=False):
+        self._saved = x
+        return x
+
+
+@pytest.mark.parametrize(
+    ("dy", "error", "words"),
+    [
+        (np.ones((5, 4, 2), "f"), ValueError, r"expected a batch of 3, .*, got 5"),
+        (np.ones((3, 4, 1), "f"), ValueError, r"expected shape \(batch, 4, 2\), got \(3, 4, 1\)"),
+        (np.ones((3, 2, 4), "f"), ValueError, r"expected shape \(batch, 4, 2\)"),
+        (np.ones((4, 2), "f"), ValueError, r"expected shape \(batch, 4, 2\), got \(4, 2\)"),
+        (np.ones((3, 1, 4, 2), "f"), ValueError, r"expected shape \(batch, 4, 2\)"),
+        (np.ones((3, 4, 2)), TypeError, "expected dtype float32, as the layer, got float64"),
+        (np.ma.ones((3, 4, 2), "f"), TypeError, "expected a NumPy array, got .*MaskedArray"),
+        ([[1.0]], TypeError, "expected a NumPy array, got list"),
+    ],
+)
+def test_a_gradient_is_that_of_the_last_output(dy, error, words):
+    layer = Keeps().build((4, 2))
+    x = np.ones((3, 4, 2), "f")
+    layer.check_input(x)
+    layer.forward(x)
+    assert layer.saved(np.zeros_like(x)) is x
+    with pytest.raises(error, match=f"^dy: {words}"):
+        layer.saved(dy)
+    assert layer.saved() is x
+
+
+def test_without_a_look_at_the_input_any_batch_may_come_back():
+    layer = Keeps().build((2,))
+    layer.forward(np.ones((3, 2), "f"))
+    for batch in (1, 2, 3):
+        layer.saved(np.ones((batch, 2), "f"))
+
+
+class Owner:
+    """What a network is to a layer."""
+
+
+def test_a_layer_belongs_to_one_network_as_long_as_that_lives():
+    layer, owner, other = Layer().build((2,)), Owner(), Owner()
+    layer.join(owner)
+    layer.join(other)  # takes nothing away
+    del other
+    shallow = copy.copy(layer)
+    assert vars(shallow).keys() == vars(layer).keys() - {"_network"}
+    assert shallow.build((3,)).input_shape == (3,)
+    with pytest.raises(ValueError, match="belongs to a network already"):
+        layer.build((3,))
+    del owner
+    assert layer.build((3,)).input_shape == (3,)
+    owner = Owner()
+    layer.join(owner)  # the old one is gone
+    with pytest.raises(ValueError, match="belongs to a network already"):
+        layer.build((3,))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_number_above_0_is_one_in_the_layers_float_type(dtype):
+    kind, name = np.dtype(dtype), np.dtype(dtype).name
+    info = np.finfo(dtype)
+    for value in (info.max, 1.0, 0.5, info.smallest_subnormal):
+        in_float_type("scale", float(value), kind)
+    in_float_type("scale", 1e-60, np.dtype(np.float64))
+    for value, number in ((0.0, "0"), (-1.0, "-1"), (np.inf, "inf"), (np.nan, "nan")):
+        with pytest.raises(ValueError, match=f"^scale: .* is {number} in {name}"):
+            in_float_type("scale", value, kind)
+    for value, number in ((1e-60, "0"), (1e60, "inf")):
+        with pytest.raises(ValueError, match=f"^scale: .* is {number} in float32"):
+            in_float_type("scale", value, np.dtype(np.float32))
+
+
+def test_sizes_at_their_ends_are_taken():
+    assert Dense(1).units == 1
+    assert Dense(2**31 - 1).units == 2**31 - 1
+
+
+def test_sums_below_2_to_the_53_are_exact():
+    half = Encoding(1.0, -(2.0**52), 2.0**52, 1)
+    rng = np.random.default_rng(0)
+    assert Dense(2).build((1,), rng, half).largest_product == 2.0**52
+    with pytest.raises(ValueError, match=r"^weight_quantizer: sums of 2 products of up to 4\.5"):
+        Dense(2).build((2,), rng, half)
+
+
+# Layers in a row
+
+
+class Steps(Layer):
+    """Write down that they are called, and how."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def forward(self, x, training=False):
+        self.log.append((self, "forward", training))
+        return x + 1
+
+    def backward(self, dy):
+        self.log.append((self, "backward"))
+        return dy * 2
+
+
+@pytest.mark.parametrize("lowest", [0, 1, 2])
+def test_a_row_is_walked_up_and_down(lowest):
+    log = []
+    row = [Steps(log) for _ in range(3)]
+    assert build_row(row, (2,), None, None, np.float64) == (2,)
+    assert all(layer.input_shape == (2,) and layer.dtype == np.float64 for layer in row)
+    assert forward_row(row, np.zeros(2), True).tolist() == [3, 3]
+    assert log == [(layer, "forward", True) for layer in row]
+    log.clear()
+    up = [(layer, "backward") for layer in row[::-1]]
+    assert backward_row(row, np.ones(2)).tolist() == [8, 8]
+    assert log == up
+    log.clear()
+    assert backward_row(row, np.ones(2), lowest).tolist() == [2 ** (3 - lowest)] * 2
+    assert log == up[: 3 - lowest]
+
+
+@pytest.mark.parametrize(
+    ("row", "error", "words"),
+    [
+        (Dense(2), TypeError, "layers: expected a list of layers, got Dense"),
+        (iter([Dense(2)]), TypeError, "layers: expected a list of layers, got list_iterator"),
+        ([Dense(2), Dense], TypeError, r"layers\[1\]: expected .*Dense\(10\)"),
+        ([BUILT_TWICE := Dense(2), Dense(3), BUILT_TWICE], ValueError, "layers: the same layer"),
+        ([Branches([BUILT_TWICE]), BUILT_TWICE], ValueError, "layers: the same layer object"),
+    ],
+)
+def test_what_is_no_row_of_layers_is_refused(row, error, words):
+    with pytest.raises(error, match=f"^{words}"):
+        layer_list("layers", row)
+
+
+def test_a_row_of_layers_is_a_list():
+    row = (Dense(2), Branches([Dense(2)]))
+    assert layer_list("layers", row) == list(row)
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError])
+def test_errors_name_their_place(error):
+    layer = Dense(2)
+    words = r"^path 2: layer 7 \(Dense\): wrong$"
+    with pytest.raises(error, match=words), naming("path 2"), naming(7, layer):
+        raise error("wrong")
+    with pytest.raises(KeyError, match=r"^'wrong'$"), naming("path 2"):
+        raise KeyError("wrong")
+    with naming("path 2"):
+        pass
+
+
+def test_what_dropout_makes_of_codes_is_told_to_all_layers_behind_it():
+    signs = Sign().encoding
+    row = [Dropout(0.5), Dense(2), Quantize(), Dense(3)]
+    build_row(row, (4,), np.random.default_rng(0), signs, np.float32)
+    tell_row(row, signs)
+    assert row[0].training_encoding == row[3].training_encoding == signs
+    assert row[1].encoding == signs
+    assert not row[1].training_encoding.on_grid
+
+
 BUILT = Layer().build((4, 2))
+
+
+class Nothing(Quantizer):
+    """Says where it ends, but not how it encodes."""
+
+    encoding = Encoding(1.0, -1, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +437,23 @@ BUILT = Layer().build((4, 2))
         (lambda: BUILT.forward(np.zeros((1, 4, 2))), TypeError, ["Layer", "forward"]),
         (lambda: BUILT.backward(np.zeros((1, 4, 2))), TypeError, ["Layer", "backward"]),
         (lambda: BUILT.saved(), RuntimeError, ["Layer.backward", "training=True"]),
+        (lambda: BUILT.check_input(np.ma.ones((1, 4, 2), "f")), TypeError, ["x:", "MaskedArray"]),
+        (lambda: BUILT.check_input(np.zeros((1, 4, 2))), TypeError, ["float32, as the layer, got"]),
+        (
+            lambda: BUILT.check_input(np.zeros((1, 4, 2)), np.uint8),
+            TypeError,
+            ["x: expected dtype uint8, got float64"],
+        ),
+        (lambda: BUILT.pointwise(np.zeros((1, 4, 2))), TypeError, ["Layer", "each channel"]),
+        (lambda: Layer().build((2,), None, "signs"), TypeError, ["encoding:", "str"]),
+        (lambda: Dense(0), ValueError, ["units:", "0"]),
+        (lambda: Dense(2**31), ValueError, ["units:", "2147483648"]),
+        (lambda: Dense(2, "sign"), TypeError, ["weight_quantizer:", "str"]),
+        (
+            lambda: Dense(2, Nothing()).build((2,), np.random.default_rng(0)),
+            TypeError,
+            ["weight_quantizer:", "Nothing"],
+        ),
         (lambda: needs_rng(None, BUILT), TypeError, ["rng:", "Layer", "NoneType"]),
         (lambda: needs_rng(7, BUILT), TypeError, ["rng:", "Generator", "int"]),
     ],
@@ -265,6 +463,12 @@ def test_bad_arguments_are_refused_with_their_name(call, error, words):
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+def test_settings_are_shown():
+    assert repr(Dense(3, bias=True)) == "Dense(3, bias=True)"
+    assert repr(Dense(3, None)) == "Dense(3, None)"
+    assert Dense(3).settings() == {"units": 3, "weight_quantizer": Sign(), "bias": False}
 
 
 def test_a_generator_is_handed_on():

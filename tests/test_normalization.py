@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from qnn_ref.layers import BatchNorm
+from qnn_ref.layers import BatchNorm, normalization
 from qnn_ref.layers.normalization import (
     channel_mean,
     channel_mean_reference,
@@ -371,6 +371,74 @@ def test_compiled_batch_norm_equals_its_twin_bit_for_bit(shape, seed, epsilon):
     for got, twin in zip(gradients, twins, strict=True):
         np.testing.assert_array_equal(got, twin)
         assert (got.dtype, got.shape) == (twin.dtype, twin.shape)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 65), (5, 64), (2, 130), (2, 2, 1, 3), (1, 1)])
+def test_the_kernels_are_their_twins_as_plain_python_too(shape, monkeypatch):
+    """Blocks of channels: whole, cut, several."""
+    monkeypatch.setattr(normalization, "_is_fast", lambda x: x.dtype == np.float32)
+    test_compiled_batch_norm_equals_its_twin_bit_for_bit.hypothesis.inner_test(shape, 3, 1e-4)
+
+
+GOOD = np.ones((4, 3), np.float32), np.ones(3, np.float32), np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize("function", [channel_mean, channel_mean_reference])
+@pytest.mark.parametrize("x", [np.ones(3), np.ones((0, 3)), np.ones((3, 0)), np.ones((2, 3), int)])
+def test_what_has_no_mean_is_refused(function, x):
+    with pytest.raises((TypeError, ValueError), match=r"^x: expected"):
+        function(x)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "name"),
+    [
+        (0, GOOD[1], "x"),
+        (0, GOOD[0][:0], "x"),
+        (0, GOOD[0].astype(int), "x"),
+        (1, GOOD[1][:2], "gain"),
+        (1, np.ones(3), "gain"),
+        (2, GOOD[2][:2], "shift"),
+        (2, np.ones(3), "shift"),
+        (3, 0, "epsilon"),
+        (3, -1e-4, "epsilon"),
+    ],
+)
+@pytest.mark.parametrize("function", [normalize_batch, normalize_batch_reference])
+def test_batch_norm_looks_at_its_arguments(function, place, value, name):
+    arguments = [*GOOD, 1e-4]
+    function(*arguments)
+    arguments[place] = value
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: expected"):
+        function(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "name"),
+    [
+        (0, GOOD[1], "dy"),
+        (0, GOOD[0][:0], "dy"),
+        (1, GOOD[0][:2], "normalized"),
+        (1, np.ones((4, 3)), "normalized"),
+        (2, GOOD[1][:2], "r"),
+        (2, np.ones(3), "r"),
+        (3, GOOD[2][:2], "gain"),
+        (3, np.ones(3), "gain"),
+    ],
+)
+@pytest.mark.parametrize("function", [normalize_batch_backward, normalize_batch_backward_reference])
+def test_its_backward_pass_looks_at_its_arguments(function, place, value, name):
+    arguments = [GOOD[0], *GOOD]
+    function(*arguments)
+    arguments[place] = value
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: expected"):
+        function(*arguments)
+
+
+@pytest.mark.parametrize("epsilon", [1e-60, 1e60])
+def test_an_epsilon_that_float32_has_not_is_refused(epsilon):
+    with pytest.raises(ValueError, match=r"^epsilon: .* in float32"):
+        BatchNorm(epsilon=epsilon).build((3,))
 
 
 @pytest.mark.slow_without_jit

@@ -339,3 +339,63 @@ def test_what_cannot_be_pooled_is_refused(pool):
         layer.backward(np.ones((1, 3, 2, 1), np.float32))
     with pytest.raises(TypeError, match="dy: expected dtype float32"):
         layer.backward(np.ones((1, 2, 3, 1)))
+
+
+X = np.zeros((2, 3, 4, 1), np.float32)
+WINNERS = np.zeros((2, 2, 2, 1), np.uint16)  # of windows of 2 x 2 every 1, 2 pixels
+
+
+@pytest.mark.parametrize("twin", [False, True], ids=["kernel", "twin"])
+@pytest.mark.parametrize(
+    ("function", "arguments", "words"),
+    [
+        (find_winners, (X[0], (2, 2), (1, 2)), "padded: expected shape"),
+        (find_winners, (X.astype(int), (2, 2), (1, 2)), "padded: expected"),
+        (find_winners, (X, (2, 0), (1, 2)), "size: expected"),
+        (find_winners, (X, (2**9, 2**8), (1, 2)), "size: expected at most 65,536"),
+        (find_winners, (X, (2**16, 1), (1, 2)), "(?!size: expected at most)"),
+        (find_winners, (X, (2, 2), (0, 2)), "stride: expected"),
+        (find_winners, (X, (2, 2), (1, 2**31)), "stride: expected one or two whole numbers"),
+        (find_winners, (X, (4, 2), (1, 2)), ".*does not fit"),
+        (take_winners, (X[0], WINNERS, (2, 2), (1, 2)), "padded: expected shape"),
+        (take_winners, (X, WINNERS[:1], (2, 2), (1, 2)), "winners: expected shape"),
+        (take_winners, (X, WINNERS.astype(np.int16), (2, 2), (1, 2)), "winners: expected"),
+        (take_winners, (X, WINNERS + np.uint16(4), (2, 2), (1, 2)), "winners: expected places"),
+        (give_winners, (WINNERS, WINNERS, X.shape, (2, 2), (1, 2)), "dy: expected"),
+        (give_winners, (X, WINNERS, X.shape, (2, 2), (1, 2)), "dy: expected shape"),
+        (give_winners, (X[:, :2, :2], WINNERS, list(X.shape), (2, 2), (1, 2)), "shape: expected"),
+        (give_winners, (X[:, :2, :2], WINNERS, X.shape[1:], (2, 2), (1, 2)), "shape: expected"),
+        (give_winners, (X[:, :2, :2], WINNERS[:1], X.shape, (2, 2), (1, 2)), "winners: expected"),
+        (
+            give_winners,
+            (X[:, :2, :2], WINNERS + np.uint16(4), X.shape, (2, 2), (1, 2)),
+            "winners: expected places",
+        ),
+    ],
+)
+def test_what_are_no_images_or_winners_is_refused(function, arguments, words, twin):
+    """Compiled code would read elsewhere; its twin says the same."""
+    called = globals()[f"{function.__name__}_reference"] if twin else function
+    with pytest.raises((TypeError, ValueError), match=f"^{words}"):
+        called(*arguments)
+
+
+@pytest.mark.parametrize("twin", [False, True], ids=["kernel", "twin"])
+def test_the_largest_stride_and_the_last_place_are_taken(twin):
+    called = {f.__name__: f for f in (find_winners, take_winners, find_winners_reference)}
+    find = called["find_winners_reference" if twin else "find_winners"]
+    assert find(X, (3, 4), (2**31 - 1, 2**31 - 1)).shape == (2, 1, 1, 1)
+    take = take_winners_reference if twin else take_winners
+    assert take(X, WINNERS + np.uint16(3), (2, 2), (1, 2)).shape == WINNERS.shape
+
+
+def test_a_pool_shows_its_stride_where_it_is_not_the_size():
+    assert repr(MaxPool2D(3)) == "MaxPool2D(3)"
+    assert repr(MaxPool2D(3, 3)) == "MaxPool2D(3)"
+    assert repr(MaxPool2D((3, 2), 2, 1)) == "MaxPool2D((3, 2), 2, 1)"
+    assert repr(AveragePool2D(3, 2)) == "AveragePool2D(3, 2)"
+
+
+def test_sums_of_numbers_off_the_grid_are_off_it():
+    off = Encoding(0.5, -3, 3, 2).off_grid()
+    assert AveragePool2D(2).output_encoding(off) == Encoding(0.125, -math.inf, math.inf, 0)

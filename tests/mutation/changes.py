@@ -111,6 +111,7 @@ class _Faults:
 
     def __init__(self) -> None:
         self._lengths: set[ast.AST] = set()
+        self._unseen: set[ast.AST] = set()
 
     def of(self, tree: ast.AST, where: str = "") -> Iterator[tuple[str, Any, Any]]:
         for child in self._children(tree):
@@ -128,12 +129,15 @@ class _Faults:
         skipped: set[str] = set()
         if isinstance(node, ast.FunctionDef):
             skipped = {"decorator_list", "returns"}
+            self._unseen.update(_unread_defaults(node))
         elif isinstance(node, ast.ClassDef):
             skipped = {"decorator_list", "bases"}
         elif isinstance(node, ast.arg | ast.AnnAssign):
             skipped = {"annotation"}
         elif isinstance(node, ast.Raise):
             skipped = {"exc", "cause"}
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "threads_for":
+            return  # how many threads are worth while: results are the same for any number
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "reshape":
             self._lengths.update(arg for arg in node.args if ast.unparse(arg) == "-1")
         elif node in self._lengths:
@@ -145,6 +149,8 @@ class _Faults:
 
     def _quiet(self, node: ast.AST) -> bool:
         """Whether nothing is planted here or below."""
+        if node in self._unseen:
+            return True
         if isinstance(node, ast.If):
             return "TYPE_CHECKING" in ast.unparse(node.test)
         if isinstance(node, ast.Assign) and any("__all__" in ast.unparse(t) for t in node.targets):
@@ -184,6 +190,17 @@ class _Faults:
             case ast.Call(func=ast.Name(id="min" | "max")):
                 name = "max" if node.func.id == "min" else "min"  # type: ignore[attr-defined]
                 yield ast.Call(ast.Name(name), node.args, node.keywords)
+
+
+def _unread_defaults(function: ast.FunctionDef) -> list[ast.expr]:
+    """Defaults of arguments that the function takes for others' sake and never reads."""
+    taken = function.args
+    given = [*taken.posonlyargs, *taken.args]
+    pairs = [*zip(given[::-1], taken.defaults[::-1], strict=False)]
+    pairs += [*zip(taken.kwonlyargs, taken.kw_defaults, strict=True)]
+    body = [node for part in function.body for node in ast.walk(part)]
+    read = {node.id for node in body if isinstance(node, ast.Name)}
+    return [default for argument, default in pairs if default and argument.arg not in read]
 
 
 def _far(node: ast.Constant) -> float:
