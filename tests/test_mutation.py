@@ -24,7 +24,7 @@ __all__ = ["f"]
 LIMIT: tuple[int, ...] = 5
 
 @decorated(1)
-def f(x: Literal[1], y=True) -> Literal[2]:
+def f(x: Literal[1], y=True, unread=21) -> Literal[2]:
     """Docstring of 1 function."""
     assert x > 0, 3
     if flag(x):
@@ -34,6 +34,8 @@ def f(x: Literal[1], y=True) -> Literal[2]:
             continue
     total = x // 2 ** é
     total = total.reshape(-1)
+    with threads_for(total * 23):
+        pass
     total += min(total, 1.5)
     check(total, "text")
     return -total if total else total[0:1]
@@ -48,7 +50,7 @@ def test_every_kind_of_fault_is_planted():
     found = {(before, after) for _, before, after in changed(SOURCE)}
     for pair in (
         ("LIMIT: tuple[int, ...] = 5", "LIMIT: tuple[int, ...] = (6)"),
-        ("def f(x: Literal[1], y=True) -> Literal[2]:", None),
+        ("def f(x: Literal[1], y=True, unread=21) -> Literal[2]:", None),
         ("if flag(x):", "if (not flag(x)):"),
         ('raise ValueError(f"{x + 1} is {y!r}" + words(17))', "pass"),
         ("if x <= é and not y:", "if (x < é) and not y:"),
