@@ -2,9 +2,10 @@
 
 Left alone is what no test of behaviour sees, or what another test reads: docstrings, annotations,
 imports, decorators, texts, `assert`, which is for the type checker here, and the words of an error.
-Whether an error comes at all is another thing: `raise` and its condition are changed. Left alone, too, is what
-makes no difference: how many threads are worth while, the default of an argument that the function
-never reads, and -2 for -1 in `reshape`.
+Whether an error comes at all is another thing: `raise` and its condition are changed.
+
+Left alone, too, is what makes no difference: how many threads are worth while, the default of an
+argument that the function never reads, and -2 for -1 in `reshape`.
 """
 
 import ast
