@@ -452,7 +452,8 @@ def test_results_are_stored_and_read_again(tmp_path):
     first.keep(judge(GRADIENT, lambda dy, x: dy.copy()), 2)
     first.answer("1.7a", True)
     second = results.Results(path)
-    second.keep(judge(GRADIENT, right), 2)
+    for _ in range(3):
+        second.keep(judge(GRADIENT, right), 2)  # to run a cell again is no try
     record = results.read_results(path)[0]["1.2"]
     assert (record["status"], record["points"], record["of"], record["tries"]) == (
         *("passed", 2, 2, 2),

@@ -104,6 +104,8 @@ def _verdicts(args: argparse.Namespace, chapters: list[str]) -> Iterator[Verdict
         if args.solution is not None:
             path = Path(args.solution)
         elif args.solutions:
+            if not (CHECKOUT / "notebooks").is_dir():
+                raise ValueError("--solutions: they come with a checkout, not with the package")
             path = find_notebook(chapter, CHECKOUT, ".py")
         else:
             path = find_notebook(chapter, Path())

@@ -104,7 +104,7 @@ class _Trial:
 
     def __init__(self, exercise: Exercise, answer: Any, seed: int) -> None:
         self.exercise, self.answer, self.seed = exercise, answer, seed
-        self.cases, self.right = _cases(exercise, seed)
+        self.cases, self.right = cases_of(exercise, seed)
         self.clock = Clock(exercise.seconds)
 
     def verdict(self, hints: int) -> Verdict:
@@ -330,9 +330,19 @@ class _Trial:
         return None, near
 
 
-@lru_cache(maxsize=8)
-def _cases(exercise: Exercise, seed: int) -> tuple[tuple[Case, ...], tuple[Any, ...]]:
-    """All cases, and the right results."""
+@lru_cache(maxsize=64)
+def cases_of(exercise: Exercise, seed: int) -> tuple[tuple[Case, ...], tuple[Any, ...]]:
+    """All cases, and the right results; kept, since that is most of the work of a check.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    seed : int
+
+    Returns
+    -------
+    cases, right : tuple
+    """
     cases = tuple(exercise.cases(np.random.default_rng(seed)))
     return cases, tuple(_right(exercise, case) for case in cases)
 
@@ -343,7 +353,7 @@ def _of_wrong(exercise: Exercise, number: int, seed: int) -> tuple[Outcome, ...]
     clock = Clock(60)
     answer = exercise.wrong[number].answer
     return tuple(
-        call(answer, case, exercise.arguments, clock) for case in _cases(exercise, seed)[0]
+        call(answer, case, exercise.arguments, clock) for case in cases_of(exercise, seed)[0]
     )
 
 

@@ -1,15 +1,12 @@
-"""A class's notebooks: each in a fresh process, results as CSV and JSON; its known mistakes."""
+"""A class's notebooks: fresh processes, results as CSV and JSON, its known mistakes."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
+import queue
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,12 +17,11 @@ from typing import Any
 import qnn_ref
 from qnn_ref.course import registry
 from qnn_ref.course.exercise import Verdict
+from qnn_ref.course.judges import Gone, Judge
 from qnn_ref.course.results import LARGEST, NAME, read_results
 from qnn_ref.files import FileError, atomic_write, is_version, open_regular, strict_json
 
 VERSION = 1
-NET = 600
-"""Seconds after which a whole notebook is given up, if its own limits did not help."""
 COLUMNS = (
     *("student", "notebook", "exercise", "status", "points", "of", "wrong", "close", "fault"),
     *("cases", "tries", "hints", "case", "source_sha256"),
@@ -88,18 +84,23 @@ def grade(
     """
     if not hasattr(os, "fork"):
         raise ValueError("grade: needs a system with fork, Linux or macOS, to stop what hangs")
-    found = list(submissions(folder))
-    with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
-        notebooks = []
-        for (student, path), record in zip(
-            found, pool.map(lambda one: _graded(one[1], seed, seconds), found), strict=True
-        ):
-            exercises = _counted(record["exercises"], points or {}, path.parent)
-            passed = sum(row["status"] == "passed" for row in exercises.values())
-            tell(f"{student}: {path.name}: {passed} of {len(exercises)} passed")
-            notebooks.append(
-                {"student": student, "notebook": path.name} | record | {"exercises": exercises}
-            )
+    found, notebooks = list(submissions(folder)), []
+    jobs = jobs or os.cpu_count() or 1
+    free = queue.SimpleQueue[Judge]()
+    for _ in range(jobs):
+        free.put(Judge())
+    try:
+        with ThreadPoolExecutor(jobs) as pool:
+            records = pool.map(lambda one: _graded(free, one[1], seed, seconds), found)
+            for (student, path), record in zip(found, records, strict=True):
+                exercises = _counted(record["exercises"], points or {}, path.parent)
+                passed = sum(row["status"] == "passed" for row in exercises.values())
+                tell(f"{student}: {path.name}: {passed} of {len(exercises)} passed")
+                head = {"student": student, "notebook": path.name}
+                notebooks.append(head | record | {"exercises": exercises})
+    finally:
+        for _ in range(jobs):
+            free.get().end()
     return {
         "version": VERSION,
         "qnn_ref": qnn_ref.__version__,
@@ -108,48 +109,24 @@ def grade(
     }
 
 
-def _graded(path: Path, seed: int, seconds: float | None) -> dict[str, Any]:
-    """The answer of `isolation` about a copy of a notebook, in a process of its own."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        copy = Path(folder) / path.name
-        try:
+def _graded(
+    free: queue.SimpleQueue[Judge], path: Path, seed: int, seconds: float | None
+) -> dict[str, Any]:
+    """What a judge that is free says about a copy of a notebook."""
+    judge = free.get()
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            copy = Path(folder) / path.name
             with open_regular(path) as file, atomic_write(copy) as out:
                 out.write(file.read())
-        except (FileError, OSError) as error:
-            return {"exercises": {}, "questions": {}, "trouble": str(error)}
-        text, trouble = _answer_of(copy, (str(seed), str(seconds or 0)), folder)
-    with contextlib.suppress(ValueError):
-        found = json.loads(text)
-        if isinstance(found, dict) and isinstance(found.get("exercises"), dict):
-            return found
+            return judge.ask(copy, seed, seconds)
+    except (FileError, OSError, Gone) as error:
+        trouble = str(error)
+    finally:
+        free.put(judge)
     ids = registry.exercises_of(path.name[:2]) if path.name[:2] in registry.chapter_names() else ()
     failed = {e.id: Verdict(e.id, e.title, "error", (trouble,)).to_json() for e in ids}
     return {"exercises": failed, "questions": {}, "trouble": trouble}
-
-
-def _answer_of(path: Path, words: tuple[str, str], folder: str) -> tuple[bytes, str]:
-    threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    settings = dict.fromkeys(threads, "1") | {"QNN_REF_COURSE_RESULTS": "none"}
-    settings |= {"MPLBACKEND": "Agg", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "qnn_ref.course.isolation", str(path), *words],
-        cwd=folder,
-        env=os.environ | settings,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        text, errors = process.communicate(timeout=NET)
-    except subprocess.TimeoutExpired:
-        text, errors = b"", b"it did not end"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    lines = errors.decode("utf-8", "replace").strip().splitlines() or ["it ended without an answer"]
-    return text, lines[-1][:200]
 
 
 def _counted(

@@ -1,10 +1,11 @@
 """One notebook, judged so that nothing it does stops the judge: a process for each exercise.
 
-`python -m qnn_ref.course.isolation NOTEBOOK SEED SECONDS` prints one JSON object. It makes itself
-the parent of orphans (Linux), forks a process for each exercise, with limits of time, memory and
-file size, in a folder of its own, and kills what is left of it before the next one. An answer may
-loop, catch interrupts, hold the interpreter lock, end its process or start others; the verdicts on
-the other exercises stay.
+`python -m qnn_ref.course.isolation` reads questions, lines of JSON ([notebook, seed, seconds]), and
+prints a line of JSON for each. It runs nothing of a notebook itself: it makes itself the parent
+of orphans (Linux), forks a process for each exercise, with limits of time, memory and file size, in
+a folder of its own, and kills what is left of it before the next one. An answer may loop, catch
+interrupts, hold the interpreter lock, end its process or start others; the verdicts on the other
+exercises stay.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from qnn_ref.course import registry
+from qnn_ref.course.check import cases_of
 from qnn_ref.course.editions import Cell, read_cells
 from qnn_ref.course.exercise import Exercise, Verdict
 from qnn_ref.course.solving import answers_of, verdict_on
@@ -39,7 +41,7 @@ MEMORY = 8 << 30
 FILE_SIZE = 64 << 20
 LARGEST = 1 << 20
 """Bytes of a verdict."""
-SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
+SUBREAPER, DIE_WITH_PARENT = 36, 1  # PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG of <linux/prctl.h>
 
 
 def judged(path: Path, seed: int, seconds: float | None = None) -> dict[str, Any]:
@@ -66,9 +68,9 @@ def judged(path: Path, seed: int, seconds: float | None = None) -> dict[str, Any
         return {"exercises": _all_failed(chapters, words), "questions": {}, "trouble": words}
     chapters = sorted(_chapters(cells) | ({named} if named else set()))
     found = {}
-    become_parent_of_orphans()
     for exercise in (e for c in chapters for e in registry.exercises_of(c)):
         exercise = replace(exercise, seconds=seconds or exercise.seconds)
+        cases_of(exercise, seed)  # here, so that no child has to
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             found[exercise.id] = apart(exercise, cells, path.name, seed, folder)
     trouble = "" if chapters else "no exercise of the course in it"
@@ -153,6 +155,7 @@ def _in_child(
     exercise: Exercise, cells: Sequence[Cell], name: str, seed: int, folder: str, writer: int
 ) -> None:
     os.setsid()
+    _prctl(DIE_WITH_PARENT, signal.SIGKILL)
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
@@ -199,8 +202,12 @@ def _first(text: bytes) -> dict[str, Any]:
 
 def become_parent_of_orphans() -> None:
     """Let processes whose parent ends become children of this one, where the system can."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    _prctl(SUBREAPER, 1)
+
+
+def _prctl(what: int, value: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(what, value, 0, 0, 0)
 
 
 def end_descendants() -> None:
@@ -242,12 +249,14 @@ def descendants(process: int) -> Iterator[int]:
         yield from below
 
 
-def main(path: str, seed: str, seconds: str) -> None:
-    """Judge a notebook and write the answer as JSON to standard output."""
-    sys.stdout.write(
-        json.dumps(judged(Path(path), int(seed), float(seconds) or None), allow_nan=False)
-    )
+def main() -> None:
+    """Answer questions until there is none."""
+    become_parent_of_orphans()
+    for line in sys.stdin:
+        path, seed, seconds = json.loads(line)
+        sys.stdout.write(json.dumps(judged(Path(path), seed, seconds), allow_nan=False) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

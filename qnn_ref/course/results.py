@@ -69,7 +69,8 @@ class Results:
         self.read()
         old = self.record_of(verdict.id)
         found = {k: v for k, v in verdict.to_json().items() if k not in ("id", "message", "hint")}
-        tried = verdict.status != "not written"
+        again = verdict.sha256 and verdict.sha256 == old.get("source_sha256")
+        tried = verdict.status != "not written" and not again  # to run a cell twice is no try
         self.exercises[verdict.id] = found | {
             "hints": max(old.get("hints", 0), verdict.hint),
             "tries": old.get("tries", 0) + tried,
