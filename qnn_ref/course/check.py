@@ -18,7 +18,16 @@ import numpy as np
 
 from qnn_ref.course import calls
 from qnn_ref.course.calls import Clock, Outcome, call
-from qnn_ref.course.compare import VALUE, Fault, form_fault, parts_of, same_values, type_fault
+from qnn_ref.course.compare import (
+    VALUE,
+    Fault,
+    both_equal,
+    form_fault,
+    is_finite,
+    parts_of,
+    same_values,
+    type_fault,
+)
 from qnn_ref.course.exercise import Case, Exercise, Verdict, Wrong
 from qnn_ref.course.shrink import smallest
 from qnn_ref.course.sources import forbidden, is_stub, sha256_of
@@ -295,7 +304,7 @@ class _Trial:
                     right = _right(self.exercise, candidate)
                 except (ValueError, TypeError, ArithmeticError, IndexError):
                     return False  # no case of this exercise any more
-                if not _is_finite(right):
+                if not is_finite(right):
                     return False
                 found = self._fault(self._call(self.answer, candidate), right)
                 return found is not None and found.kind == fault.kind
@@ -308,10 +317,7 @@ class _Trial:
     def _recognised(
         self, outcomes: Sequence[Outcome], faults: Sequence[Fault | None], typed: bool = False
     ) -> tuple[Wrong | None, Wrong | None]:
-        """The mistake that agrees on all cases, and one that agrees on those that fail.
-
-        Types of numbers count where only they are wrong (`typed`).
-        """
+        """The mistake that agrees on all cases (in types too if `typed`), and one that is close."""
         near = None
         if len(outcomes) < len(self.cases):
             return None, None
@@ -363,11 +369,6 @@ def _right(exercise: Exercise, case: Case) -> Any:
         return exercise.spec(*lent)
 
 
-def _is_finite(value: Any) -> bool:
-    parts = [np.asarray(part) for part in parts_of(value)]
-    return all(part.dtype.kind not in "fc" or bool(np.isfinite(part).all()) for part in parts)
-
-
 def _alike(one: Outcome, other: Outcome) -> bool:
     pairs = zip(parts_of(one.value), parts_of(other.value), strict=True)
     return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
@@ -382,7 +383,7 @@ def _agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
     if len(a) != len(b):
         return False
     for x, y in zip(a, b, strict=True):
-        if _both_equal(x, y):
+        if both_equal(x, y):
             continue
         if form_fault(x, y) or form_fault(y, x) or not same_values(x, y, exercise.same):
             return False
@@ -393,16 +394,6 @@ def _serious(outcome: Outcome) -> tuple[str, str] | None:
     """Kind of a fault and the exception's name, where there is no value."""
     fault = outcome.fault
     return None if fault is None or fault.kind == "warns" else (fault.kind, fault.raised)
-
-
-def _both_equal(x: Any, y: Any) -> bool:
-    """Whether two values are the same, NaN at the same places included."""
-    if x is None or y is None:
-        return x is y
-    try:
-        return bool(np.array_equal(x, y, equal_nan=True))
-    except (TypeError, ValueError):
-        return False
 
 
 def _differing(exercise: Exercise, yours: Any, right: Any, fault: Fault) -> tuple[str, str]:

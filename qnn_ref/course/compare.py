@@ -198,3 +198,38 @@ def same_values(yours: Any, right: Any, same: Callable[[Any, Any], bool]) -> boo
     """
     pairs = zip(parts_of(yours), parts_of(right), strict=True)
     return all(one == model if isinstance(model, str) else same(one, model) for one, model in pairs)
+
+
+def both_equal(x: Any, y: Any) -> bool:
+    """Whether two values are the same, NaN at the same places included.
+
+    Parameters
+    ----------
+    x, y : object
+
+    Returns
+    -------
+    bool
+    """
+    if x is None or y is None:
+        return x is y
+    try:
+        return bool(np.array_equal(x, y, equal_nan=True))
+    except (TypeError, ValueError):
+        return False
+
+
+def is_finite(value: Any) -> bool:
+    """Whether all numbers of a result are finite.
+
+    Parameters
+    ----------
+    value : object
+        One value, or a tuple of them.
+
+    Returns
+    -------
+    bool
+    """
+    parts = [np.asarray(part) for part in parts_of(value)]
+    return all(part.dtype.kind not in "fc" or bool(np.isfinite(part).all()) for part in parts)

@@ -77,6 +77,7 @@ BACKWARD = Exercise(
     "the gains g and eps.",
     section="Algorithm 2, backward",
     spec=shift_backward,
+    gives=("dx", "dg", "db"),
     cases=sbn.backward_cases,
     same=close(1e-9),
     axes=("bn", "bn", "n", ""),

@@ -118,6 +118,7 @@ RUNNING_STATISTICS = Exercise(
     "inverse deviation 1 / sqrt(variance + eps).",
     section="section 2.4",
     spec=running_statistics,
+    gives=("mean", "inv_dev"),
     cases=_statistics_cases,
     same=close(1e-12),
     axes=("u", "u", "bu", "", ""),

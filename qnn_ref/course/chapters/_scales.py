@@ -151,6 +151,7 @@ SCALE = Exercise(
     "masks of eq. (4).",
     section="Algorithm 2, line 5; eq. (4)",
     spec=what_sign_sees,
+    gives=("signs", "masks"),
     cases=_scale_cases,
     axes=("n", "", ""),
     simple=(0, 1, -1, 0.5),

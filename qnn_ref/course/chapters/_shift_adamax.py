@@ -97,6 +97,7 @@ ADAMAX = Exercise(
     "Algorithm 4 with the paper's constants.",
     section="Algorithm 4",
     spec=shift_adamax,
+    gives=("m", "v", "step"),
     cases=_adamax_cases,
     same=close(1e-12),
     axes=("n", "n", "", "n"),

@@ -123,6 +123,7 @@ THRESHOLD = Exercise(
     "for every whole s from -K to K. Where it is the same for all, T is -K.",
     section="section 2.6, Algorithm 5",
     spec=threshold,
+    gives=("T", "turned"),
     cases=_threshold_cases,
     simplify=("shift", "mean"),
     without=("find_thresholds",),
