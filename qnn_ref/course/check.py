@@ -3,7 +3,7 @@
 An answer never makes a check raise. What it says is, in this order: faults of form (returns None,
 changes its argument, shape, an exception with the student's line, too slow, NaN); else the smallest
 case with both values; then the known mistake that agrees with the answer on *all* cases, or the one
-that it is close to, or the next hint. Never the solution.
+that it is close to, or the next hint. Never the solution. This order is kept in one file.
 """
 
 from __future__ import annotations
