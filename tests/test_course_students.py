@@ -370,6 +370,42 @@ def test_what_the_package_refuses_is_shown_where_the_student_called_it():
     assert "return bits.pack(x > 0)" in said
 
 
+def test_a_slip_costs_no_hint():
+    for slip in (lambda dy, x: None, lambda dy, x: dy[99], lambda dy, x: "text"):
+        verdict = judge(GRADIENT, slip)
+        assert (verdict.hint, "Hint" in str(verdict)) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("id", "change", "words"),
+    [
+        ("2.2", lambda ds, dg, db: (2 * ds, dg, db), "the gradient of s is 2 times too large"),
+        ("2.2", lambda ds, dg, db: (ds, -dg, db), "the gradient of g has the wrong sign"),
+        ("2.2", lambda ds, dg, db: (ds, dg, 0 * db), "the gradient of b "),
+        ("2.4", lambda loss, gradient: (loss, 3 * gradient), "of scores is 3 times too large"),
+    ],
+)
+def test_of_a_gradient_that_is_wrong_in_a_new_way_the_checker_says_how(id, change, words):
+    exercise = registry.exercise(id)
+    verdict = judge(exercise, lambda *case: change(*exercise.spec(*case)))
+    assert verdict.wrong == ""
+    assert f"The checker says: the gradient {words.removeprefix('the gradient ')}" in str(verdict)
+
+
+def test_a_backward_pass_that_only_the_checker_refuses_does_not_pass(monkeypatch):
+    """Right on all cases of a list, and no gradient of anything."""
+    exercise = registry.exercise("2.3")
+    cases = {repr(case) for case in exercise.cases(np.random.default_rng(0))}
+
+    def by_heart(dy, x, W):
+        dx, dW = exercise.spec(dy, x, W)
+        return (dx, dW) if repr((dy, x, W)) in cases else (dx, 2 * dW)
+
+    verdict = judge(exercise, by_heart)
+    assert verdict.fault == "gradient"
+    assert "The checker says: the gradient of W is 2 times too large" in str(verdict)
+
+
 # What a student calls
 
 

@@ -9,6 +9,7 @@ that it is close to, or the next hint. Never the solution. This order is kept in
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -35,6 +36,8 @@ from qnn_ref.course.written import both, listed
 
 SHRINK_SECONDS = 1.0
 SEED = 0
+HINTED = ("value", "shape", "nan")
+"""Kinds of faults that a hint may help against; against a slip it would be lost."""
 
 
 def judge(exercise: Exercise, answer: Any, seed: int = SEED, hints: int = 0) -> Verdict:
@@ -208,6 +211,7 @@ class _Trial:
         if report.passed:
             return ""
         found = report.diagnoses[0].sentence if report.diagnoses else "the gradient is wrong"
+        found = re.sub(r"^\S+\.(\w+): the gradient ", r"the gradient of \1 ", found)
         return f"The checker says: {found}."
 
     def _passed(self) -> Verdict:
@@ -249,7 +253,7 @@ class _Trial:
             lines.append(f"Close to: {near.says}")
         elif fault is VALUE and (says := self._checker()):
             lines.append(says)
-        elif fault.kind != "dtype":  # there the numbers are right, and no hint is needed
+        elif fault.kind in HINTED:
             hint = min(hints + 1, 3)
             lines.append(f"Hint {hint} of 3: {exercise.hints[hint - 1]}")
         return _verdict(
