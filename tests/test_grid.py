@@ -66,6 +66,15 @@ def test_a_grid_is_a_value():
 def test_a_grid_comes_back_from_json():
     assert Grid.of("grid", json.loads(json.dumps(list(PIXELS)))) == PIXELS
     assert Grid.of("grid", SIGNS) is SIGNS
+    assert Grid.of("grid", [1 - 2**31, 2**31 - 1, 2]).planes == 31
+
+
+def test_the_ends_of_what_is_a_grid():
+    assert Grid(0, 2**32 - 1, 1).planes == 32
+    assert Grid(0, 1, 1).planes == 1
+    assert Grid(1, 3, 2).sums(2) == Grid(2, 6, 2)
+    assert Grid(-6, -2, 2).sums(3, fewer=True) == Grid(-18, 0, 2)
+    assert Grid(2, 6, 2).sums(3, fewer=True) == Grid(0, 18, 2)
 
 
 def test_an_encoding_is_a_scale_and_a_grid():
@@ -75,6 +84,8 @@ def test_an_encoding_is_a_scale_and_a_grid():
     assert repr(one) == "Encoding(scale=0.5, low=-3.0, high=3, step=2.0)"
     none = one.off_grid()
     assert (none.grid, none.largest, none.on_grid) == (None, np.inf, False)
+    assert none == Encoding(0.5, -np.inf, np.inf, 0)
+    assert Encoding(1.0, -7, 3, 2).largest == Encoding(1.0, -3, 7, 2).largest == 7
     large = Encoding(1.0, -(2.0**100), 2.0**100, 1)  # LogQuant's, of many bits
     assert large.grid.high == 2**100
     with pytest.raises(ValueError, match=r"^high: expected at most 2\^32 levels"):
@@ -99,6 +110,11 @@ def test_an_encoding_is_a_scale_and_a_grid():
         (lambda: Grid.of("grid", [-3, 3.0, 2]), TypeError, "grid: expected a whole number"),
         (lambda: Grid.of("grid", [-3, 3, 4]), ValueError, "grid: step: expected a divisor"),
         (lambda: Grid.of("grid", [0, 2**31, 2]), ValueError, "grid: expected a whole number from"),
+        (lambda: Grid.of("grid", [-(2**31), 0, 2]), ValueError, "grid: expected a whole number fr"),
+        (lambda: Encoding(0.0, -1, 1, 2), ValueError, "scale: expected a finite number above 0"),
+        (lambda: Encoding(1.0, -1, 1, -2), ValueError, "step: expected"),
+        (lambda: Encoding(1.0, -0.5, 1, 0.5), ValueError, "step: expected codes that are whole"),
+        (lambda: Encoding(1.0, -1, 1, 2, SIGNS), TypeError, ".*positional arguments"),
         (lambda: check_grid((-1, 1, 2)), TypeError, "grid: expected an object of Grid, like Grid"),
     ],
 )

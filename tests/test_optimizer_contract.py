@@ -1,6 +1,7 @@
 """What every optimizer refuses: foreign networks, wrong gradients, numbers that are none."""
 
 import copy
+import importlib
 import inspect
 import pickle
 
@@ -9,7 +10,16 @@ import pytest
 
 from qnn_ref import optimizers
 from qnn_ref.layers import Parameter
-from qnn_ref.optimizers import SGD, Adam, AdaMax, ExponentialDecay, Halving, Optimizer, ShiftAdaMax
+from qnn_ref.optimizers import (
+    SGD,
+    Adam,
+    AdaMax,
+    ExponentialDecay,
+    Halving,
+    Optimizer,
+    ShiftAdaMax,
+    sgd,
+)
 from qnn_ref.quantizers import Sign
 
 RULES = [
@@ -327,3 +337,73 @@ def test_settings_are_all_that_the_rule_was_made_with_but_the_rate():
 def test_exponential_decay_takes_the_same_factor_each_epoch():
     schedule = ExponentialDecay(0.08, 0.005, 4)
     assert [schedule(epoch) for epoch in range(5)] == pytest.approx([0.08, 0.04, 0.02, 0.01, 0.005])
+
+
+def updates():
+    """Every update rule and twin, each with right arguments by name."""
+    counts = {"sgd": 3, "adam": 8, "adamax": 5, "shift_adamax": 6}
+    for room, count in counts.items():
+        module = importlib.import_module(f"qnn_ref.optimizers.{room}")
+        for name in (f"{room}_update", f"{room}_update_reference"):
+            function = getattr(module, name)
+            right = {n: np.full(4, 0.5, np.float32) for n in inspect.signature(function).parameters}
+            right |= {"constants": np.full(count, 0.5, np.float32), "bound": 1.0}
+            yield pytest.param(
+                function, right | ({"torch": False} if "torch" in right else {}), id=name
+            )
+
+
+@pytest.mark.parametrize(("function", "right"), list(updates()))
+def test_update_rules_look_at_what_they_write_into(function, right):
+    """A moment, the gradient or the constants of another size or type, each by its name."""
+
+    def copied(**changed):
+        return {
+            n: np.copy(v) if isinstance(v, np.ndarray) else v for n, v in right.items()
+        } | changed
+
+    function(**copied())
+    arrays = [name for name, value in right.items() if isinstance(value, np.ndarray)]
+    for name in arrays:
+        wrong = [np.full(9, 0.5, np.float32), [0.5] * 4, np.full(len(right[name]), 1)]
+        wrong += [np.full((4, 1), 0.5, np.float32)] if name != "w" else []
+        for value in wrong if name != "w" else wrong[1:]:
+            with pytest.raises((TypeError, ValueError), match=f"^{name}: expected"):
+                function(**copied(**{name: value}))
+    for bound in (0.0, -1.0, np.nan, "1"):
+        with pytest.raises((TypeError, ValueError), match=r"^bound: expected"):
+            function(**copied(bound=bound))
+
+
+def test_without_momentum_there_is_no_velocity():
+    for function in (sgd.sgd_update, sgd.sgd_update_reference):
+        w, g = np.zeros(3, np.float32), np.ones(3, np.float32)
+        function(w, g, np.empty(0, np.float32), np.float32([0, 0.25, 2]), np.inf)
+        np.testing.assert_array_equal(w, np.full(3, -0.5))
+        for m in (None, np.empty(0), np.empty((0, 1), np.float32)):
+            with pytest.raises((TypeError, ValueError), match=r"^m: expected"):
+                function(w, g, m, np.float32([0, 0.25, 2]), np.inf)
+
+
+@pytest.mark.parametrize(
+    ("rule", "usual"),
+    [
+        (SGD(), {"learning_rate": 0.01, "momentum": 0.0}),
+        (Adam(), {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}),
+        (AdaMax(), {"learning_rate": 0.002, "beta1": 0.9, "beta2": 0.999}),
+        (
+            ShiftAdaMax(),
+            {"learning_rate": 2**-10, "beta1": 0.875, "beta2": 1 - 2**-10, "epsilon": 2**-27},
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_usual_is_the_papers(rule, usual):
+    """Algorithms 3 and 4, and plain descent."""
+    assert {name: getattr(rule, name) for name in usual} == usual
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_halving_is_a_shift(every):
+    rates = [Halving(0.75, every)(epoch) for epoch in range(4 * every)]
+    assert rates == [0.75 / 2**n for n in range(4) for _ in range(every)]

@@ -124,6 +124,23 @@ def test_other_factors_go_the_plain_way():
     assert (ShiftProducts().weight_gradient(x, g) == PLAIN.weight_gradient(x, g)).all()
 
 
+@pytest.mark.parametrize("lowest", [-60, -2, 0, 1, 60])
+@pytest.mark.parametrize("octaves", [0, 3, LARGEST_POWER])
+def test_powers_of_any_size_are_shifts_if_they_are_near_enough(lowest, octaves):
+    """Ones and zeros among them; the next power is too far."""
+    g = np.array([[0, 2.0**lowest, -(2.0 ** (lowest + octaves))], [0, 0, 2.0**lowest]])
+    signs = np.array([[1.0, 1, -1], [-1, 1, 1]])
+    np.testing.assert_array_equal(shift_product(g, signs), g @ signs.T)
+    g[1, 1] = 2.0 ** (lowest + LARGEST_POWER + 1)
+    assert shift_product(g, signs) is None
+
+
+@pytest.mark.parametrize("size", [1.0, 4.0])
+def test_powers_of_one_size_are_shifts(size):
+    g, signs = np.full((2, 5), size), np.ones((3, 5))
+    np.testing.assert_array_equal(shift_product(g, signs), np.full((2, 3), 5 * size))
+
+
 def test_a_network_with_six_bit_gradients_gets_the_same_gradients_by_shifts(monkeypatch):
     rng = np.random.default_rng(1)
     layers = [

@@ -348,3 +348,16 @@ def test_a_weight_without_a_sign_is_refused_by_name():
         latent[29, 19] = np.nan
     with pytest.raises(ValueError, match=r"weight: .* got nan at \[29, 19\]"):
         _ = bits_of(parameter)
+
+
+@pytest.mark.parametrize("products", [PLAIN, BITS], ids=["plain", "bits"])
+def test_sums_beyond_float32_are_rounded_once(products):
+    """Partial sums of float32 would be rounded on the way from 2^24 on."""
+    rng, fan_in, end = np.random.default_rng(0), 7, 3_000_000
+    x = rng.integers(-end, end + 1, (2_000, fan_in)).astype(np.float32)
+    w = rng.choice(np.float32([-1, 1]), (fan_in, 3))
+    sums = products.forward(x, w, largest=float(end))
+    assert 2**24 <= end * fan_in < 2**25
+    assert sums.dtype == np.float32
+    exact = x.astype(np.int64) @ w.astype(np.int64)
+    np.testing.assert_array_equal(sums, exact.astype(np.float32))

@@ -11,6 +11,10 @@ from pathlib import Path
 
 NEAREST = 3
 NEAR = {
+    "qnn_ref/optimizers/sgd.py": ["test_optimizer_contract", "test_optimizers"],
+    "qnn_ref/optimizers/adam.py": ["test_optimizer_contract", "test_optimizers"],
+    "qnn_ref/optimizers/adamax.py": ["test_optimizer_contract", "test_optimizers"],
+    "qnn_ref/optimizers/schedules.py": ["test_optimizer_contract", "test_shift_adamax"],
     "qnn_ref/layers/base.py": ["test_layers_base", "test_layers_contract", "test_dense"],
     "qnn_ref/layers/rows.py": ["test_layers_base", "test_branches", "test_network"],
     "qnn_ref/layers/weighted.py": ["test_layers_base", "test_dense", "test_conv"],
