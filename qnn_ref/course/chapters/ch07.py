@@ -86,6 +86,12 @@ LINEAR_QUANT = Exercise(
             "too many for k bits.",
         ),
         Wrong(
+            "2^k steps, below",
+            lambda x, k: np.floor((np.clip(x, -1, 1) + 1) / 2 * 2**k) * 2 / 2**k - 1,
+            "You cut [-1, 1] into 2^k steps, and take the level below. 2^k levels have a step less "
+            "between them.",
+        ),
+        Wrong(
             "multiples of the step",
             lambda x, k: np.clip(np.floor(x * (2**k - 1) / 2 + 0.5) * 2 / (2**k - 1), -1, 1),
             "Your levels are multiples of the step, so 0 is one of them, and the ends are not. "
@@ -186,6 +192,18 @@ def _nearest_power(x: Array, k: int) -> Array:
     return _powers(x, -_octaves(k), lambda e: np.floor(e) + (np.exp2(e - np.floor(e)) >= 1.5))
 
 
+def _border(x: Array, k: int, border: float) -> Array:
+    """With a border to 0 of its own, as a share of the smallest power."""
+    smallest = 2.0 ** -_octaves(k)
+    kept = np.maximum(np.abs(_powers(x, -np.inf)), smallest)
+    return np.where(np.abs(x) < border * smallest, 0.0, np.sign(x) * kept)
+
+
+def _nearest_level(x: Array, k: int) -> Array:
+    levels = np.sort(LogQuant(k).levels * LogQuant(k).encoding.scale)
+    return levels[np.abs(x[..., None] - levels).argmin(axis=-1)]
+
+
 LOG_QUANT = Exercise(
     id="7.2",
     title="LogQuant",
@@ -211,6 +229,23 @@ LOG_QUANT = Exercise(
             _smallest_for_zero,
             "Your small numbers become the smallest power. What is rounded to a power below it "
             "becomes 0.",
+        ),
+        Wrong(
+            "half of the smallest",
+            lambda x, k: _border(x, k, 0.5),
+            "Your border to 0 lies at half of the smallest power. The logarithm is rounded there, "
+            "too.",
+        ),
+        Wrong(
+            "all below the smallest",
+            lambda x, k: _border(x, k, 1.0),
+            "All below the smallest power becomes 0 in yours. What is rounded up to it stays.",
+        ),
+        Wrong(
+            "nearest level",
+            _nearest_level,
+            "You take the level that is nearest in distance. AP2 rounds the logarithm: between 1/2 "
+            "and 1 the threshold is 0.707, not 0.75.",
         ),
         Wrong(
             "no largest power",
@@ -437,6 +472,16 @@ LEVELS_PRODUCT = Exercise(
             "You count the padding of the last word as pairs that agree: there are K pairs.",
         ),
         Wrong(
+            "XNOR of the padding",
+            lambda x, w, K: _cells(x, w, lambda p, q: 2 * _ones(~(p ^ q)) - K),
+            "~ makes ones of the padding bits as well: they count as pairs that agree.",
+        ),
+        Wrong(
+            "one plane of w",
+            lambda x, w, K: _cells(x, w[:1], _xnor(K)),
+            "You use plane 0 of w only.",
+        ),
+        Wrong(
             "K - count",
             lambda x, w, K: _cells(x, w, lambda p, q: K - _ones(p ^ q)),
             "A pair that differs does not only miss: it takes 1 away, so it costs 2.",
@@ -448,7 +493,7 @@ LEVELS_PRODUCT = Exercise(
         ),
         Wrong(
             "scaled",
-            lambda x, w, K: _cells(x, w, _xnor(K)) // ((2 ** len(x) - 1) * (2 ** len(w) - 1)),
+            lambda x, w, K: _cells(x, w, _xnor(K)) / ((2 ** len(x) - 1) * (2 ** len(w) - 1)),
             "You have multiplied by the scales. They come later, once: the product of codes is an "
             "integer.",
         ),

@@ -248,6 +248,19 @@ def _signed_range(x: Array, u: Array, k: int) -> Array:
     return _drawn(x, u - 0.5, k, np.abs(x.max(axis=1, keepdims=True)))
 
 
+def _zeros_drawn(x: Array, u: Array, k: int) -> Array:
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    return _drawn(x, u - 0.5, k, np.where(largest > 0, largest, 1.0))
+
+
+def _above_the_top(x: Array, u: Array, k: int) -> Array:
+    n = 2**k - 1
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    safe = np.where(largest > 0, largest, 1.0)
+    levels = np.floor(n * (x / (2 * safe) + 0.5) + u + 0.5) / n
+    return np.where(largest > 0, 2 * safe * (levels - 0.5), 0.0)
+
+
 DOREFA = Exercise(
     id="8.2",
     title="DoReFa's gradients",
@@ -284,6 +297,21 @@ DOREFA = Exercise(
             "noise not centred",
             lambda x, u, k: _drawn(x, u, k),
             "Your noise goes from 0 to one step: the mean is half a step too high.",
+        ),
+        Wrong(
+            "above the top",
+            _above_the_top,
+            "Your noise goes from 0 to one step, and lifts the largest gradients above the top.",
+        ),
+        Wrong(
+            "half as large",
+            lambda x, u, k: dorefa(x, u, k) / 2,
+            "All of yours is half as large: on the way back the range is 2 M wide.",
+        ),
+        Wrong(
+            "zeros drawn",
+            _zeros_drawn,
+            "In an example of zeros the noise makes gradients of nothing.",
         ),
         Wrong(
             "noise after rounding",
@@ -446,6 +474,18 @@ POWER_PRODUCT = Exercise(
             "You do not use S: gradients have signs too.",
         ),
         Wrong(
+            "two minus",
+            lambda S, M, W: sum(
+                _ones(m & S & W) - _ones(m & (S ^ W)) << j for j, m in enumerate(M)
+            ),
+            "A minus times a minus is a plus: where S and W are both 0, the pair is added.",
+        ),
+        Wrong(
+            "planes from one",
+            lambda S, M, W: 2 * power_product(S, M, W),
+            "All of yours is twice as much: plane 0 counts 1.",
+        ),
+        Wrong(
             "one for two",
             lambda S, M, W: _by_planes(S, M, W, lambda n, t, j: n - t << j),
             "A pair whose signs differ does not only miss: it is taken away, so it costs 2.",
@@ -453,7 +493,7 @@ POWER_PRODUCT = Exercise(
         Wrong(
             "planes reversed",
             lambda S, M, W: power_product(S, M[::-1], W),
-            "You take the last plane for the first. Plane 0 counts 1.",
+            "You take the last plane for the first: the order is turned round.",
         ),
         Wrong(
             "no shift",
