@@ -120,8 +120,10 @@ draw_readings(1, 2, 3)
 # %% [markdown]
 # **Answer.** Fixed-point and unsigned have a 0, symmetric has none: an even number of levels that
 # lie symmetrically leaves the middle free. Symmetric and unsigned reach 1, fixed-point stops one
-# step below it. One fixed-point bit would be -1 and 0, which is neither Sign nor useful; the
-# package refuses it:
+# step below it. One fixed-point bit would be -1 and 0, which is neither Sign nor useful.
+
+# %% [markdown]
+# The package refuses one fixed-point bit, and it refuses a step of 1/2 for two:
 
 # %%
 for options in ({"bits": 1}, {"bits": 2, "step": 0.5}):
