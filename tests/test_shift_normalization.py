@@ -82,12 +82,40 @@ def test_the_variance_line_carries_the_sign(seed):
 
 @settings(max_examples=30)
 @given(SEEDS)
-def test_the_output_deviation_lies_between_0_69_and_1_42(seed):
+def test_the_output_deviation_of_bell_curves_lies_between_0_69_and_1_42(seed):
     """AP2 of an inverse deviation may be off by sqrt(2) either way: 1 is not to be expected."""
     layer, x, _ = make((2000, 4), seed)
     layer.gain.assign(np.ones(4))
     deviation = layer.forward(x, training=True).std(axis=0)
     assert np.all((deviation > 0.68) & (deviation < 1.43))
+
+
+def output_deviations(x):
+    layer = ShiftBatchNorm(epsilon=1e-12).build((x.shape[1],), dtype=np.float64)
+    return layer.forward(x, training=True).std(axis=0)[x.std(axis=0) > 1e-6]
+
+
+def two_sizes(size, share):
+    """A column of 1,000 numbers: this share of them +-size, all others twice that."""
+    small = round(500 * share)
+    half = np.repeat([size, 2 * size], [small, 500 - small])
+    return np.concatenate([half, -half])[:, None]
+
+
+@given(SEEDS, st.integers(2, 9), st.integers(1, 9), st.floats(1, 4))
+def test_the_output_deviation_of_every_batch_is_within_2_to_3_4(seed, batch, terms, scale):
+    """Line 3 adds a fourth root of 2 to the sqrt(2) of line 4; sums of signs come near both."""
+    x = np.random.default_rng(seed).choice([-1, 1], (batch, 20, terms)).sum(axis=2)
+    deviation = output_deviations(scale * x)
+    assert np.all((deviation > 0.999 * 2**-0.75) & (deviation < 1.001 * 2**0.75))
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "bound"), [(1.414, 0.862, 2**0.75), (1.4143, 0.389, 2**-0.75)]
+)
+def test_both_bounds_are_reached(size, share, bound):
+    """All terms of line 3 just below a threshold of AP2, or all just above one."""
+    assert output_deviations(two_sizes(size, share)) == pytest.approx(bound, rel=2e-3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
