@@ -357,6 +357,10 @@ def ceiling(rng: Rng) -> Arguments:
     return {"words": words, "turns": 2, "totals": np.zeros(2, np.uint64)}
 
 
+def counted_on(done):
+    done += 1
+
+
 def sweep(x, threads):
     words = x.reshape(-1).view(np.uint64).reshape(threads, -1)
     return lambda: words.sum(axis=1)
@@ -378,6 +382,9 @@ EXAMPLES: dict[str, Example] = {
     "bench.ceiling.plain_loop": Example(ceiling, loop, ("totals",)),
     "bench.ceiling.vector_loop": Example(ceiling, loop, ("totals",), compiled_only=True),
     "bench.ceiling.carry_save_loop": Example(ceiling, loop, ("totals",), compiled_only=True),
+    "bench.overhead.tasks": Example(
+        lambda rng: {"done": rng.integers(0, 9, 3)}, counted_on, ("done",)
+    ),
     "bench.ceiling.read_call": Example(lambda rng: {"x": reals(rng, 4, 8), "threads": 2}, sweep),
     "bits.conv.pixels_conv": Example(pixel_conv, CONV_PIXELS, ("out",)),
     "bits.conv.planes_conv": Example(grid_conv, CONV_PLANES, ("out",)),

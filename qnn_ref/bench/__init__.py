@@ -17,6 +17,7 @@ from qnn_ref.bench import (
     ladder,
     lookup,
     memory,
+    overhead,
     packing,
     product,
     training,
@@ -34,6 +35,7 @@ SUBJECTS: dict[str, Callable[[Settings], list[Row]]] = {
     "inference": inference.rows,
     "memory": memory.rows,
     "checks": checks.rows,
+    "overhead": overhead.rows,
 }
 """What gives rows, by the name that the command takes; "ladder" gives bars instead."""
 
