@@ -184,6 +184,12 @@ class Parameter:
                 self._made[make] = make(self._latent)
         return self._made[make]  # type: ignore[no-any-return]
 
+    def cached_codes(self, make: Callable[[Array], Made]) -> Made:
+        """What `make` makes of the codes; kept until the latent value changes."""
+        if make not in self._made:
+            self._made[make] = make(self.codes)
+        return self._made[make]  # type: ignore[no-any-return]
+
     @property
     def quantized(self) -> Array:
         """The value that the forward and backward products see; +-1 for `Sign`."""

@@ -36,10 +36,15 @@ from qnn_ref.bits.conv_gradients import (
     conv_weight_gradient_reference,
 )
 from qnn_ref.bits.gemm import xnor_matmul_reference
+from qnn_ref.bits.grids import join_pairs_reference
 from qnn_ref.bits.levels import fixed_matmul_reference, levels_matmul_reference, to_fixed_planes
 from qnn_ref.bits.lookup import pixels_matmul_reference, signs_matmul_reference
 from qnn_ref.bits.panels import PANEL, pack_panels_reference
-from qnn_ref.bits.planes import pack_levels_reference, planes_matmul_reference
+from qnn_ref.bits.planes import (
+    pack_levels_reference,
+    planes_matmul_reference,
+    to_planes_reference,
+)
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.powers import powers_matmul_reference
 from qnn_ref.bits.words import pack_bits_reference, pack_reference, pack_thresholds_reference
@@ -191,6 +196,17 @@ def moved_rows(rng: Rng) -> Arguments:
         "x": reals(rng, 60),
         "starts": starts,
         "out": np.zeros((N, 11), np.float32),
+    }
+
+
+def pairs(rng: Rng) -> Arguments:
+    return {
+        "products": 2 * rng.integers(-9, 9, (2, M, 3, N)).astype(np.int32),
+        "left": 2 ** np.arange(2),
+        "right": 2 ** np.arange(3),
+        "rows": 2 * rng.integers(-9, 9, M),
+        "columns": 2 * rng.integers(-9, 9, N),
+        "shift": 1,
     }
 
 
@@ -431,6 +447,18 @@ EXAMPLES: dict[str, Example] = {
         sign_product, lambda b, x, out=None: signs_matmul_reference(rows_of(b), x), ("out",)
     ),
     "bits.transpose.transposed": Example(lambda rng: {"x": reals(rng, M, 20)}, lambda x: x.T),
+    "bits.grids.join_pairs": Example(pairs, join_pairs_reference),
+    "bits.panels.both_ways": Example(
+        lambda rng: {"words": pack(signs(rng, M, K)), "C": K},
+        lambda words, C: without_rows(pack_panels_reference(unpack(words, C))),
+    ),
+    "bits.planes.to_planes": Example(
+        lambda rng: {
+            "codes": (2.0 * rng.integers(0, 4, (M, K)) - 3).astype(np.float32),
+            "grid": Grid(-3, 3, 2),
+        },
+        to_planes_reference,
+    ),
     "bits.panels.pack_panels": Example(
         lambda rng: {"x": reals(rng, K, N)},
         lambda x: without_rows(pack_panels_reference(x)),

@@ -20,6 +20,7 @@ from qnn_ref.bench import (
     overhead,
     packing,
     product,
+    recurrent,
     training,
 )
 from qnn_ref.bench.machine import cores, describe, load
@@ -36,6 +37,7 @@ SUBJECTS: dict[str, Callable[[Settings], list[Row]]] = {
     "memory": memory.rows,
     "checks": checks.rows,
     "overhead": overhead.rows,
+    "recurrent": recurrent.rows,
 }
 """What gives rows, by the name that the command takes; "ladder" gives bars instead."""
 

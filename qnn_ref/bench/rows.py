@@ -101,6 +101,8 @@ GOALS = (
     Goal("packed inference", (TORCH,), 20, ("784-3x4096-10, 1 image",)),
     Goal("gradient check", (GRADCHECK_FAST,), 5, CHECKED[:1]),
     Goal("gradient check", (GRADCHECK,), 5, CHECKED[1:]),
+    Goal("training step, character RNN", (TORCH,), 1, ("2048 units, batch 50, 50 steps",)),
+    Goal("packed text", (TORCH,), 5, ("2048 units, 1000 characters",)),
     Goal("memory of a training step", (ARRAYS,), 1.2, STEPS),
     Goal("training step, Adam", (BEFORE,), 1.5, STEPS[:1]),
     Goal("training step, Adam", (BEFORE,), 1.6, STEPS[1:], (1,)),

@@ -240,4 +240,4 @@ def join_planes(products: Sequence[Ints], row_sums: Ints | None, grid: Grid) -> 
         if row_sums is None:
             raise ValueError("row_sums: needed for a grid with an offset, got None")
         total += np.int64(grid.offset) * row_sums
-    return (total // 2).astype(np.int32)
+    return (total >> 1).astype(np.int32)  # even numbers: half of them, faster than a division

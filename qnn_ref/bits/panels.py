@@ -254,12 +254,17 @@ def pack_panels(x: Array) -> SignMatrix:
     x = np.asarray(x)
     if x.ndim != 2:
         raise ValueError(f"x: expected shape (R, C), got {x.shape}")
-    R, C = x.shape
+    return both_ways(pack(x), x.shape[1])
+
+
+def both_ways(words: Words, C: int) -> SignMatrix:
+    """Arrange a matrix (R, C) whose rows are packed, (R, ceil(C / 64)), by columns and by rows."""
+    check_words("words", words, C, ndim=2)
+    R = len(words)
     by_column = aligned_zeros((-(-C // PANEL), words_for(R), PANEL))
     by_row = aligned_zeros((-(-R // PANEL), words_for(C), PANEL))
-    words = pack(x)
-    with threads_for(x.size / 8):
-        _arrange_both(words, C, by_column, by_row)
+    with threads_for(R * C / 8):
+        _arrange_both(np.ascontiguousarray(words), C, by_column, by_row)
     return SignMatrix(Panels(by_column, C, R), Panels(by_row, R, C))
 
 

@@ -27,6 +27,7 @@ from qnn_ref.bits.gemm import run_panels, xnor_matmul_reference
 from qnn_ref.bits.operands import check_sums, read_only
 from qnn_ref.bits.panels import Panels, as_panels
 from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
 from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel
@@ -144,6 +145,65 @@ def pixel_planes(images: NDArray[np.uint8]) -> Words:
     return pack_levels(images, 8)
 
 
+def to_planes_reference(codes: ArrayLike, grid: Grid) -> Words:
+    """Split integers of a grid into bit planes with NumPy: the twin of `to_planes`.
+
+    Parameters, Returns: as `to_planes`.
+    """
+    (low, high, step), P = check_grid(grid), grid.planes
+    array = _check_codes(codes, grid)
+    with np.errstate(invalid="ignore"):  # NaN and infinity become some integer: unequal, refused
+        whole = array.astype(np.int64)
+    wrong = (whole != array) | (whole < low) | (whole > high) | ((whole - low) % step != 0)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(f"codes: expected one of {grid}; got {array[place]} at index {place}")
+    return pack_levels_reference(((whole - low) // step).astype(np.uint32), P)
+
+
+def _check_codes(codes: ArrayLike, grid: Grid) -> Array:
+    """Codes as an array of numbers with an axis; whether they are on the grid is seen later."""
+    if grid.largest >= 2**62:
+        raise ValueError(f"grid: expected codes below 2^62, got {grid}")
+    array = np.asarray(codes)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"codes: expected whole numbers, got dtype {array.dtype}")
+    if array.ndim == 0:
+        raise ValueError("codes: expected shape (..., K), got ()")
+    return array
+
+
+@parallel_kernel
+def _split_codes(codes, low, step, levels, planes, wrong):
+    """Write bit a of the level of codes[m, k] as bit k of row m of plane a; note what is no code.
+
+    Codes of at most 2^24 and their levels are exact in float32, so also in the float64 used here.
+    """
+    P, M, W = planes.shape
+    K = codes.shape[1]
+    for m in prange(M):
+        bad = np.int64(0)
+        level = np.zeros(64, np.uint32)
+        for w in range(W):
+            count = min(64, K - 64 * w)
+            for bit in range(count):
+                exact = (np.float64(codes[m, 64 * w + bit]) - low) / step
+                inside = exact >= 0.0 and exact < levels  # NaN is not
+                number = np.uint32(exact) if inside else np.uint32(0)
+                bad += np.int64(np.float64(number) != exact)
+                level[bit] = number
+            for a in range(P):
+                word = np.uint64(0)
+                for bit in range(count):
+                    word |= (np.uint64(level[bit]) >> np.uint64(a) & np.uint64(1)) << np.uint64(bit)
+                planes[a, m, w] = word
+        wrong[m] = bad
+
+
+FAST_CODES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int32))
+"""Types of codes that the kernel reads: those of layers, and of packed networks."""
+
+
 def to_planes(codes: ArrayLike, grid: Grid) -> Words:
     """Split integers of a grid into bit planes.
 
@@ -173,20 +233,19 @@ def to_planes(codes: ArrayLike, grid: Grid) -> Words:
     Eq. (7), for any grid of integers.
     """
     (low, high, step), P = check_grid(grid), grid.planes
-    if grid.largest >= 2**62:
-        raise ValueError(f"grid: expected codes below 2^62, got {grid}")
-    array = np.asarray(codes)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"codes: expected whole numbers, got dtype {array.dtype}")
-    if array.ndim == 0:
-        raise ValueError("codes: expected shape (..., K), got ()")
-    with np.errstate(invalid="ignore"):  # NaN and infinity become some integer: unequal, refused
-        whole = array.astype(np.int64)
-    wrong = (whole != array) | (whole < low) | (whole > high) | ((whole - low) % step != 0)
+    array = _check_codes(codes, grid)
+    if array.dtype not in FAST_CODES or grid.largest >= 2**24:
+        return to_planes_reference(array, grid)
+    *leading, K = array.shape
+    rows = int(np.prod(leading))
+    flat = np.ascontiguousarray(array).reshape(rows, K).view()
+    flat.flags.writeable = False
+    planes, wrong = np.empty((P, rows, words_for(K)), np.uint64), np.zeros(rows, np.int64)
+    with threads_for(rows * K * P / 2):
+        _split_codes(flat, float(low), float(step), float((high - low) // step + 1), planes, wrong)
     if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(f"codes: expected one of {grid}; got {array[place]} at index {place}")
-    return pack_levels(((whole - low) // step).astype(np.uint8 if P <= 8 else np.uint32), P)
+        return to_planes_reference(array, grid)  # which says where
+    return planes.reshape(P, *leading, words_for(K))
 
 
 def planes_matmul_reference(planes: Words, b: Words, K: int, grid: Grid) -> Ints:

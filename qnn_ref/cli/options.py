@@ -14,7 +14,7 @@ from qnn_ref.cli.streams import to_json
 
 BENCHES = (
     *("ladder", "product", "packing", "lookup", "training"),
-    *("cifar10", "convolution", "inference", "memory", "checks", "overhead"),
+    *("cifar10", "convolution", "inference", "memory", "checks", "overhead", "recurrent"),
 )
 """Names of `qnn_ref.bench.NAMES`, which is slow to import."""
 MODES = ("full", "probe", "order")

@@ -228,14 +228,12 @@ class Recurrent(Multiplying):
         """
         self.check_input(x)
         now = self.state_of("state", state, len(x))
-        signs = self.takes_signs(training)
         by_input, by_state = (
             parameter.drawn(self.rng) if training else parameter
             for parameter in (self.input_weight, self.recurrent_weight)
         )
         steps = np.ascontiguousarray(x.swapaxes(0, 1))
-        z = self.input_sums(self._input_product(steps, by_input, signs), by_input.scale)
-        weights = self.products.weights(by_state)
+        z = self.input_sums(self._input_product(steps, by_input, training), by_input.scale)
         hidden = np.empty((len(steps) + 1, len(x), self.units), self.dtype)
         real_states = np.empty_like(hidden) if training else None
         kept = []
@@ -244,26 +242,30 @@ class Recurrent(Multiplying):
             if real_states is not None:
                 real_states[t] = now[0]
             if t < len(steps):
-                s = self._state_product(hidden[t], weights)
+                s = self._state_product(hidden[t], by_state)
                 now, more = self.step(self.add_state(z[t], s, by_state.scale), now)
                 if training:
                     kept.append(more)
         if real_states is not None:
-            self._saved = Walk(steps, signs, (by_input, by_state), hidden, real_states, kept)
+            self._saved = Walk(
+                steps, self.takes_signs(True), (by_input, by_state), hidden, real_states, kept
+            )
         self.final_state = self.shown_state(now)
         return np.ascontiguousarray(hidden[1:].swapaxes(0, 1))
 
-    def _input_product(self, steps: Array, weight: Parameter, signs: bool) -> Array:
+    def _input_product(self, steps: Array, weight: Parameter, training: bool) -> Array:
         """Product of the inputs of all steps, (time, batch, blocks units)."""
         rows = steps.reshape(-1, steps.shape[-1])
-        w = self.products.weights(weight)
-        s = self.products.forward(rows, w, self.largest_product(self.encoding), signs)
+        encoding = self.training_encoding if training else self.encoding
+        grid, signs = None if encoding is None else encoding.grid, self.takes_signs(training)
+        s = self.products.of_codes(rows, weight, grid, self.largest_product(self.encoding), signs)
         return s.reshape(*steps.shape[:2], -1)
 
-    def _state_product(self, codes: Array, w: Any) -> Array:
+    def _state_product(self, codes: Array, weight: Parameter) -> Array:
         encoding = self._hidden_encoding
-        signs = encoding is not None and encoding.grid == SIGNS
-        return self.products.forward(codes, w, self.largest_product(encoding), signs)
+        grid = None if encoding is None else encoding.grid
+        largest = self.largest_product(encoding)
+        return self.products.of_codes(codes, weight, grid, largest, grid == SIGNS)
 
     def backward(self, dy: Array, dstate: State | None = None) -> Array | None:
         """Gradient of the input, given that of the output, and of the final state if it has one.
@@ -273,6 +275,8 @@ class Recurrent(Multiplying):
         walk = self.saved(dy)
         by_state = walk.weights[1]
         w = self.products.weights(by_state)
+        if isinstance(w, np.ndarray):
+            w = np.asfortranarray(w)  # the same matrix turned once, not in each of the steps
         dz = np.empty((*walk.steps.shape[:2], self.blocks * self.units), self.dtype)
         dh, *others = self.state_of("dstate", dstate, len(dy))
         dcodes = dy[:, -1]  # of the codes after the last step: nobody else sees them

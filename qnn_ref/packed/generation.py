@@ -38,9 +38,10 @@ def choose(scores: Array, temperature: float, u: float) -> int:
     largest = int(np.argmax(scores))
     if temperature == 0:
         return largest
-    with np.errstate(over="ignore", under="ignore"):  # a difference may leave float64: p is 0 then
-        wide = scores.astype(np.float64)
-        total = np.cumsum(np.exp((wide - wide[largest]) / temperature))
+    wide = scores.astype(np.float64)
+    # A difference may leave float64: from 800 on p is 0 in any case.
+    far = np.minimum(wide[largest] - wide, 800 * temperature)
+    total = np.cumsum(np.exp(-far / temperature))
     return min(int(np.searchsorted(total, u * total[-1], side="right")), len(scores) - 1)
 
 

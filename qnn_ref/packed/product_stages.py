@@ -20,13 +20,13 @@ from qnn_ref.bits import (
     pixels_conv,
     pixels_matmul,
     planes_conv,
-    planes_matmul,
     to_kernel_panels,
     to_panels,
     to_planes,
     xnor_conv,
     xnor_matmul,
 )
+from qnn_ref.bits.grids import codes_matmul, grid_matrix, grids_matmul
 from qnn_ref.bits.levels import join_planes
 from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import whole
@@ -213,7 +213,7 @@ class GridDense(GridProduct):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.panels = [to_panels(plane, self.size) for plane in self.planes]
+        self.matrix = grid_matrix(self.words, self.size, self.weights)
 
     def output(self, flow: Flow) -> Flow:
         self.expect_input(flow)
@@ -224,8 +224,10 @@ class GridDense(GridProduct):
 
     def run(self, x: Array) -> Array:
         """Sums (batch, units), int32."""
-        planes = as_planes(x.reshape(len(x), -1), self.grid)
-        return self.join(lambda b: planes_matmul(planes, self.panels[b], self.size, self.grid))
+        rows = x.reshape(len(x), -1)
+        if rows.dtype.kind == "f":  # states of a recurrent cell, as they are
+            return codes_matmul(rows, self.matrix, self.grid)
+        return grids_matmul(as_planes(rows, self.grid), self.matrix, self.grid)
 
 
 @dataclass(eq=False)

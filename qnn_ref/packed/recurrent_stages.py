@@ -15,6 +15,7 @@ import numpy as np
 
 from qnn_ref._typing import Array
 from qnn_ref.bits import unpack
+from qnn_ref.bits.grids import codes_matmul, grid_matrix
 from qnn_ref.checks import all_finite, choice, real, whole
 from qnn_ref.grid import Grid
 from qnn_ref.layers.lstm import lstm_step
@@ -131,6 +132,8 @@ class GridRecurrent(Stage):
     state_scale: float
     quantizer: dict[str, Any]
     names: tuple[str, ...] = field(default=(), init=False)
+    coded: tuple[Array | None, Array | None] = field(default=(None, None), init=False, repr=False)
+    """The last state that came out, read-only, and its codes: the next symbol begins with it."""
 
     def __post_init__(self) -> None:
         choice("cell", self.cell, CELLS)
@@ -138,14 +141,15 @@ class GridRecurrent(Stage):
         choice("activation", self.activation, ("relu", "tanh") if rnn else ("", ""))
         self.names = ("h",) if rnn else ("h", "c")
         self.units = whole("units", self.units, 1, 2**31 - 1)
-        self.encode = quantizer_of(self.quantizer)
-        states = self.encode.encoding.grid
+        self.quantize = quantizer_of(self.quantizer)
+        states = self.quantize.encoding.grid
         assert states is not None  # it has a fixed grid, since `encoding` gave one
         self.states = states
-        self.by_input = GridDense(self.words, self.features, self.grid, self.weights)
-        self.by_state = GridDense(self.state_words, self.units, states, self.weights)
-        self.features, self.grid = self.by_input.size, self.by_input.grid
-        self.weights = self.by_input.weights
+        by_input = GridDense(self.words, self.features, self.grid, self.weights)
+        GridDense(self.state_words, self.units, states, self.weights)  # looks at all of it
+        self.features, self.grid, self.weights = by_input.size, by_input.grid, by_input.weights
+        self.by_input = grid_matrix(self.words, self.features, self.weights)
+        self.by_state = grid_matrix(self.state_words, self.units, self.weights)
         count = CELLS[self.cell] * self.units
         for name, words in (("words", self.words), ("state_words", self.state_words)):
             if words.shape[1] != count:
@@ -162,33 +166,38 @@ class GridRecurrent(Stage):
             sums((count,), size, grid, self.weights)
 
     def settings(self) -> dict[str, Any]:
-        return {name: value for name, value in super().settings().items() if name != "names"}
+        found = super().settings()
+        return {name: found[name] for name in found if name not in ("names", "coded")}
 
     def output(self, flow: Flow) -> Flow:
-        self.by_input.output(flow)
+        GridDense(self.words, self.features, self.grid, self.weights).output(flow)
         return Flow("integers", (self.units,), self.states)
 
     def first_state(self, batch: int) -> State:
         """Zeros (batch, units)."""
         return tuple(np.zeros((batch, self.units), self.bias.dtype) for _ in self.names)
 
-    def run_steps(self, x: Array, state: State) -> tuple[Array, State]:
-        """Codes (time, batch, units), int32, of inputs (time, batch, features), and the state."""
-        time, batch = x.shape[:2]
-        dtype = self.bias.dtype
-        s = self.by_input.run(x.reshape(time * batch, -1)).astype(dtype)
-        z = scale_and_add(s, self.input_scale, self.bias).reshape(time, batch, -1)
-        out = np.empty((time, batch, self.units), np.int32)
-        codes = self.codes_of(state[0])
-        for t in range(time):
-            s = self.by_state.run(codes).astype(dtype)
-            state = self.step(z[t] + scale_and_add(s, self.state_scale, None), state)
-            out[t] = codes = self.codes_of(state[0])
-        return out, state
+    def input_sums(self, x: Array) -> Array:
+        """What inputs (rows, features) give to the sums: (rows, sums), bias included."""
+        s = codes_matmul(x.astype(self.bias.dtype), self.by_input, self.grid)
+        return scale_and_add(s.astype(self.bias.dtype), self.input_scale, self.bias)
 
-    def codes_of(self, h: Array) -> Array:
-        """Codes (batch, units), int32, of the state h."""
-        return self.encode.encode(h)[0].astype(np.int32)
+    def run_steps(self, z: Array, state: State) -> tuple[Array, State]:
+        """Codes (time, batch, units) after each step, and the last state.
+
+        `z` (time, batch, sums) is what `input_sums` gave for the inputs.
+        """
+        codes = np.empty((len(z) + 1, z.shape[1], self.units), self.bias.dtype)
+        for t in range(len(z) + 1):
+            last, coded = self.coded
+            codes[t] = coded if last is state[0] else self.quantize.encode(state[0])[0]
+            if t < len(z):
+                s = codes_matmul(codes[t], self.by_state, self.states).astype(z.dtype)
+                state = self.step(z[t] + scale_and_add(s, self.state_scale, None), state)
+        for array in state:
+            array.flags.writeable = False
+        self.coded = state[0], codes[-1].copy()
+        return codes[1:], state
 
     def step(self, z: Array, state: State) -> State:
         """The state after the sums z (batch, sums): the trained cell's own functions."""

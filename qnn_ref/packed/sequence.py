@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +23,9 @@ from qnn_ref.packed.recurrent_stages import (
 )
 from qnn_ref.packed.stages import Flow, Stage, flow_through
 from qnn_ref.packed.thresholds import Scores
+
+MOST_SUMS = 2**24
+"""Sums of all symbols that are kept, at most: 64 MB of them."""
 
 
 class PackedSequence:
@@ -58,7 +64,7 @@ class PackedSequence:
                 f"symbols: expected {self.vocabulary} that differ, one for each row of the table, "
                 f"got {len(self.symbols)}"
             )
-        self.final_state: dict[str, Array | State] = {}
+        self.final_state: Mapping[str, Array | State] = MappingProxyType({})
 
     def _tokens(self) -> Flow:
         return Flow("tokens", (1,), Grid(0, max(1, self.vocabulary - 1), 1))
@@ -92,19 +98,34 @@ class PackedSequence:
         self._check(x)
         states = self._states(state, len(x))
         found: dict[str, Array | State] = {}
-        flow = np.ascontiguousarray(x.T)  # time first, so that a step lies in one piece
-        steps = flow.shape
+        steps = x.shape[::-1]
+        flow: Array = x.T.reshape(-1)  # time first, so that a step lies in one piece
         for number, stage in enumerate(self.stages):
-            if isinstance(stage, GridRecurrent):
-                name = f"{number}.{stage.cell}"
-                flow, after = stage.run_steps(flow, states[name])
-                found[name] = after if len(after) > 1 else after[0]
-            else:
-                rows = flow.reshape(-1, *flow.shape[2:])
-                flow = stage.run(rows)
-                flow = flow.reshape(*steps, -1)
-        self.final_state = found
-        return np.ascontiguousarray(flow.swapaxes(0, 1))
+            if not isinstance(stage, GridRecurrent):
+                if number > 0 or self.symbol_sums is None:
+                    flow = stage.run(flow)
+                continue
+            kept = number == 1 and self.symbol_sums is not None
+            z = self.symbol_sums[flow] if kept else stage.input_sums(flow)  # type: ignore[index]
+            name = f"{number}.{stage.cell}"
+            codes, after = stage.run_steps(z.reshape(*steps, -1), states[name])
+            flow = codes.reshape(len(flow), -1)
+            found[name] = after if len(after) > 1 else after[0]
+        self.final_state = MappingProxyType(found)
+        return np.ascontiguousarray(flow.reshape(*steps, -1).swapaxes(0, 1))
+
+    @cached_property
+    def symbol_sums(self) -> Array | None:
+        """What each symbol gives to the sums of the first cell, (vocabulary, sums).
+
+        The same each time, so it is kept; None where that would take much memory.
+        """
+        rows, cell = self.stages[0], self.stages[1]
+        if not isinstance(rows, Rows) or not isinstance(cell, GridRecurrent):
+            return None
+        if self.vocabulary * len(cell.bias) > MOST_SUMS:
+            return None
+        return cell.input_sums(rows.codes)
 
     def _check(self, x: Array) -> None:
         plain_array("x", x)
@@ -123,12 +144,23 @@ class PackedSequence:
         }
         if state is None:
             return {name: cell.first_state(batch) for name, cell in cells.items()}
+        if state is not self.final_state:  # ours cannot be changed, and was looked at
+            self._check_state(state, cells, batch)
+        found: dict[str, State] = {}
+        for name in cells:
+            arrays = state[name]
+            found[name] = tuple(arrays) if isinstance(arrays, tuple | list) else (arrays,)
+            if len(found[name][0]) != batch:
+                raise ValueError(f"state: expected that of {batch} texts, got others")
+        return found
+
+    def _check_state(self, state: Any, cells: Mapping[str, GridRecurrent], batch: int) -> None:
+        """Refuse what is no state of these cells."""
         instance("state", state, Mapping)  # type: ignore[type-abstract]
         if state.keys() != cells.keys():
             raise ValueError(
                 f"state: expected one for each of {', '.join(cells)}, got {list(state)}"
             )
-        found = {}
         for name, cell in cells.items():
             given = state[name]
             arrays = tuple(given) if isinstance(given, tuple | list) else (given,)
@@ -138,8 +170,6 @@ class PackedSequence:
                 place = f"state, {name}, {part}"
                 check_array(place, array, (cell.bias.dtype,), (batch, cell.units))
                 all_finite(place, array)
-            found[name] = arrays
-        return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to one file, whole or not at all."""

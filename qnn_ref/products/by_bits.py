@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from operator import lt
 from typing import Any
 
@@ -17,12 +18,15 @@ from qnn_ref.bits import (
     pack_panels,
     pack_sign_kernel,
     signs_matmul,
+    to_planes,
     unpack,
     xnor_conv,
     xnor_matmul,
 )
+from qnn_ref.bits.grids import GridMatrix, grids_matmul, pack_grid_matrix
 from qnn_ref.bits.transpose import transposed
 from qnn_ref.geometry import Geometry
+from qnn_ref.grid import Grid
 from qnn_ref.parameter import Parameter
 from qnn_ref.products.plain import EXACT_IN_FLOAT32, PlainProducts
 from qnn_ref.quantizers import Sign
@@ -65,6 +69,26 @@ def sign_matrix(latent: Array) -> SignMatrix:
     return pack_panels(latent.reshape(-1, latent.shape[-1]))
 
 
+@dataclass(frozen=True)
+class GridPacking:
+    """How codes (fan_in, units) of a grid are packed; equal ones are one key of a cache.
+
+    Parameters
+    ----------
+    grid : Grid
+
+    References
+    ----------
+    Section 3, products by planes of both factors.
+    """
+
+    grid: Grid
+
+    def __call__(self, codes: Array) -> GridMatrix:
+        """The codes as bits."""
+        return pack_grid_matrix(codes, self.grid)
+
+
 class BitProducts(PlainProducts):
     r"""The products on packed bits: XNOR and popcount forward, table lookup backward.
 
@@ -73,6 +97,7 @@ class BitProducts(PlainProducts):
 
     ================ =============================================================
     forward          signs times signs: XNOR, popcount (`xnor_matmul`), exact
+    forward          codes times codes of few bits: planes of both (`grids_matmul`), exact
     forward          real numbers or pixels times signs: lookup (`signs_matmul`)
     input gradient   real numbers times signs: lookup
     weight gradient  signs times real numbers: lookup
@@ -89,6 +114,9 @@ class BitProducts(PlainProducts):
 
     least_weights = 2**17
     """Dense layers with fewer weights are multiplied plainly: packing costs more than it saves."""
+
+    most_pairs = 12
+    """Codes and weights with more pairs of planes than this are multiplied plainly."""
 
     least_outputs = 64
     """Fewer outputs than this do not earn back the tables of a lookup."""
@@ -109,6 +137,27 @@ class BitProducts(PlainProducts):
         if units < self.least_outputs or EXACT_IN_FLOAT32 <= largest * fan_in < np.inf:
             return super().forward(x, unpack(w.columns.to_words(), fan_in, x.dtype).T, largest)
         return transposed(signs_matmul(w.columns, transposed(x)))
+
+    def of_codes(
+        self,
+        x: Array,
+        parameter: Parameter,
+        grid: Grid | None,
+        largest: float = 0.0,
+        signs: bool = False,
+    ) -> Array:
+        """Line 2 by the planes of codes and weights, where both have few bits."""
+        quantizer = parameter.quantizer
+        if grid is None or quantizer is None or are_signs(parameter) or x.dtype != np.float32:
+            return super().of_codes(x, parameter, grid, largest, signs)
+        weights = quantizer.encoding.grid
+        pairs = grid.planes * (self.most_pairs + 1 if weights is None else weights.planes)
+        large = largest * len(parameter.latent) >= 2**31
+        if pairs > self.most_pairs or large or parameter.size < self.least_weights:
+            return super().of_codes(x, parameter, grid, largest, signs)
+        assert weights is not None
+        matrix = parameter.cached_codes(GridPacking(weights))
+        return grids_matmul(to_planes(x, grid), matrix, grid).astype(x.dtype)
 
     def input_gradient(self, dy: Array, w: Any) -> Array:
         """Line 8 by lookup."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from qnn_ref._typing import Array
 from qnn_ref.geometry import Geometry, add_windows, pad_images, windows
+from qnn_ref.grid import Grid
 from qnn_ref.parameter import Parameter
 
 EXACT_IN_FLOAT32 = 2.0**24
@@ -73,6 +74,36 @@ class PlainProducts:
         if x.dtype == np.float32 and EXACT_IN_FLOAT32 <= largest * w.shape[0] < np.inf:
             return (x.astype(np.float64) @ w.astype(np.float64)).astype(np.float32)
         return x @ w  # type: ignore[no-any-return]
+
+    def of_codes(
+        self,
+        x: Array,
+        parameter: Parameter,
+        grid: Grid | None,
+        largest: float = 0.0,
+        signs: bool = False,
+    ) -> Array:
+        """Line 2 for codes of a known grid, as the states of a recurrent layer are.
+
+        Parameters
+        ----------
+        x : array (batch, fan_in)
+            Codes of the grid; without one, real numbers.
+        parameter : Parameter
+            Weights of shape (fan_in, units).
+        grid : Grid or None
+        largest, signs : float, bool
+            As in `forward`.
+
+        Returns
+        -------
+        array (batch, units), the dtype of `x`
+
+        References
+        ----------
+        Algorithm 1, line 2; section 3.
+        """
+        return self.forward(x, self.weights(parameter), largest, signs)
 
     def input_gradient(self, dy: Array, w: Any) -> Array:
         r"""Line 8: :math:`\delta_x = \delta_y\,w^\top`, with the quantized weights.
