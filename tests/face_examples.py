@@ -36,7 +36,7 @@ from qnn_ref.bits.conv_gradients import (
     conv_weight_gradient_reference,
 )
 from qnn_ref.bits.gemm import xnor_matmul_reference
-from qnn_ref.bits.grids import join_pairs_reference
+from qnn_ref.bits.grids import codes_matmul_reference, grid_matrix, join_pairs_reference
 from qnn_ref.bits.levels import fixed_matmul_reference, levels_matmul_reference, to_fixed_planes
 from qnn_ref.bits.lookup import pixels_matmul_reference, signs_matmul_reference
 from qnn_ref.bits.panels import PANEL, pack_panels_reference
@@ -196,6 +196,16 @@ def moved_rows(rng: Rng) -> Arguments:
         "x": reals(rng, 60),
         "starts": starts,
         "out": np.zeros((N, 11), np.float32),
+    }
+
+
+def few_codes(rng: Rng) -> Arguments:
+    words = to_planes(2 * rng.integers(0, 4, (N, K)) - 3, Grid(-3, 3, 2))
+    codes = rng.integers(0, 16, (2, K)).astype(np.float32)
+    return {
+        "codes": codes,
+        "matrix": grid_matrix(words, K, Grid(-3, 3, 2)),
+        "grid": Grid(0, 15, 1),
     }
 
 
@@ -448,6 +458,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "bits.transpose.transposed": Example(lambda rng: {"x": reals(rng, M, 20)}, lambda x: x.T),
     "bits.grids.join_pairs": Example(pairs, join_pairs_reference),
+    "bits.grids.codes_matmul": Example(few_codes, codes_matmul_reference),
     "bits.panels.both_ways": Example(
         lambda rng: {"words": pack(signs(rng, M, K)), "C": K},
         lambda words, C: without_rows(pack_panels_reference(unpack(words, C))),

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from qnn_ref.bits import to_planes
 from qnn_ref.bits.grids import (
     GridMatrix,
+    codes_matmul,
+    codes_matmul_reference,
     grid_matrix,
     grids_matmul,
     grids_matmul_reference,
@@ -151,3 +153,42 @@ def test_products_of_codes_are_the_plain_ones(weights, states, batch):
         products.of_codes(x, parameter, grid, largest), x @ parameter.codes
     )
     np.testing.assert_array_equal(products.of_codes(x, parameter, None), x @ parameter.codes)
+
+
+@given(
+    *(GRIDS, GRIDS, st.integers(1, 5), st.integers(1, 40), st.integers(1, 140)),
+    *(st.sampled_from([np.float32, np.float64]), SEEDS),
+)
+def test_a_few_rows_of_codes_are_multiplied_as_many_are(left, right, M, N, K, dtype, seed):
+    rng = np.random.default_rng(seed)
+    a, b = drawn(rng, left, (M, K)), drawn(rng, right, (K, N))
+    matrix = grid_matrix(to_planes(b.T, right), K, right)
+    expected = (a @ b).astype(np.int32)
+    found = codes_matmul(a.astype(dtype), matrix, left)
+    np.testing.assert_array_equal(found, expected, strict=True)
+    np.testing.assert_array_equal(codes_matmul_reference(a.astype(dtype), matrix, left), expected)
+
+
+@pytest.mark.parametrize("planes", range(1, 11))
+def test_codes_of_any_number_of_planes(planes):
+    """The kernel counts four planes at a time."""
+    grid, rng = Grid(-3, 2**planes - 4, 1), np.random.default_rng(planes)
+    a, b = drawn(rng, grid, (2, 130)), drawn(rng, Grid(-3, 3, 2), (130, 17))
+    matrix = pack_grid_matrix(b.astype(np.float64), Grid(-3, 3, 2))
+    np.testing.assert_array_equal(codes_matmul(a.astype(np.float32), matrix, grid), a @ b)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 6])
+@pytest.mark.parametrize("wrong", [0, 5, 0.5, np.nan, np.inf])
+def test_a_row_that_holds_no_code_is_refused_with_its_place(rows, wrong):
+    grid = Grid(-3, 3, 2)
+    matrix = pack_grid_matrix(np.ones((70, 5), np.float32), grid)
+    codes = np.ones((rows, 70), np.float32)
+    codes[-1, 66] = wrong
+    with pytest.raises(ValueError, match=rf"^codes: expected one of .* index \({rows - 1}, 66\)$"):
+        codes_matmul(codes, matrix, grid)
+    for other in (codes[0], codes[:, 1:], np.ones((1, 70), int), None):
+        with pytest.raises((TypeError, ValueError), match=r"^codes: expected"):
+            codes_matmul(other, matrix, grid)
+    with pytest.raises(TypeError, match=r"^matrix: expected"):
+        codes_matmul(codes, matrix.panels, grid)

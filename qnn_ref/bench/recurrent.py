@@ -122,7 +122,7 @@ class TorchText:
         loss.backward()
         self.torch.nn.utils.clip_grad_norm_(self.parameters, LIMIT)
         self.optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     def text(self, count: int) -> Call:
         """Prepare the drawing of characters, one after the other."""

@@ -259,8 +259,18 @@ def grids_matmul(planes: Words, matrix: GridMatrix, grid: Grid) -> Ints:
     return join_pairs(products, powers, right, rows, columns, 2)
 
 
+def codes_matmul_reference(codes: Array, matrix: GridMatrix, grid: Grid) -> Ints:
+    """Multiply the integers themselves with NumPy: the twin of `codes_matmul`.
+
+    Parameters, Returns: as `codes_matmul`.
+    """
+    instance("matrix", matrix, GridMatrix)
+    check_array("codes", codes, FLOATS, ("M", matrix.shape[0]))
+    return grids_matmul_reference(to_planes_reference(codes, grid), matrix, grid)
+
+
 @serial_kernel
-def _split_row(row, low, step, levels, planes):
+def _split_row(row, low, inverse, levels, planes):
     """Write the planes of one row of codes; return how many are none, and the sum of levels."""
     A, W = planes.shape
     wrong, total = np.int64(0), np.int64(0)
@@ -268,7 +278,7 @@ def _split_row(row, low, step, levels, planes):
     for w in range(W):
         count = min(64, row.size - 64 * w)
         for bit in range(count):
-            exact = (np.float64(row[64 * w + bit]) - low) / step
+            exact = (np.float64(row[64 * w + bit]) - low) * inverse
             inside = exact >= 0.0 and exact < levels  # NaN is not
             number = np.int64(exact) if inside else np.int64(0)
             wrong += np.int64(np.float64(number) != exact)
@@ -290,7 +300,7 @@ def _few_codes(codes, low, step, levels, planes, panels, differ, numbers, column
     a, b = planes.reshape(-1), panels.reshape(-1)
     N = out.shape[1]
     for m in range(codes.shape[0]):
-        wrong, total = _split_row(codes[m], low, step, levels, planes)
+        wrong, total = _split_row(codes[m], low, 1.0 / step, levels, planes)
         if wrong:
             return m
         for p in range(panels.shape[0]):
@@ -363,7 +373,8 @@ def codes_matmul(codes: Array, matrix: GridMatrix, grid: Grid) -> Ints:
     (K, N), weights = matrix.shape, matrix.grid
     check_array("codes", codes, FLOATS, ("M", K))
     check_sums("K", K, check_grid(grid).largest * weights.largest)
-    if len(codes) >= FEW_ROWS or numba.config.DISABLE_JIT or grid.largest >= 2**24:
+    plain = grid.largest >= 2**24 or grid.step not in (1, 2)  # 1 / step is exact
+    if plain or len(codes) >= FEW_ROWS or numba.config.DISABLE_JIT:
         return grids_matmul(to_planes(codes, grid), matrix, grid)
     out = np.empty((len(codes), N), np.int32)
     panels = matrix.panels.words

@@ -308,9 +308,9 @@ class LinearQuant(Quantizer):
         if self.reading == "fixed-point":
             return round_half_up(inside, 1, grid.scale, 0.5, grid.low, grid.high), grid.scale
         if self.reading == "unsigned":
-            return round_half_up(inside, n, self.high, 0.5, 0, n), grid.scale
+            return round_half_up(inside, n, self.high, 0.5, 0.0, float(n)), grid.scale
         # The code between 2 j scale and 2 (j + 1) scale is 2 j + 1: a floor, exact at 0.
-        below = round_half_up(inside, n, 2 * self.high, 0, -(n + 1) / 2, (n - 1) / 2)
+        below = round_half_up(inside, n, 2 * self.high, 0.0, -(n + 1) / 2, (n - 1) / 2)
         return 2 * below + 1, grid.scale
 
     @property
