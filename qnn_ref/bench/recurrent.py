@@ -49,7 +49,7 @@ def rows(settings: Settings) -> list[Row]:
                 f"{units} units, {count} characters",
                 threads,
                 our_text(units, count),
-                {TORCH: lambda: TorchText(units).text(count)},
+                {TORCH: lambda: TorchText(units).writer(count)},
                 settings,
             )
     return found
@@ -124,7 +124,7 @@ class TorchText:
         self.optimizer.step()
         return float(loss.detach())
 
-    def text(self, count: int) -> Call:
+    def writer(self, count: int) -> Call:
         """Prepare the drawing of characters, one after the other."""
 
         def draw() -> list[int]:
