@@ -30,6 +30,7 @@ from qnn_ref.bench import (
     packing,
     peers,
     product,
+    recurrent,
     rows,
     training,
 )
@@ -200,7 +201,7 @@ def recorded_compare(name, size, threads, ours, peers, settings, notes=None, sca
 @pytest.mark.slow_without_jit
 def test_a_full_run_has_a_row_for_every_goal(monkeypatch):
     small = product.operands_of((2, 2, 2), 1)
-    for module in (product, packing, lookup, training, convolution, inference):
+    for module in (product, packing, lookup, training, convolution, inference, recurrent):
         monkeypatch.setattr(module, "compare", recorded_compare)
     monkeypatch.setattr(product, "operands_of", lambda size, threads: small)
     monkeypatch.setattr(product, "fastest_loop", lambda threads, settings: "plain")
@@ -211,11 +212,13 @@ def test_a_full_run_has_a_row_for_every_goal(monkeypatch):
     monkeypatch.setattr(convolution, "to_kernel_panels", lambda words, channels: None)
     monkeypatch.setattr(inference, "random_network", lambda width: None)
     monkeypatch.setattr(inference, "pack", lambda network: None)
+    for name in ("our_step", "our_text"):
+        monkeypatch.setattr(recurrent, name, lambda *sizes: None)
     monkeypatch.setattr(memory, "peak_of_step", lambda recipe: (1, 1))
     monkeypatch.setattr(checks, "seconds", lambda passes: 1.0)
     monkeypatch.setattr(checks, "use_threads", no_threads)
     monkeypatch.setattr(machine.numba.config, "NUMBA_NUM_THREADS", 2)
-    for module in (product, packing, lookup, training, convolution, inference):
+    for module in (product, packing, lookup, training, convolution, inference, recurrent):
         monkeypatch.setattr(module, "use_threads", no_threads)
     monkeypatch.setitem(package.SUBJECTS, "overhead", lambda settings: [])  # has no goal
     settings = Settings(cores=2)

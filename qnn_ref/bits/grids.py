@@ -10,6 +10,8 @@ a sum of K products is
 
 with S_a the sum of the signs of a row's plane, and T_b that of a column's. The binary products of
 all pairs of planes are one call of the XNOR kernel: the planes of the weights stand side by side.
+
+Over 400 lines: the product of many rows and that of a few, each with its twin.
 """
 
 # mypy: allow-untyped-defs
