@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnn_ref.layers import Branches, Dense, Dropout, Layer, Parameter, Quantize, glorot_scale
+from qnn_ref.checks import ANY_STEPS
+from qnn_ref.layers import (
+    BatchNorm,
+    Branches,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    HardTanh,
+    Layer,
+    Parameter,
+    Quantize,
+    glorot_scale,
+)
 from qnn_ref.layers.base import in_float_type, needs_rng
 from qnn_ref.layers.rows import (
     backward_row,
@@ -474,3 +487,27 @@ def test_settings_are_shown():
 def test_a_generator_is_handed_on():
     rng = np.random.default_rng(0)
     assert needs_rng(rng, BUILT) is rng
+
+
+@pytest.mark.parametrize(
+    ("make", "axes"),
+    [
+        (Layer, 0),
+        (Flatten, 0),
+        (Quantize, 2),
+        (HardTanh, 2),
+        (BatchNorm, 2),
+        (lambda: Dense(3), 2),
+        (lambda: Dropout(0.5), 2),
+        (lambda: Embedding(5, 2), 1),
+    ],
+)
+def test_sequences_of_any_length_have_axes_enough(make, axes):
+    """A layer says how many axes it needs behind the batch, or that it needs to know all sizes."""
+    for shape in ((ANY_STEPS,), (ANY_STEPS, 3), (ANY_STEPS, 2, 3)):
+        layer = make()
+        if 0 < axes <= len(shape):
+            assert layer.build(shape, np.random.default_rng(0)).input_shape == shape
+        else:
+            with pytest.raises(ValueError, match=r"^input(_shape)?: "):
+                layer.build(shape, np.random.default_rng(0))

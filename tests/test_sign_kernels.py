@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qnn_ref.checks import NotFiniteError
-from qnn_ref.quantizers import Sign
+from qnn_ref.quantizers import Sign, sign
 from qnn_ref.quantizers.sign import (
     hard_tanh_backward,
     hard_tanh_backward_reference,
@@ -17,6 +17,19 @@ EDGES = np.array(
     + [5e-324, 1e-45, -1e-45, 3.4e38, -3.4e38, np.inf, -np.inf, 0.5, -0.5],
     np.float32,
 )
+
+
+@pytest.fixture(autouse=True, params=["as it is", "plain Python"])
+def form(request, monkeypatch):
+    """The kernels also as the Python that is compiled, whether Numba is on or off."""
+    if request.param == "plain Python":
+        fast = lambda x: type(x) is np.ndarray and x.dtype == np.float32  # noqa: E731
+        monkeypatch.setattr(sign, "_is_fast", fast)
+        for name in ("_sign_codes", "_hard_tanh_backward"):
+            kernel = getattr(sign, name)
+            monkeypatch.setattr(sign, name, getattr(kernel, "__wrapped__", kernel))
+    with np.errstate(invalid="ignore"):  # compiled code does not warn
+        yield
 
 
 def same_bits(a, b):
@@ -76,5 +89,15 @@ def test_what_does_not_fit_is_refused():
     x = np.ones((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"dy: expected shape \(2, 3\)"):
         hard_tanh_backward(np.ones((3, 2), np.float32), x)
-    with pytest.raises(TypeError, match="x: expected an array"):
-        sign_codes(np.ones(3, int))
+    for codes in (sign_codes, sign_codes_reference):
+        with pytest.raises(TypeError, match="x: expected an array"):
+            codes(np.ones(3, int))
+        with pytest.raises(NotFiniteError, match="x: 1 of 2"):
+            codes(np.array([1, np.nan]))
+    for backward in (hard_tanh_backward, hard_tanh_backward_reference):
+        with pytest.raises(TypeError, match="x: expected an array of real numbers"):
+            backward(np.ones(2), np.ones(2, complex))
+        for saturation in (0.0, -1.0, np.nan):
+            with pytest.raises(ValueError, match=r"^saturation: "):
+                backward(x, x, saturation)
+        np.testing.assert_array_equal(backward(x, 1.5 * x), np.zeros((2, 3)))
