@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnn_ref.bits import SignMatrix, pack, pack_sign_kernel, unpack
+from qnn_ref.geometry import Geometry, output_size, windows
 from qnn_ref.parameter import Parameter
-from qnn_ref.products import BITS, PLAIN, BitProducts, PlainProducts
+from qnn_ref.products import BITS, PLAIN, BitProducts, PlainProducts, by_bits
 from qnn_ref.quantizers import LinearQuant, LogQuant, Sign, StochasticSign
 
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -361,3 +362,136 @@ def test_sums_beyond_float32_are_rounded_once(products):
     assert sums.dtype == np.float32
     exact = x.astype(np.int64) @ w.astype(np.int64)
     np.testing.assert_array_equal(sums, exact.astype(np.float32))
+
+
+# Which way a product goes
+
+
+WAYS = ("xnor_matmul", "signs_matmul", "xnor_conv", "conv_input_gradient", "conv_weight_gradient")
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """The ways on bits that were taken, in their order."""
+    found = []
+    for name in WAYS:
+        real = getattr(by_bits, name)
+
+        def watched(*arguments, name=name, real=real):
+            found.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(by_bits, name, watched)
+    return found
+
+
+def few(outputs=4, weights=24):
+    """Products on bits for small layers."""
+    bits = BitProducts()
+    bits.least_outputs, bits.least_weights = outputs, weights
+    return bits
+
+
+@pytest.mark.parametrize(
+    ("fan_in", "units", "largest", "signs", "way"),
+    [
+        (6, 4, 0.0, False, ["signs_matmul"]),
+        (6, 4, 255.0, False, ["signs_matmul"]),
+        (6, 4, np.inf, False, ["signs_matmul"]),
+        (6, 4, 2.0**24 / 6 - 1, False, ["signs_matmul"]),
+        (6, 4, 2.0**24 / 6 + 1, False, []),
+        (8, 3, 0.0, False, []),  # few outputs
+        (8, 3, 0.0, True, ["xnor_matmul"]),
+        (6, 4, 1.0, True, ["xnor_matmul"]),
+        (5, 4, 0.0, False, []),  # few weights
+        (5, 4, 1.0, True, []),
+    ],
+)
+def test_forward_goes_on_bits_where_it_pays(fan_in, units, largest, signs, way, taken):
+    rng, bits = np.random.default_rng(0), few()
+    parameter, x = binary_weights(rng, fan_in, units), random_signs(rng, 3, fan_in)
+    s = bits.forward(x, bits.weights(parameter), largest, signs)
+    assert taken == way
+    np.testing.assert_array_equal(s, x @ parameter.codes)
+
+
+@pytest.mark.parametrize(
+    ("fan_in", "units", "signs", "dtype", "way"),
+    [
+        (4, 6, True, np.float32, ["signs_matmul"]),
+        (4, 5, True, np.float32, []),
+        (3, 8, True, np.float32, []),
+        (4, 6, False, np.float32, []),
+        (4, 6, True, np.float64, []),
+        (24, 1, True, np.float32, ["signs_matmul"]),
+    ],
+)
+def test_the_gradient_of_weights_goes_on_bits_where_it_pays(
+    fan_in, units, signs, dtype, way, taken
+):
+    rng = np.random.default_rng(0)
+    x, dy = random_signs(rng, 3, fan_in).astype(dtype), random_signs(rng, 3, units).astype(dtype)
+    np.testing.assert_array_equal(few().weight_gradient(x, dy, signs), x.T @ dy)
+    assert taken == way
+
+
+@pytest.mark.parametrize(
+    ("channels", "units", "stride", "padding", "signs", "on_bits"),
+    [
+        (4, 5, (1, 1), (1, 2), True, True),
+        (5, 4, (1, 1), (0, 0), True, True),
+        (3, 4, (1, 1), (0, 0), True, False),
+        (4, 3, (1, 1), (0, 0), True, False),
+        (4, 4, (2, 1), (0, 0), True, False),
+        (4, 4, (1, 2), (0, 0), True, False),
+        (4, 4, (1, 1), (2, 0), True, False),  # padding of a whole window
+        (4, 4, (1, 1), (0, 3), True, False),
+        (4, 4, (1, 1), (0, 0), False, False),
+    ],
+)
+def test_convolutions_go_on_bits_where_it_pays(
+    channels, units, stride, padding, signs, on_bits, taken
+):
+    """And have the same results as the plain ones, whichever way they go."""
+    rng, bits, image, kernel = np.random.default_rng(0), few(), (4, 5), (2, 3)
+    output = output_size(image, kernel, stride, padding)
+    geometry = Geometry(image, kernel, stride, padding, output)
+    latent = rng.uniform(-1, 1, (*kernel, channels, units)).astype(np.float32)
+    parameter = Parameter(latent, Sign())
+    x = random_signs(rng, 2, *image, channels)
+    dy = random_signs(rng, 2, *output, units)
+    results = []
+    for products in (bits, PLAIN):
+        results.append(
+            (
+                products.conv(x, parameter, geometry, 1.0, 1.0, signs),
+                products.conv_input_gradient(dy, parameter, geometry, signs),
+                products.conv_weight_gradient(x, dy, geometry, 1.0, signs),
+            )
+        )
+    ways = ["xnor_conv", "conv_input_gradient", "conv_weight_gradient"]
+    assert taken == (ways if on_bits else [])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_no_sign_is_multiplied_plainly(taken):
+    """Defaults say nothing of signs, and outside the images stands 0."""
+    rng, bits, image, kernel = np.random.default_rng(0), few(), (4, 4), (2, 2)
+    geometry = Geometry(image, kernel, (1, 1), (1, 1), (5, 5))
+    latent = rng.uniform(-1, 1, (*kernel, 4, 4)).astype(np.float32)
+    x = rng.normal(size=(2, *image, 4)).astype(np.float32)
+    dy = rng.normal(size=(2, 5, 5, 4)).astype(np.float32)
+    for quantizer in (Sign(), None):
+        parameter = Parameter(latent, quantizer)
+        for products in (bits, PLAIN):
+            y = products.conv(x, parameter, geometry)
+            dw = products.conv_weight_gradient(x, dy, geometry)
+            products.conv_input_gradient(dy, parameter, geometry)
+            padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            rows = windows(padded, kernel, (1, 1))
+            expected = np.einsum("bijuvc,uvcn->bijn", rows, parameter.codes)
+            np.testing.assert_allclose(y, expected, atol=1e-5)
+            expected = np.einsum("bijuvc,bijn->uvcn", rows, dy)
+            np.testing.assert_allclose(dw, expected, atol=1e-4)
+    assert taken == []
