@@ -31,7 +31,15 @@ from qnn_ref.layers.rows import (
     naming,
     tell_row,
 )
-from qnn_ref.quantizers import Encoding, Quantizer, Sign
+from qnn_ref.quantizers import (
+    Encoding,
+    LinearGradient,
+    LinearQuant,
+    LogQuant,
+    Quantizer,
+    Sign,
+    StochasticSign,
+)
 
 SEEDS = st.integers(0, 2**32)
 
@@ -511,3 +519,105 @@ def test_sequences_of_any_length_have_axes_enough(make, axes):
         else:
             with pytest.raises(ValueError, match=r"^input(_shape)?: "):
                 layer.build(shape, np.random.default_rng(0))
+
+
+def test_a_state_goes_to_its_layer_only():
+    class Remembers(Steps):
+        def forward(self, x, training=False, state="none"):
+            self.log.append(state)
+            return x
+
+    log = []
+    row = [Remembers(log), Remembers(log), Remembers(log)]
+    forward_row(row, np.zeros(2), False, {1: "given"})
+    forward_row(row, np.zeros(2), False, {})
+    forward_row(row, np.zeros(2), False)
+    assert log == ["none", "given", "none"] + 6 * ["none"]
+
+
+# Layers with weights
+
+THIRDS = Encoding(1 / 4, -3, 3, 2)
+
+
+@pytest.mark.parametrize(("unit", "high"), [(1.0, 1.0), (2.0, 1.0), (0.25, 6.0), (1.0, 6.0)])
+def test_products_of_codes_become_numbers(unit, high):
+    """Units of inputs and of weights multiply; the bias is added last."""
+    quantizer = LinearQuant(2, high=high)
+    encoding = Encoding(unit, -7, 7, 2)
+    layer = Dense(2, quantizer, bias=True).build((3,), np.random.default_rng(0), encoding)
+    layer.bias.assign(np.float32([5, -7]))
+    s = np.float32([[1, -3], [15, 0]])
+    expected = s * np.float32(unit * high / 3) + np.float32([5, -7])
+    np.testing.assert_allclose(layer.finish(s), expected, rtol=1e-6)
+    np.testing.assert_allclose(layer.finish(s, layer.weight), expected, rtol=1e-6)
+    other = Parameter(np.zeros((3, 2), np.float32), LinearQuant(2, high=3.0))
+    np.testing.assert_allclose(
+        layer.finish(s, other), s * np.float32(unit) + np.float32([5, -7]), rtol=1e-6
+    )
+    assert layer.input_scale == unit
+    assert layer.output_scale == pytest.approx(unit * high / 3)
+    assert layer.largest_product == 7 * 3
+    assert layer.build((3,), np.random.default_rng(0)).input_scale == 1
+
+
+def test_products_of_real_numbers_have_no_largest():
+    rng = np.random.default_rng(0)
+    for encoding, quantizer in ((None, Sign()), (THIRDS.off_grid(), Sign()), (THIRDS, None)):
+        assert Dense(2, quantizer).build((3,), rng, encoding).largest_product == 0
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "bound"),
+    [(Sign(), 1), (LinearQuant(3, high=2.5), 2.5), (LogQuant(4), 1), (LogQuant(4, None), 1)],
+    ids=repr,
+)
+def test_weights_start_where_their_quantizer_reaches(quantizer, bound):
+    """Uniform up to the largest level; 1 where that follows the data. Float ones as Glorot's."""
+    layer = Dense(300, quantizer).build((200,), np.random.default_rng(0))
+    weight = layer.weight
+    for start, end in ((weight.latent, bound), (Dense(300, None), math.sqrt(6 / 500))):
+        if isinstance(start, Dense):
+            start = start.build((200,), np.random.default_rng(0)).weight.latent
+        assert 0.999 * end < start.max() <= end
+        assert -end <= start.min() < -0.999 * end
+        assert abs(start.mean()) < 0.02 * end
+    assert weight.bound == bound
+    assert weight.learning_rate_scale == pytest.approx(bound * glorot_scale(200, 300))
+    assert layer.bias is None
+    assert list(layer.parameters()) == ["weight"]
+
+
+def test_what_a_layer_takes_for_signs():
+    signs = Sign().encoding
+    layer = Dense(2).build((3,), np.random.default_rng(0), signs)
+    assert layer.takes_signs(True)
+    assert layer.takes_signs(False)
+    layer.tell_training_encoding(signs.off_grid())
+    assert not layer.takes_signs(True)
+    assert layer.takes_signs(False)
+    for encoding in (None, THIRDS):
+        layer.build((3,), np.random.default_rng(0), encoding)
+        assert not layer.takes_signs(True)
+        assert not layer.takes_signs(False)
+
+
+def test_a_gradient_is_quantized_only_if_that_was_asked_for():
+    layer = Dense(2).build((3,), np.random.default_rng(0))
+    dy = np.float32([[0.3, -1]])
+    assert layer.quantized_gradient(dy) is dy
+    layer.gradient_quantizer = LinearGradient(2)
+    np.testing.assert_array_equal(layer.quantized_gradient(dy), [[0, -1]])
+
+
+def test_weights_that_were_drawn_serve_the_way_back_too():
+    layer = Dense(9, StochasticSign()).build((9,), np.random.default_rng(0))
+    assert layer.used_weight is layer.weight
+    assert layer.draw_weight(training=False) is layer.weight
+    assert layer.used_weight is layer.weight
+    drawn = layer.draw_weight(training=True)
+    assert drawn is not layer.weight
+    assert layer.used_weight is drawn
+    assert layer.draw_weight(training=False) is layer.weight
+    assert layer.used_weight is drawn
+    assert layer.build((9,), np.random.default_rng(0)).used_weight is layer.weight
