@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qnn_ref.layers import Dense, glorot_scale
@@ -122,6 +122,8 @@ def test_further_axes_are_kept(seed):
 
 
 @given(SIZES, SIZES, SIZES, QUANTIZERS, ENCODINGS, st.booleans(), SEEDS)
+@example(2, 3, 2, Twos(), Encoding(2.0, -7, 7, 2), True, 0)
+@example(2, 3, 2, Twos(), Encoding(1.0, -7, 7, 2), False, 0)
 def test_backward_is_the_gradient_with_respect_to_the_quantized_weights(
     batch, fan_in, units, quantizer, encoding, bias, seed
 ):

@@ -19,7 +19,9 @@ NEAR = {
     "qnn_ref/layers/base.py": ["test_layers_base", "test_layers_contract", "test_dense"],
     "qnn_ref/layers/rows.py": ["test_layers_base", "test_branches", "test_network"],
     "qnn_ref/layers/weighted.py": ["test_layers_base", "test_dense", "test_conv"],
-    "qnn_ref/layers/activations.py": ["test_activations", "test_layers_contract"],
+    "qnn_ref/layers/activations.py": ["test_activations", "test_layers_base"],
+    "qnn_ref/layers/dense.py": ["test_dense", "test_layers_base"],
+    "qnn_ref/layers/dropout.py": ["test_dropout", "test_layers_base"],
     "qnn_ref/layers/pooling.py": ["test_pooling", "test_layers_contract", "test_faces"],
     "qnn_ref/layers/branches.py": ["test_branches", "test_network", "test_layers_contract"],
 }
