@@ -75,6 +75,7 @@ def assert_equal(network, packed, tokens, state=None, others=None):
         np.testing.assert_array_equal(ours, theirs, strict=True)
 
 
+@pytest.mark.slow_without_jit
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("states", STATES)
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -87,6 +88,7 @@ def test_scores_and_states_are_those_of_the_trained_network_bit_for_bit(cell, we
     assert identical_steps(network, packed, tokens) == 18
 
 
+@pytest.mark.slow_without_jit
 @settings(max_examples=25)
 @given(
     *(st.sampled_from(list(CELLS)), st.sampled_from([np.float32, np.float64])),
@@ -101,6 +103,7 @@ def test_of_any_size(cell, dtype, units, vocabulary, norm, seed):
     assert packed.output_shape == network.output_shape
 
 
+@pytest.mark.slow_without_jit
 def test_two_cells_one_behind_the_other():
     rng = np.random.default_rng(0)
     four = LinearQuant(4)
@@ -236,6 +239,7 @@ def test_it_cannot_be_trained_and_shows_its_steps(packed):
         PackedSequence(packed.stages[1:])
 
 
+@pytest.mark.slow_without_jit
 def test_weights_of_two_bits_take_two_bits():
     network, _ = network_of("relu", LinearQuant(2), LinearQuant(4), units=640)
     stage = pack_sequence(network).stages[1]
@@ -346,6 +350,7 @@ def test_a_token_is_the_first_whose_summed_probability_exceeds_the_number():
             choose(np.array([0, wrong]), 1.0, 0.5)
 
 
+@pytest.mark.slow_without_jit
 @pytest.mark.parametrize("temperature", [0, 0.5, 1.0, 3])
 def test_trained_and_packed_network_write_the_same_text(temperature):
     network, _ = network_of("LSTM", LinearQuant(2, high=0.125), LinearQuant(3), units=40)
@@ -406,6 +411,7 @@ def test_the_command_writes_the_text_of_the_network(tmp_path, packed, capsys):
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow_without_jit
 def test_words_stand_apart(tmp_path, capsys):
     vocabulary = vocabulary_of("to be or not\nto be", "words")
     network, _ = network_of("relu", FOUR, FOUR, vocabulary=len(vocabulary))
@@ -419,6 +425,7 @@ def test_words_stand_apart(tmp_path, capsys):
             assert f"{one} {other}" in result["text"]
 
 
+@pytest.mark.slow_without_jit
 def test_a_file_that_does_not_name_its_symbols_writes_none(tmp_path, capsys):
     network, _ = network_of("relu", FOUR, FOUR)
     path = tmp_path / "text.qnn"
@@ -430,6 +437,7 @@ def test_a_file_that_does_not_name_its_symbols_writes_none(tmp_path, capsys):
     assert "damaged packed network file: symbols: " in capsys.readouterr().err
 
 
+@pytest.mark.slow_without_jit
 def test_characters_that_control_a_terminal_are_not_printed(tmp_path, capsys):
     network, _ = network_of("relu", FOUR, FOUR, vocabulary=3)
     path = tmp_path / "text.qnn"
