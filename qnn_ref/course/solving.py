@@ -149,8 +149,7 @@ def _run(
         for statement in tree[0]
         if not _asks_the_course(statement)
     ]
-    defined = {name for statement in body for name in _bound(statement)}
-    chosen, missing = set[int](), _needed(body) - defined
+    chosen, missing = set[int](), _needed(body)
     while missing:
         new = {
             i
