@@ -241,8 +241,44 @@ def _parts(N, most):
 
 
 @parallel_kernel
-def _signs_kernel(panels, x, starts, out, lanes, outputs, together):
-    """Multiply; row k of the real matrix begins at starts[k] of the flat array `x`.
+def _signs_kernel(panels, x, starts, out, lanes, outputs):
+    """Multiply; row k of the real matrix begins at starts[k] of the flat array `x`."""
+    (N, L), K = out.shape, starts.size
+    flat = out.reshape(-1)
+    whole, blocks = _blocks(L, lanes)
+    parts, outputs = _parts(N, outputs)
+    for task in prange(blocks * parts):
+        left, width = _block(task // parts, whole, lanes)
+        top = task % parts * outputs
+        inside, rows_out = min(width, L - left), min(outputs, N - top)
+        part = panels[top // PANEL : (top + rows_out + PANEL - 1) // PANEL]
+        rows = np.zeros((32, width), x.dtype)
+        row_starts = np.arange(32) * width
+        tables = np.empty(TABLES * 16 * width, x.dtype)
+        sums = np.zeros(part.shape[0] * PANEL * width, x.dtype)
+        for half in range((K + 31) // 32):
+            first = 32 * half
+            if inside == width and first + 32 <= K:
+                _fill_tables(tables, x, starts, first, left, width)
+            else:
+                rows[:] = 0
+                for k in range(min(32, K - first)):
+                    start = starts[first + k] + left
+                    rows[k, :inside] = x[start : start + inside]
+                _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
+            _add_half(sums, tables, part, half, K, width)
+        for n in range(rows_out):
+            if inside == width:
+                for lane in range(0, width, lanes):
+                    store(flat, (top + n) * L + left + lane, load(sums, n * width + lane))
+            else:
+                for lane in range(inside):
+                    out[top + n, left + lane] = sums[n * width + lane]
+
+
+@parallel_kernel
+def _far_kernel(panels, x, starts, out, lanes, outputs, together):
+    """Do the same for a large result.
 
     A task takes some blocks of columns one after the other and then writes their sums row by row.
     """
@@ -369,8 +405,11 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
         out[...] = signs_matmul_reference(panels.to_words(), rows)
     else:
         with threads_for(NS_A_PAIR * len(starts) * out.size):
-            cut = (FAR_OUTPUTS, TOGETHER) if out.nbytes >= FAR else (OUTPUTS, 1)
-            _signs_kernel(read_only(panels.words), x, starts, out, LANES, *cut)
+            words = read_only(panels.words)
+            if out.nbytes >= FAR:
+                _far_kernel(words, x, starts, out, LANES, FAR_OUTPUTS, TOGETHER)
+            else:
+                _signs_kernel(words, x, starts, out, LANES, OUTPUTS)
 
 
 @serial_kernel
