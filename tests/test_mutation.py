@@ -103,7 +103,8 @@ def test_each_can_be_parsed_and_is_another_program(file):
 def test_every_row_of_the_table_is_a_fault_that_there_is():
     rows = equivalents()
     known = {identity(mutant) for mutant in faults(ROOT, sorted({row[0] for row in rows})).values()}
-    assert rows <= known
+    gone = [" | ".join(row) for row in rows - known]
+    assert not gone, "their lines have changed: take them out of tests/mutation/equivalent.md"
 
 
 def test_the_nearest_tests_are_those_that_name_the_file():
