@@ -151,6 +151,8 @@ def writes(call: ast.Call, lent: set[str]) -> bool:
 SHARED = {"popcount", "load", "store", "spread", "narrow", "lanes_of", "sign_bits", "nan_bits"} | {
     "LANES",
     "PANEL",
+    "stream",
+    "fence",
 }
 
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qnn_ref.bits import lookup, pack, pack_panels, signs_matmul, to_panels
-from qnn_ref.bits.lookup import FAR_OUTPUTS, OUTPUTS, run_signs, signs_matmul_reference
+from qnn_ref.bits.lookup import FEW_ROWS, OUTPUTS, run_signs, signs_matmul_reference
 
 EDGES = [0, 1, 7, 8, 9, 31, 32, 33, 40, 63, 64, 65, 100]
 COLUMNS = st.one_of(st.integers(0, 50), st.sampled_from(EDGES))
@@ -82,16 +82,23 @@ def test_more_outputs_than_are_kept_together(N):
     check(signs(rng, N, 37), rng.normal(size=(37, 41)).astype(np.float32))
 
 
-@pytest.mark.parametrize("L", [1, 8, 31, 32, 33, 64, 100, 16 * 32, 17 * 32 + 9, 33 * 32 + 1])
-@pytest.mark.parametrize("N", [1, 16, FAR_OUTPUTS, 2 * FAR_OUTPUTS + 17])
-def test_blocks_of_columns_that_are_written_together(L, N, monkeypatch):
-    """What large results are made by has the same bits as what small ones are made by."""
-    rng = np.random.default_rng(L)
-    s, x = signs(rng, N, 9), rng.normal(size=(9, L)).astype(np.float32)
-    small = signs_matmul(pack(s), x)
+@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("L", [16, 32, 40, 48, 80])
+def test_a_large_result_is_written_past_the_caches_from_any_place(L, dtype, monkeypatch):
+    """Whole lines where they are, and the columns before the first and behind the last."""
     monkeypatch.setattr(lookup, "FAR", 0)
-    large = signs_matmul(pack(s), x)
-    assert small.tobytes() == large.tobytes()
+    rng = np.random.default_rng(L)
+    for K, N in ((0, 3), (5, 1), (33, 17), (FEW_ROWS, 40), (FEW_ROWS + 1, 16)):
+        s, x = signs(rng, N, K), rng.normal(size=(K, L)).astype(dtype)
+        twin = signs_matmul_reference(pack(s), x)
+        for place in range(17):
+            room = np.full(N * L + 64, 77, x.dtype)
+            first = -room.ctypes.data % 64 // room.itemsize + place
+            out = room[first : first + N * L].reshape(N, L)
+            signs_matmul(pack(s), x, out=out)
+            np.testing.assert_array_equal(bits_of(out), bits_of(twin))
+            assert (room[:first] == 77).all()
+            assert (room[first + N * L :] == 77).all()
 
 
 def test_every_entry_of_every_table():

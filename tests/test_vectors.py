@@ -10,7 +10,7 @@ from numba.core.errors import TypingError
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.vectors import (
     LANES,
-    SHORT_LANES,
+    fence,
     lanes_of,
     load,
     nan_bits,
@@ -18,6 +18,7 @@ from qnn_ref.bits.vectors import (
     sign_bits,
     spread,
     store,
+    stream,
 )
 
 pytestmark = pytest.mark.slow_without_jit  # vectors exist in compiled code only
@@ -30,7 +31,7 @@ SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -1e-45
 
 
 def lanes(dtype):
-    return SHORT_LANES if dtype == "int16" else LANES
+    return LANES if dtype == "int32" else 64 // np.dtype(dtype).itemsize
 
 
 def numbers(rng, dtype, count):
@@ -106,6 +107,25 @@ def test_a_copy_moves_one_vector_from_any_place_to_any_place(dtype):
         np.testing.assert_array_equal(out, expected)
 
 
+@njit
+def copy_past(x, start, out, at):
+    stream(out, at, load(x, start))
+    fence()
+
+
+@pytest.mark.parametrize("dtype", REAL + ["int16", "uint64"])
+def test_what_goes_past_the_caches_arrives_in_its_line(dtype):
+    count = lanes(dtype)
+    x = np.arange(1, 3 * count + 1).astype(dtype)
+    room = np.zeros(5 * count, dtype)
+    first = -room.ctypes.data % 64 // room.itemsize
+    out = room[first : first + 3 * count]
+    copy_past(x, 3, out, count)
+    np.testing.assert_array_equal(out[count : 2 * count], x[3 : 3 + count])
+    assert not out[:count].any()
+    assert not out[2 * count :].any()
+
+
 @pytest.mark.parametrize("dtype", REAL + WHOLE)
 def test_the_number_of_lanes(dtype):
     assert number_of_lanes(np.zeros(1, dtype)) == lanes(dtype)
@@ -176,9 +196,9 @@ def test_popcount_counts_each_lane(seed, density):
 @FEW
 def test_masks_have_a_bit_a_lane(dtype, seed):
     """Bit i of one is x[i] >= 0, also for -0.0; bit i of the other is x[i] != x[i]."""
-    x = numbers(np.random.default_rng(seed), dtype, LANES + 3)
+    x = numbers(np.random.default_rng(seed), dtype, lanes(dtype) + 3)
     for start in (0, 3):
-        part = x[start : start + LANES]
+        part = x[start : start + lanes(dtype)]
         signs, nans = masks(x, start)
         assert signs == sum(int(value >= 0) << i for i, value in enumerate(part))
         assert nans == sum(int(value != value) << i for i, value in enumerate(part))

@@ -8,6 +8,8 @@ multiplications and four additions. The packed words are the index as they are.
 A kernel takes 32 columns of the real matrix at a time (64 images of pixels), so that a table entry
 is a few vectors, and reading and adding it are plain vector instructions that every CPU has. Eight
 tables, 16 KB, are filled for 32 rows of the real matrix and used for all outputs before the next.
+Where the real matrix has few rows, as in the gradient of weights, all tables are there at once: no
+sum is ever put aside, and a result larger than the caches goes past them.
 
 `signs_matmul` serves floats. `pixels_matmul` serves 8-bit pixels, exactly, in 16-bit integers:
 eight bit planes, which Algorithm 5 prints, would cost eight binary products. Both fill and read
@@ -31,7 +33,7 @@ from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
 from qnn_ref.bits.rooms import kept_empty
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.bits.vectors import LANES, SHORT_LANES, lanes_of, load, spread, store
+from qnn_ref.bits.vectors import fence, lanes_of, load, spread, store, stream
 from qnn_ref.bits.words import check_words, unpack, words_for
 from qnn_ref.checks import FLOATS, check_array, check_written, instance, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
@@ -40,18 +42,19 @@ from qnn_ref.grid import PIXELS
 TABLES = 8
 """Tables that are in use together: those of 32 rows, half a word of each output."""
 
-OUTPUTS = 1024
-"""Outputs whose sums are kept together: 128 KB, so that they stay in the L2 cache."""
+OUTPUTS = 2048
+"""Outputs whose sums are kept together: 256 KB, so that they stay in the L2 cache."""
 
-FAR, FAR_OUTPUTS, TOGETHER = 2**22, 512, 16
-"""Bytes of a result from which on its rows lie so far apart that each piece that is written costs
-the look-up of a page and of cache lines that have left the cache. Then the sums of several blocks
-of columns are kept, 1 MB of them, and written together, 2 KB of a row."""
+FAR = 2**22
+"""Bytes of a result from which on it is written past the caches, which it would not fit in."""
+
+FEW_ROWS = 128
+"""Rows of the real matrix whose tables, 64 KB, are in use together, so that no sum is kept."""
 
 PIXEL_OUTPUTS = 512
 """The same for pixels, whose sums are kept in 16 and in 32 bits."""
 
-NS_A_PAIR = 0.01
+NS_A_PAIR = 0.006
 """Nanoseconds for a product of two numbers by lookup, roughly."""
 
 PLANE_WEIGHTS = 1 << np.arange(8, dtype=np.int32)
@@ -156,36 +159,48 @@ def _fill_tables(tables, x, starts, first, left, width):
 
 
 @serial_kernel
-def _add_four(sums, at, tables, words, first, shift, count):
-    """Add to the sums of a panel, four vectors each, what the bits name in the first tables."""
+def _aligned(size, like):
+    """Make room for numbers, each vector of them in one line of the cache."""
+    room = np.empty(size + np.int64(lanes_of(like)), like.dtype)
+    first = -np.int64(room.ctypes.data) % 64 // like.itemsize
+    return room[first : first + size]
+
+
+@serial_kernel
+def _tables_of(half, tables, x, starts, left, inside, width):
+    """Fill the tables of half word `half`, of `inside` columns from `left` on."""
+    K, first = starts.size, 32 * half
+    if inside == width and first + 32 <= K:
+        _fill_tables(tables, x, starts, first, left, width)
+        return
+    rows = np.zeros((32, width), x.dtype)
+    for k in range(min(32, K - first)):
+        start = starts[first + k] + left
+        rows[k, :inside] = x[start : start + inside]
+    _fill_tables(tables, rows.reshape(-1), np.arange(32) * width, 0, 0, width)
+
+
+@serial_kernel
+def _add_two(sums, at, tables, words, first, shift, count):
+    """Add to the sums of a panel, two vectors each, what the bits name in the first tables."""
     lanes = lanes_of(tables)
-    width = np.uint64(4) * lanes
-    second, third, fourth = lanes, np.uint64(2) * lanes, np.uint64(3) * lanes
+    width = np.uint64(2) * lanes
     for j in range(PANEL):
-        bits = words[first + j] >> shift
+        bits = words[np.uint64(first + j)] >> shift
         row = np.uint64(at + j) * width
-        s0, s1 = load(sums, row), load(sums, row + second)
-        s2, s3 = load(sums, row + third), load(sums, row + fourth)
+        s0, s1 = load(sums, row), load(sums, row + lanes)
         if count == TABLES:  # a number that the compiler knows: no loop is left
             for g in range(TABLES):
-                entry = (np.uint64(16 * g) + (bits & np.uint64(15))) * width
-                bits = bits >> np.uint64(4)
-                s0 += load(tables, entry)
-                s1 += load(tables, entry + second)
-                s2 += load(tables, entry + third)
-                s3 += load(tables, entry + fourth)
+                entry = np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
+                s0 += load(tables, entry * width)
+                s1 += load(tables, entry * width + lanes)
         else:
             for g in range(count):
-                entry = (np.uint64(16 * g) + (bits & np.uint64(15))) * width
-                bits = bits >> np.uint64(4)
-                s0 += load(tables, entry)
-                s1 += load(tables, entry + second)
-                s2 += load(tables, entry + third)
-                s3 += load(tables, entry + fourth)
+                entry = np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
+                s0 += load(tables, entry * width)
+                s1 += load(tables, entry * width + lanes)
         store(sums, row, s0)
-        store(sums, row + second, s1)
-        store(sums, row + third, s2)
-        store(sums, row + fourth, s3)
+        store(sums, row + lanes, s1)
 
 
 @serial_kernel
@@ -193,12 +208,17 @@ def _add_one(sums, at, tables, words, first, shift, count):
     """The same for sums of one vector each."""
     lanes = lanes_of(tables)
     for j in range(PANEL):
-        bits = words[first + j] >> shift
+        bits = words[np.uint64(first + j)] >> shift
         row = np.uint64(at + j) * lanes
         total = load(sums, row)
-        for g in range(count):
-            total += load(tables, (np.uint64(16 * g) + (bits & np.uint64(15))) * lanes)
-            bits = bits >> np.uint64(4)
+        if count == TABLES:
+            for g in range(TABLES):
+                entry = np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
+                total += load(tables, entry * lanes)
+        else:
+            for g in range(count):
+                entry = np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
+                total += load(tables, entry * lanes)
         store(sums, row, total)
 
 
@@ -214,22 +234,23 @@ def _add_half(sums, tables, panels, half, K, width):
         if width == np.int64(lanes_of(tables)):
             _add_one(sums, p * PANEL, tables, words, first, shift, count)
         else:
-            _add_four(sums, p * PANEL, tables, words, first, shift, count)
+            _add_two(sums, p * PANEL, tables, words, first, shift, count)
 
 
 @serial_kernel
-def _blocks(columns, lanes):
-    """Cut columns into blocks of four vectors, and the rest into blocks of one: how many."""
-    whole = columns // (4 * lanes)
-    return whole, whole + (columns - whole * 4 * lanes + lanes - 1) // lanes
+def _blocks(columns, head, lanes):
+    """Cut columns into blocks of two vectors, after `head` columns that stand alone: how many."""
+    return (head > 0) + (columns - head + 2 * lanes - 1) // (2 * lanes)
 
 
 @serial_kernel
-def _block(index, whole, lanes):
-    """First column and width of a block."""
-    if index < whole:
-        return index * 4 * lanes, 4 * lanes
-    return (whole * 4 + index - whole) * lanes, lanes
+def _block(index, columns, head, lanes):
+    """First column of a block, columns that are there, and lanes for them."""
+    if head and index == 0:
+        return 0, head, lanes
+    left = head + (index - (head > 0)) * 2 * lanes
+    inside = min(2 * lanes, columns - left)
+    return left, inside, lanes if inside <= lanes else 2 * lanes
 
 
 @serial_kernel
@@ -240,92 +261,122 @@ def _parts(N, most):
     return parts, max(PANEL, size)
 
 
+@serial_kernel
+def _head(out, past):
+    """Columns before those that fill whole lines of the cache, the same in all rows; else -1."""
+    lanes, size = np.int64(lanes_of(out)), np.int64(out.itemsize)
+    address = np.int64(out.ctypes.data)
+    if past and address % size == 0 and out.shape[1] % lanes == 0:
+        return -address % 64 // size
+    return -1
+
+
 @parallel_kernel
-def _signs_kernel(panels, x, starts, out, lanes, outputs):
-    """Multiply; row k of the real matrix begins at starts[k] of the flat array `x`."""
-    (N, L), K = out.shape, starts.size
-    flat = out.reshape(-1)
-    whole, blocks = _blocks(L, lanes)
+def _signs_kernel(panels, x, starts, out, outputs, past):
+    """Multiply; row k of the real matrix begins at starts[k] of the flat array `x`.
+
+    If `past` is set and the rows of `out` have the same place in lines of the cache, it is written
+    in whole lines, past the caches.
+    """
+    (N, L), K, lanes = out.shape, starts.size, np.int64(lanes_of(x))
+    flat, head = out.reshape(-1), _head(out, past)
+    past, head = head >= 0, max(0, head)
+    blocks = _blocks(L, head, lanes)
     parts, outputs = _parts(N, outputs)
     for task in prange(blocks * parts):
-        left, width = _block(task // parts, whole, lanes)
-        top = task % parts * outputs
-        inside, rows_out = min(width, L - left), min(outputs, N - top)
-        part = panels[top // PANEL : (top + rows_out + PANEL - 1) // PANEL]
-        rows = np.zeros((32, width), x.dtype)
-        row_starts = np.arange(32) * width
-        tables = np.empty(TABLES * 16 * width, x.dtype)
-        sums = np.zeros(part.shape[0] * PANEL * width, x.dtype)
-        for half in range((K + 31) // 32):
-            first = 32 * half
-            if inside == width and first + 32 <= K:
-                _fill_tables(tables, x, starts, first, left, width)
-            else:
-                rows[:] = 0
-                for k in range(min(32, K - first)):
-                    start = starts[first + k] + left
-                    rows[k, :inside] = x[start : start + inside]
-                _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
-            _add_half(sums, tables, part, half, K, width)
-        for n in range(rows_out):
-            if inside == width:
-                for lane in range(0, width, lanes):
-                    store(flat, (top + n) * L + left + lane, load(sums, n * width + lane))
-            else:
-                for lane in range(inside):
-                    out[top + n, left + lane] = sums[n * width + lane]
-
-
-@parallel_kernel
-def _far_kernel(panels, x, starts, out, lanes, outputs, together):
-    """Do the same for a large result.
-
-    A task takes some blocks of columns one after the other and then writes their sums row by row.
-    """
-    (N, L), K = out.shape, starts.size
-    flat = out.reshape(-1)
-    whole, blocks = _blocks(L, lanes)
-    parts, outputs = _parts(N, outputs)
-    groups = (blocks + together - 1) // together
-    for task in prange(groups * parts):
-        first_block = task // parts * together
-        count = min(together, blocks - first_block)
+        left, inside, width = _block(task // parts, L, head, lanes)
         top = task % parts * outputs
         rows_out = min(outputs, N - top)
         part = panels[top // PANEL : (top + rows_out + PANEL - 1) // PANEL]
-        room = part.shape[0] * PANEL * 4 * lanes
-        all_sums = np.zeros(count * room, x.dtype)
-        for number in range(count):
-            left, width = _block(first_block + number, whole, lanes)
-            inside = min(width, L - left)
-            rows = np.zeros((32, width), x.dtype)
-            row_starts = np.arange(32) * width
-            tables = np.empty(TABLES * 16 * width, x.dtype)
-            sums = all_sums[number * room : number * room + part.shape[0] * PANEL * width]
-            for half in range((K + 31) // 32):
-                first = 32 * half
-                if inside == width and first + 32 <= K:
-                    _fill_tables(tables, x, starts, first, left, width)
-                else:
-                    rows[:] = 0
-                    for k in range(min(32, K - first)):
-                        start = starts[first + k] + left
-                        rows[k, :inside] = x[start : start + inside]
-                    _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
-                _add_half(sums, tables, part, half, K, width)
+        tables = _aligned(TABLES * 16 * width, x)
+        sums = _aligned(part.shape[0] * PANEL * width, x)
+        sums[:] = 0
+        for half in range((K + 31) // 32):
+            _tables_of(half, tables, x, starts, left, inside, width)
+            _add_half(sums, tables, part, half, K, width)
         for n in range(rows_out):
-            row, number, left = (top + n) * L, 0, first_block * 4 * lanes
-            while number < count and first_block + number < whole:  # four vectors each
-                at = number * room + n * 4 * lanes
-                for lane in range(0, 4 * lanes, lanes):
-                    store(flat, row + left + lane, load(all_sums, at + lane))
-                number, left = number + 1, left + 4 * lanes
-            while number < count:
-                left, width = _block(first_block + number, whole, lanes)
-                at = number * room + n * width
-                for lane in range(min(width, L - left)):
-                    flat[row + left + lane] = all_sums[at + lane]
-                number += 1
+            row = (top + n) * L + left
+            if inside < width:
+                for lane in range(inside):
+                    flat[row + lane] = sums[n * width + lane]
+            elif past:
+                for lane in range(0, width, lanes):
+                    stream(flat, row + lane, load(sums, n * width + lane))
+            else:
+                for lane in range(0, width, lanes):
+                    store(flat, row + lane, load(sums, n * width + lane))
+        fence()
+
+
+@serial_kernel
+def _sum_up(target, row, step, count, tables, words, first, K, past):
+    """Write the sums of the first `count` columns of a panel, two vectors each, as they are made.
+
+    Those of column j begin at row + j step of `target`; they go past the caches where `past` is
+    true.
+    """
+    lanes = lanes_of(tables)
+    width = np.uint64(2) * lanes
+    zero = spread(tables.dtype.type(0))
+    halves, rest = K // 32, (K % 32 + 3) // 4
+    for j in range(count):
+        s0, s1, table = zero, zero, np.uint64(0)
+        for half in range(halves):
+            bits = words[np.uint64(first + half // 2 * PANEL + j)] >> np.uint64(32 * (half % 2))
+            for g in range(TABLES):
+                entry = table + np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
+                s0 += load(tables, entry * width)
+                s1 += load(tables, entry * width + lanes)
+            table += np.uint64(16 * TABLES)
+        if rest:
+            bits = words[np.uint64(first + halves // 2 * PANEL + j)] >> np.uint64(32 * (halves % 2))
+            for _ in range(rest):
+                entry = (table + (bits & np.uint64(15))) * width
+                bits = bits >> np.uint64(4)
+                s0 += load(tables, entry)
+                s1 += load(tables, entry + lanes)
+                table += np.uint64(16)
+        at = np.uint64(row + j * step)
+        if past:
+            stream(target, at, s0)
+            stream(target, at + lanes, s1)
+        else:
+            store(target, at, s0)
+            store(target, at + lanes, s1)
+
+
+@parallel_kernel
+def _few_rows_kernel(panels, x, starts, out, outputs, past):
+    """Do `_signs_kernel` for so few rows that all their tables are in use together.
+
+    Sums stay in registers until they are done.
+    """
+    (N, L), K, lanes = out.shape, starts.size, np.int64(lanes_of(x))
+    flat, words, W = out.reshape(-1), panels.reshape(-1), panels.shape[1]
+    head = _head(out, past)
+    past, head = head >= 0, max(0, head)
+    blocks = _blocks(L, head, lanes)
+    parts, outputs = _parts(N, outputs)
+    halves, width = (K + 31) // 32, 2 * lanes
+    for task in prange(blocks * parts):
+        left, inside, _ = _block(task % blocks, L, head, lanes)
+        top = task // blocks * outputs
+        tables = _aligned(halves * TABLES * 16 * width, x)
+        for half in range(halves):
+            room = tables[half * TABLES * 16 * width :]
+            _tables_of(half, room, x, starts, left, inside, width)
+        panel = np.empty(PANEL * width, x.dtype)
+        for row in range(top, min(N, top + outputs), PANEL):
+            first, count = row * W, min(PANEL, N - row)
+            if inside == width:
+                at = row * L + left
+                _sum_up(flat, at, L, count, tables, words, first, K, past)
+            else:
+                _sum_up(panel, 0, width, count, tables, words, first, K, False)
+                for n in range(count):
+                    for lane in range(inside):
+                        flat[(row + n) * L + left + lane] = panel[n * width + lane]
+        fence()
 
 
 def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array:
@@ -404,12 +455,12 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
         rows = x[starts[:, None] + np.arange(out.shape[1])]
         out[...] = signs_matmul_reference(panels.to_words(), rows)
     else:
+        words, past = read_only(panels.words), out.nbytes >= FAR
         with threads_for(NS_A_PAIR * len(starts) * out.size):
-            words = read_only(panels.words)
-            if out.nbytes >= FAR:
-                _far_kernel(words, x, starts, out, LANES, FAR_OUTPUTS, TOGETHER)
+            if len(starts) <= FEW_ROWS:
+                _few_rows_kernel(words, x, starts, out, OUTPUTS, past)
             else:
-                _signs_kernel(words, x, starts, out, LANES, OUTPUTS)
+                _signs_kernel(words, x, starts, out, OUTPUTS, past)
 
 
 @serial_kernel
@@ -429,21 +480,23 @@ def _spread_pixels(quads, top, count, first, rows):
 
 
 @parallel_kernel
-def _pixels_kernel(quads, K, panels, base, out, lanes):
+def _pixels_kernel(quads, K, panels, base, out):
     """Write base + 2 (pixels times signs)."""
     M, N = out.shape
-    whole, blocks = _blocks(M, lanes)
+    lanes = np.int64(lanes_of(np.empty(0, np.int16)))
+    blocks = _blocks(M, 0, lanes)
     parts, outputs = _parts(N, PIXEL_OUTPUTS)
     halves = (K + 31) // 32
     for task in prange(blocks * parts):
-        top, width = _block(task // parts, whole, lanes)
+        top, inside, width = _block(task // parts, M, 0, lanes)
         left = task % parts * outputs
-        inside, columns = min(width, M - top), min(outputs, N - left)
+        columns = min(outputs, N - left)
         part = panels[left // PANEL : (left + columns + PANEL - 1) // PANEL]
         rows = np.zeros((32, width), np.int16)
         row_starts = np.arange(32) * width
-        tables = np.empty(TABLES * 16 * width, np.int16)
-        sums = np.zeros(part.shape[0] * PANEL * width, np.int16)
+        tables = _aligned(TABLES * 16 * width, rows)
+        sums = _aligned(part.shape[0] * PANEL * width, rows)
+        sums[:] = 0
         total = np.zeros(part.shape[0] * PANEL * width, np.int32)
         for half in range(halves):
             _spread_pixels(quads, top, inside, 8 * half, rows)
@@ -515,5 +568,5 @@ def pixels_matmul(
         quads[:, :K] = images
     quads = np.ascontiguousarray(quads).view("<u4").astype(np.uint32, copy=False)
     with threads_for(NS_A_PAIR / 2 * K * out.size):
-        _pixels_kernel(read_only(quads), K, read_only(panels.words), base, out, SHORT_LANES)
+        _pixels_kernel(read_only(quads), K, read_only(panels.words), base, out)
     return out

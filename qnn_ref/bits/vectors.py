@@ -6,6 +6,9 @@ registers across an inner loop. A kernel that wants both says so with these valu
 neighbours, add or XOR them, ``store`` them. LLVM writes them with whatever the processor has, one
 instruction where registers are wide enough, two or four where they are not.
 
+A vector is as wide as the widest registers there are, 512 bits, whatever the processor: an addition
+of each lane for itself gives the same bits in one instruction or in four.
+
 They exist in compiled code only, without a plain Python form: kernels that use them stand beside
 one that does not. Places are checked where those of arrays are, with NUMBA_BOUNDSCHECK.
 """
@@ -21,18 +24,18 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 8
-"""Numbers in a vector of words or of floats."""
+"""Words in a vector, and numbers that were made of words."""
 
-SHORT_LANES = 16
-"""Numbers in a vector of 16-bit integers: half as wide, so twice as many."""
+VECTOR_BITS = 512
+"""The widest registers there are, and a line of the cache."""
 
 
 class Vector(types.Type):
-    """Numba's type of eight (16 short) numbers of the type `lane`."""
+    """Numba's type of a vector of numbers of the type `lane`: 512 bits, but eight of int32."""
 
     def __init__(self, lane: Any) -> None:
         self.lane = lane
-        self.lanes = LANES if lane.bitwidth >= 32 else SHORT_LANES
+        self.lanes = LANES if lane == types.int32 else VECTOR_BITS // lane.bitwidth
         super().__init__(name=f"Vector({lane}, {self.lanes})")
 
 
@@ -83,6 +86,37 @@ def store(typing_context, array, index, vector):
 
     fits = _is_flat(array) and vector == Vector(array.dtype)
     return (types.void(array, index, vector), code) if fits else None
+
+
+@intrinsic
+def stream(typing_context, array, index, vector):
+    """Write a vector past the caches, to a place that is a multiple of 64 bytes: see `is_line`.
+
+    A result that is larger than the caches is not read on the way: a processor that writes part of
+    a line must fetch it first. Others see it after `fence`.
+    """
+
+    def code(context, builder, signature, args):
+        place = _place(context, builder, signature.args[0], args[0], args[1], args[2].type)
+        write = builder.store(args[2], place)
+        write.align = VECTOR_BITS // 8
+        once = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        write.set_metadata("nontemporal", once)
+        return context.get_dummy_value()
+
+    fits = _is_flat(array) and vector == Vector(array.dtype)
+    return (types.void(array, index, vector), code) if fits else None
+
+
+@intrinsic
+def fence(typing_context):
+    """Let all that was written before be seen by other threads before what is written after."""
+
+    def code(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), code
 
 
 @intrinsic
@@ -170,12 +204,13 @@ def _mask(comparison: str) -> Any:
     @intrinsic
     def bits(typing_context, reals):
         def code(context, builder, signature, args):
-            zeros = ir.Constant(args[0].type, [0.0] * LANES)
+            lanes = signature.args[0].lanes
+            zeros = ir.Constant(args[0].type, [0.0] * lanes)
             if comparison == "uno":
                 flags = builder.fcmp_unordered(comparison, args[0], zeros)
             else:
                 flags = builder.fcmp_ordered(comparison, args[0], zeros)
-            return builder.zext(builder.bitcast(flags, ir.IntType(LANES)), ir.IntType(64))
+            return builder.zext(builder.bitcast(flags, ir.IntType(lanes)), ir.IntType(64))
 
         is_real = isinstance(reals, Vector) and isinstance(reals.lane, types.Float)
         return (types.uint64(reals), code) if is_real else None

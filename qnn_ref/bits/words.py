@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.bits.vectors import LANES, load, nan_bits, sign_bits
+from qnn_ref.bits.vectors import lanes_of, load, nan_bits, sign_bits
 from qnn_ref.checks import check_array, whole
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
@@ -134,14 +134,14 @@ def _pack_reals(x, words, K):
 
     A comparison of vectors gives its bits at once: this goes as fast as memory is read.
     """
-    not_a_number = np.uint64(0)
+    not_a_number, lanes = np.uint64(0), np.int64(lanes_of(x))
     for m in prange(words.shape[0]):
         start, nans = m * K, np.uint64(0)
         for w in range(K // 64):
             word = np.uint64(0)
-            for part in range(64 // LANES):
-                vector = load(x, start + 64 * w + LANES * part)
-                word |= sign_bits(vector) << np.uint64(LANES * part)
+            for part in range(64 // lanes):
+                vector = load(x, start + 64 * w + lanes * part)
+                word |= sign_bits(vector) << np.uint64(lanes * part)
                 nans |= nan_bits(vector)
             words[m, w] = word
         if K % 64:
