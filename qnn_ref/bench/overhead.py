@@ -90,7 +90,7 @@ def calls(quick: bool) -> dict[tuple[str, str], tuple[Call, tuple[Kernel, ...], 
     s, x = to_panels(pack(signs(64, 100)), 100), rng.standard_normal((100, 64), np.float32)
     found["signs_matmul", "64 x 100 x 64"] = (
         partial(signs_matmul, s, x),
-        ((lookup, "_signs_kernel"),),
+        ((lookup, "_signs_kernel"), (lookup, "_few_rows_kernel")),
         1,
     )
     for n in (64, 4096):
