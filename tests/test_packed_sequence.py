@@ -340,6 +340,9 @@ def test_a_token_is_the_first_whose_summed_probability_exceeds_the_number():
     for u, token in ((0.0, 0), (0.49, 0), (0.51, 1), (0.74, 1), (0.76, 2), (0.87, 2), (0.88, 3)):
         assert choose(scores, 1.0, u) == token
     assert choose(scores, 1.0, np.nextafter(1, 0)) == 3
+    equal = np.zeros(4, np.float32)  # sums 1, 2, 3, 4: at one of them the next token begins
+    assert [choose(equal, 1.0, u) for u in (0.0, 0.25, 0.5, 0.75)] == [0, 1, 2, 3]
+    assert choose(np.array([-900.0, 0.0]), 1.0, 0.0) == 1  # what has no chance is never drawn
     for u in (0, 0.3, 0.99):
         assert choose(np.array([1.0, 3, 3]), 0, u) == 1
     # At half the temperature probabilities are squared: 64, 16, 4, 4 of 88.
