@@ -9,7 +9,7 @@
 # - write down the straight-through gradient and its value at exactly 1;
 # - explain why a binary weight needs a real number behind it.
 #
-# **Minutes.** 20 to read, 20 for the exercises.
+# **Minutes.** 20 to read, 30 for the exercises.
 #
 # **Prerequisites.** What a derivative is; NumPy arrays. No other notebook.
 #

@@ -9,7 +9,7 @@
 # - say for each of its products which operand is binary and which is real;
 # - check any backward pass, and find a planted mistake.
 #
-# **Minutes.** 30 to read, 30 for the exercises.
+# **Minutes.** 30 to read, 60 for the exercises.
 #
 # **Prerequisites.** [Notebook 1](01_one_bit.ipynb); matrix products; the chain rule.
 #

@@ -28,13 +28,13 @@ def test_a_class_is_graded_and_its_mistakes_are_counted(tmp_path, capsys):
     (tmp_path / "00 right" / "course-results.json").write_text(
         '{"version": 1, "exercises": {"1.2": {"tries": 3, "hints": 2}}}'
     )
-    before = sorted(p for p in tmp_path.rglob("*"))
+    before, asleep = sorted(tmp_path.rglob("*")), sleepers()
     code = main(["course", "grade", str(tmp_path), "-o", str(tmp_path / "marks.csv"), "--json"])
     found = json.loads(capsys.readouterr().out)
     assert code == 1  # the answer is no: somebody did not pass
     assert course_class.surprises(found) == []
     written = [tmp_path / "marks.csv", tmp_path / "marks.json"]
-    assert sorted(p for p in tmp_path.rglob("*")) == sorted([*before, *written])
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, *written])
 
     rows = list(csv.DictReader(io.StringIO((tmp_path / "marks.csv").read_text())))
     assert len(rows) == len(names) * len(registry.exercises_of("01"))
@@ -46,6 +46,8 @@ def test_a_class_is_graded_and_its_mistakes_are_counted(tmp_path, capsys):
     assert stored["notebooks"] == found["notebooks"]
     assert stored["notebooks"][0]["questions"]["1.7a"] is True
 
+    assert main(["course", "statistics", str(tmp_path / "marks.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["exercises"][1]["mistakes"][0]["count"] == 1
     (tmp_path / "marks.json").rename(tmp_path / "grades.json")
     counted = {row["id"]: row for row in statistics(read_class(tmp_path))}
     assert counted["1.2"]["not_written"] == 1
@@ -53,12 +55,17 @@ def test_a_class_is_graded_and_its_mistakes_are_counted(tmp_path, capsys):
     assert main(["course", "statistics", str(tmp_path)]) == 0
     assert "1 strict: Your mask is strict" in capsys.readouterr().out
 
-    left = [p for p in isolation.descendants(1) if course_class.is_sleeper(p)]
-    assert not [p for p in left if started_by_us(p)]
+    assert sleepers() - asleep == set()
+
+
+def sleepers():
+    """Processes that an answer has started."""
+    found = filter(course_class.is_sleeper, isolation.descendants(1))
+    return {process for process in found if started_by_us(process)}
 
 
 def started_by_us(process):
-    """Whether a sleeper is one of these tests: others on this machine may sleep too."""
+    """Whether a sleeper comes from grading: others on this machine may sleep too."""
     try:
         environment = Path(f"/proc/{process}/environ").read_bytes()
         return b"QNN_REF_COURSE_RESULTS=none" in environment
@@ -113,6 +120,8 @@ def test_points_that_are_none(tmp_path, text, words):
         (["grade"], "needs a folder"),
         (["grade", "nowhere"], "expected a folder of notebooks"),
         (["statistics", "."], "neither grades.json"),
+        (["statistics", "grades.json"], "there is no such file"),
+        (["statistics"], "needs a folder"),
         (["grade", ".", "-o", "marks.json"], "the name of a CSV"),
         (["check"], "number of a notebook, or --all"),
         (["check", "77"], "expected one of"),

@@ -163,7 +163,9 @@ def grade_class(args: argparse.Namespace) -> int:
 
 def show_statistics(args: argparse.Namespace) -> int:
     """Count the known mistakes of a class."""
-    found = grading.statistics(grading.read_class(_folder(args)))
+    graded = Path(args.target or "").suffix == ".json"
+    place = Path(args.target).expanduser() if graded else _folder(args)
+    found = grading.statistics(grading.read_class(place))
     lines = []
     for row in found:
         counts = (

@@ -227,12 +227,13 @@ def read_points(path: Path) -> dict[str, int]:
     return found
 
 
-def read_class(folder: Path) -> list[tuple[str, Mapping[str, Row]]]:
+def read_class(place: Path) -> list[tuple[str, Mapping[str, Row]]]:
     """What is known of a class: the JSON that `grade` wrote, else each student's own results.
 
     Parameters
     ----------
-    folder : path
+    place : path
+        That JSON, or a folder with `grades.json` or the students' folders in it.
 
     Returns
     -------
@@ -243,8 +244,8 @@ def read_class(folder: Path) -> list[tuple[str, Mapping[str, Row]]]:
     FileError
         If there is neither, or a damaged one.
     """
-    graded = folder / "grades.json"
-    if graded.exists():
+    graded = place / "grades.json" if place.is_dir() else place
+    if graded.exists() or not place.is_dir():
         with open_regular(graded) as file:
             text = file.read()
         try:
@@ -254,10 +255,10 @@ def read_class(folder: Path) -> list[tuple[str, Mapping[str, Row]]]:
             return [(str(n["student"]), dict(n["exercises"])) for n in found["notebooks"]]
         except (ValueError, TypeError, KeyError) as error:
             raise FileError(f"{graded}: no grades, or damaged ones: {error}") from error
-    own = sorted(folder.rglob(NAME))
+    own = sorted(place.rglob(NAME))
     if not own:
-        raise FileError(f"{folder}: neither grades.json, as `course grade` writes it, nor {NAME}")
-    return [(p.parent.relative_to(folder).as_posix(), read_results(p)[0]) for p in own]
+        raise FileError(f"{place}: neither grades.json, as `course grade` writes it, nor {NAME}")
+    return [(p.parent.relative_to(place).as_posix(), read_results(p)[0]) for p in own]
 
 
 def statistics(records: Sequence[tuple[str, Mapping[str, Row]]]) -> list[Row]:
