@@ -127,7 +127,9 @@ TABLE = """
 4.4 LSTM | one step: gates and cell | layers.lstm.lstm_step | test_lstm.py::test_forward_and_backward_are_those_of_loops_over_numbers |
 4.4 LSTM, backward | one step back | layers.lstm.lstm_step_backward | test_lstm.py::test_the_step_back_is_the_slope_of_the_step |
 4.4 embedding | rows of a table, quantized | layers.Embedding.forward | test_embedding.py::test_it_is_the_product_of_one_hot_vectors_with_the_table |
-4.4 Table 4 | language models | | |
+4.4 Table 4 | language models, recipes | experiments.language_models.PTB_CHARACTERS | test_text_runs.py::test_the_models_of_table_4 |
+4.4 bits and perplexity | summed over all tokens, divided once | likelihood.text_nats | test_language.py::test_every_token_counts_once_whatever_the_windows |
+4.4 packed cell | products on bits, real gates, equal in each step | packed.recurrent_stages.GridRecurrent.run_steps | test_packed_sequence.py::test_scores_and_states_are_those_of_the_trained_network_bit_for_bit |
 
 5 energy | of operations and memory accesses | | |
 5.1 memory | memory factor: 32 times less, one bit a weight | packed.PackedNetwork.nbytes | test_packed_file.py::test_file_holds_one_bit_a_weight | 04
