@@ -15,7 +15,7 @@ from qnn_ref.experiments.text_recipe import TextRecipe
 from qnn_ref.experiments.text_runs import BITS_OF_TEXT
 
 WIDEST = 3
-"""Bits from which on weights have their whole reach. With fewer it is halved for each, so that the
+"""Bits from which on weights and states have their whole reach. With fewer it is halved for each, so that the
 step stays the same. (Chosen by the validation part, with seed 0: in the whole reach two bits would
 be the levels -1/2, -1/4, 0, 1/4; a float network of 128 units starts with weights up to 0.15.)"""
 
@@ -86,7 +86,7 @@ def with_bits(
     TextRecipe
     """
     name = name or f"{twin.name.removesuffix('-fp')}-{weights}-{activations}"
-    narrower = 2.0 ** (min(weights, WIDEST) - WIDEST)
+    narrower, lower = (2.0 ** (min(bits, WIDEST) - WIDEST) for bits in (weights, activations))
     return replace(
         twin,
         name=name,
@@ -96,6 +96,7 @@ def with_bits(
         activation_bits=activations,
         reach=twin.reach * narrower,
         output_reach=twin.output_reach * narrower,
+        state_reach=twin.state_reach * lower,
     )
 
 
