@@ -339,8 +339,8 @@ QUESTIONS = (
     ),
     Question(
         "9.5a",
-        "best bits a character: which cell has the lowest loss after equal training?",
-        "float",
+        "in which of the four networks is least left of a gradient, 20 steps back?",
+        "1-1",
         options=("1-1", "2-2", "4-4", "float"),
     ),
     Question(
