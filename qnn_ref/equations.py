@@ -101,8 +101,8 @@ TABLE = """
 3 gradients | quantized before both products | layers.weighted.Weighted.quantized_gradient | test_gradient_quantizers.py::test_both_products_of_a_dense_layer_see_the_quantized_gradient | 08
 3 gradients, shifts | products of powers of two | products.ShiftProducts | test_powers.py::test_a_network_with_six_bit_gradients_gets_the_same_gradients_by_shifts | 08
 3 gradients, DoReFa | for comparison | quantizers.DoReFaGradient | test_gradient_quantizers.py::test_dorefa_is_its_formula_with_a_range_for_each_example | 08
-3 recurrent networks | operands of every product quantized | layers.recurrent.Recurrent.forward | test_recurrent.py::test_inputs_and_weight_gradients_take_one_product_for_all_steps |
-3 recurrent networks, backward | backpropagation through time | layers.recurrent.Recurrent.backward | test_recurrent.py::test_gradients_of_two_parts_with_that_of_the_state_between_are_those_of_the_whole |
+3 recurrent networks | operands of every product quantized | layers.recurrent.Recurrent.forward | test_recurrent.py::test_inputs_and_weight_gradients_take_one_product_for_all_steps | 09
+3 recurrent networks, backward | backpropagation through time | layers.recurrent.Recurrent.backward | test_recurrent.py::test_gradients_of_two_parts_with_that_of_the_state_between_are_those_of_the_whole | 09
 
 4.1 training curves | errors and losses, binary beside float | plots.training_figure | test_plots.py::test_training_shows_errors_and_losses_from_epoch_1 | 03
 4.1 Table 1 | test errors, the paper's beside ours | | |
@@ -123,13 +123,15 @@ TABLE = """
 4.3 auxiliary losses | classifiers in the middle of the network | layers.Auxiliary | test_branches.py::test_the_heads_gradient_is_added_with_its_weight |
 4.3 softmax | cross-entropy, negative log-likelihood | losses.softmax_cross_entropy | test_losses.py::test_cross_entropy_is_the_mean_of_minus_log_p |
 4.3 relaxed boundary | a wider mask | network.Sequential.relax_boundaries | test_quantizers.py::test_a_wider_bound_lets_more_gradient_through |
-4.4 RNN | one step: ReLU or tanh | layers.rnn.rnn_step | test_rnn.py::test_forward_and_backward_are_those_of_loops_over_numbers |
-4.4 LSTM | one step: gates and cell | layers.lstm.lstm_step | test_lstm.py::test_forward_and_backward_are_those_of_loops_over_numbers |
-4.4 LSTM, backward | one step back | layers.lstm.lstm_step_backward | test_lstm.py::test_the_step_back_is_the_slope_of_the_step |
-4.4 embedding | rows of a table, quantized | layers.Embedding.forward | test_embedding.py::test_it_is_the_product_of_one_hot_vectors_with_the_table |
-4.4 Table 4 | language models, recipes | experiments.language_models.PTB_CHARACTERS | test_text_runs.py::test_the_models_of_table_4 |
-4.4 bits and perplexity | summed over all tokens, divided once | likelihood.text_nats | test_language.py::test_every_token_counts_once_whatever_the_windows |
-4.4 packed cell | products on bits, real gates, equal in each step | packed.recurrent_stages.GridRecurrent.run_steps | test_packed_sequence.py::test_scores_and_states_are_those_of_the_trained_network_bit_for_bit |
+4.4 RNN | one step: ReLU or tanh | layers.rnn.rnn_step | test_rnn.py::test_forward_and_backward_are_those_of_loops_over_numbers | 09
+4.4 LSTM | one step: gates and cell | layers.lstm.lstm_step | test_lstm.py::test_forward_and_backward_are_those_of_loops_over_numbers | 09
+4.4 LSTM, backward | one step back | layers.lstm.lstm_step_backward | test_lstm.py::test_the_step_back_is_the_slope_of_the_step | 09
+4.4 embedding | rows of a table, quantized | layers.Embedding.forward | test_embedding.py::test_it_is_the_product_of_one_hot_vectors_with_the_table | 09
+4.4 Table 4 | language models, recipes | experiments.language_models.PTB_CHARACTERS | test_text_runs.py::test_the_models_of_table_4 | 09
+4.4 bits and perplexity | summed over all tokens, divided once | likelihood.text_nats | test_language.py::test_every_token_counts_once_whatever_the_windows | 09
+4.4 PPW | perplexity per word | likelihood.perplexity | test_language.py::test_a_network_without_an_idea_needs_the_logarithm_of_its_symbols | 09
+4.4 training | along a text, truncated backpropagation (our choice) | language.train_text | test_language.py::test_each_window_begins_with_the_state_of_the_one_before | 09
+4.4 packed cell | products on bits, real gates, equal in each step | packed.recurrent_stages.GridRecurrent.run_steps | test_packed_sequence.py::test_scores_and_states_are_those_of_the_trained_network_bit_for_bit | 09
 
 5 energy | of operations and memory accesses | | |
 5.1 memory | memory factor: 32 times less, one bit a weight | packed.PackedNetwork.nbytes | test_packed_file.py::test_file_holds_one_bit_a_weight | 04
