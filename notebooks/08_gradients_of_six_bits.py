@@ -789,4 +789,4 @@ for bits in sorted({bits for rule, bits, _ in tests if rule == "log"}):
 # computers send each other, with the error kept for the next step: Seide et al. (2014), *1-bit
 # stochastic gradient descent*.
 #
-# Next: [10. The kernel ladder](10_the_kernel_ladder.ipynb).
+# Next: [9. Memory of four bits](09_memory_of_four_bits.ipynb).

@@ -370,9 +370,9 @@ packed
 # 1. (9.1 and 9.2 above.) How many steps back does a gradient reach in an LSTM of 4 bits? Train
 #    `replace(TEXT_RECIPES["text-char-rnn-4-4"], cell="lstm", epochs=2)` and draw it
 #    into the picture of 9.5.
-# 2. In 9.5, count the share of open units in each step back (`cell._saved.real` has the states),
-#    and look at the largest singular value of $W_h^q$. Which of the two makes the gradient of one
-#    bit shorter?
+# 2. In 9.5, count the share of open units in each step back (read the text one character at a
+#    time: `cell.final_state` is the state), and look at the largest singular value of $W_h^q$.
+#    Which of the two makes the gradient of one bit shorter?
 # 3. Give the weights of two bits the symmetric levels $-1, -\tfrac13, \tfrac13, 1$ instead of
 #    $-1, -\tfrac12, 0, \tfrac12$ (`TextRecipe.weights_of`). What does the zero do for a memory?
 # 4. Windows of 4, 12 and 48 characters at equal time: which is best? What is the price of a longer
