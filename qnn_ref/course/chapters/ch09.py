@@ -344,7 +344,7 @@ QUESTIONS = (
         options=("1-1", "2-2", "4-4", "float"),
     ),
     Question(
-        "9.6a",
+        "9.7a",
         "do networks with weights of one bit reach the float network, in any seed?",
         False,
     ),
