@@ -147,6 +147,10 @@ class Reading:
 
     def _calls(self, node: ast.AST) -> None:
         """Calls in the order in which they run: the inner ones first."""
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            for loop in node.generators:
+                if not loop.ifs:  # whoever looks at each one has looked at all
+                    self._bind([loop.target], loop.iter)
         for child in ast.iter_child_nodes(node):
             self._calls(child)
         if isinstance(node, ast.NamedExpr):

@@ -639,6 +639,15 @@ def test_a_kernel_is_called_in_its_own_file_only(other):
     assert "of qnn_ref/a.py has a face; use it" in kernel_findings(KERNEL, other)
 
 
+def test_who_looks_at_each_one_has_looked_at_all():
+    """As `pair` does, in a generator; one that leaves some out has not."""
+    alone = 'check_sizes("x", flat, n)'
+    each = KERNEL.replace(alone, 'tuple(check_sizes("x", one, n) for one in [flat])')
+    assert kernel_findings(each) == ""
+    assert "hands x to" in kernel_findings(each.replace("[flat]", "[flat] if n"))
+    assert "hands x to" in kernel_findings(each.replace("[flat]", "[n]"))
+
+
 def test_a_kernel_in_a_table_has_a_face_too():
     assert "hands x to" in kernel_findings(TABLE.replace("x.size < 1 or ", ""))
     assert "hands out to" in kernel_findings(TABLE.replace("or out.size != 1", ""))
