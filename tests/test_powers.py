@@ -66,6 +66,39 @@ def test_what_is_no_power_is_refused(wrong):
         to_powers(np.array([[1.0, wrong]]))
 
 
+@pytest.mark.parametrize(
+    ("codes", "error"),
+    [
+        ([[1, 2]], TypeError),
+        (np.array([["1"]]), TypeError),
+        (np.array([[True]]), TypeError),
+        (np.array([1.0]), ValueError),
+        (np.array([[[1.0]]]), ValueError),
+    ],
+)
+def test_what_are_no_rows_of_numbers_is_refused(codes, error):
+    with pytest.raises(error, match=r"^codes: expected"):
+        to_powers(codes)
+
+
+@pytest.mark.parametrize(("codes", "planes"), [([0, 0], 1), ([0, 1], 1), ([-2, 1], 2), ([8, 0], 4)])
+def test_there_are_planes_up_to_the_largest_power(codes, planes):
+    assert to_powers(np.array([codes]))[1].shape == (planes, 1, 1)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_both_forms_look_at_each_operand(place):
+    name = ("signs", "powers", "b")[place]
+    right = [*to_powers(np.array([[1, -2, 0]])), pack(np.ones((2, 3)))]
+    wrong = [right[place].astype(np.int64), right[place][0], right[place].tolist()]
+    wrong += [np.concatenate([right[place]] * 2, axis=-1)] if place else []
+    for one in wrong:
+        operands = right[:place] + [one] + right[place + 1 :]
+        for call in (powers_matmul_reference, lambda *given: powers_matmul(*given, 3)):
+            with pytest.raises((TypeError, ValueError), match=f"^{name}: expected"):
+                call(*operands)
+
+
 def test_operands_that_do_not_fit_are_refused():
     signs, planes = to_powers(np.array([[1, -2, 0]]))
     with pytest.raises(ValueError, match="powers: expected shape"):

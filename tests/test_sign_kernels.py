@@ -85,6 +85,11 @@ def test_a_sign_of_nan_is_refused_wherever_it_stands(place):
         Sign().encode(x)
 
 
+def test_signs_of_nothing_but_nan_are_refused():
+    with pytest.raises(NotFiniteError, match="x: 3 of 3 values are NaN"):
+        sign_codes(np.full(3, np.nan, np.float32))
+
+
 def test_what_does_not_fit_is_refused():
     x = np.ones((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"dy: expected shape \(2, 3\)"):
