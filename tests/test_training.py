@@ -6,14 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qnn_ref.datasets import Examples
-from qnn_ref.layers import BatchNorm, Dense, Dropout, HardTanh, Parameter, Pixels, Quantize
+from qnn_ref.layers import (
+    Auxiliary,
+    BatchNorm,
+    Dense,
+    Dropout,
+    HardTanh,
+    Parameter,
+    Pixels,
+    Quantize,
+)
 from qnn_ref.losses import squared_hinge
 from qnn_ref.network import Sequential
 from qnn_ref.optimizers import SGD, Adam, ExponentialDecay
 from qnn_ref.packed import pack
 from qnn_ref.quantizers import LinearQuant, Sign, StochasticSign
 from qnn_ref.shares import binary_signs, clipped_share, flipped_share, saturated_share
-from qnn_ref.training import Run, batches, error_rate, keep_best, train, train_step
+from qnn_ref.training import HISTORY, Run, batches, error_rate, keep_best, train, train_step
 
 KEYS = [
     "epoch",
@@ -640,3 +649,58 @@ def test_a_step_gives_the_loss_before_it_and_the_scores():
     np.testing.assert_array_equal(scores, expected)
     assert cost == squared_hinge(expected, LABELS)[0]
     assert run.optimizer.steps == 1
+
+
+def test_the_ranges_of_a_history():
+    """Rates above 0; errors in per cent; shares."""
+    percent, share = {"least": 0, "most": 100}, {"least": 0, "most": 1}
+    ranges = {
+        "learning_rate": {"above": 0},
+        "loss": {},
+        "training_error": percent,
+        "saturated": share,
+        "validation_error": percent,
+        "flipped": share,
+        "clipped": share,
+    }
+    assert ranges == HISTORY
+
+
+def test_a_run_says_where_it_stands():
+    run = make_run()
+    assert repr(run).endswith("0 steps>")
+    assert "best epoch" not in repr(run)
+    fit(run, epochs=1)
+    error = run.history[0]["validation_error"]
+    assert repr(run).endswith(f", best epoch 0: {error:.2f} % of the validation set wrong>")
+
+
+def test_between_epochs_there_is_no_place_to_go_to():
+    run = make_run()
+    assert run.place() == ({}, {})
+    run.go_to(*run.place())
+    for place in (({"order": np.arange(3)}, {}), ({}, {"batch": 2})):
+        with pytest.raises(ValueError, match=r"^place: expected a run between two epochs"):
+            run.go_to(*place)
+
+
+def test_no_epochs_are_allowed_and_change_nothing():
+    run = make_run()
+    before = run.network.arrays()
+    fit(run, epochs=0)
+    assert run.history == []
+    for name, array in run.network.arrays().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_step_adds_the_heads_costs_and_clips_the_norm_of_the_gradients():
+    rng = np.random.default_rng(0)
+    layers = [Dense(4, None), Auxiliary([Dense(3, None)], 0.5), Dense(3, None)]
+    network = Sequential(layers, (5,), rng)
+    x, labels = rng.normal(size=(6, 5)).astype(np.float32), rng.integers(0, 3, 6)
+    scores = network.forward(x, training=True)
+    costs = squared_hinge(scores, labels)[0], squared_hinge(network.layers[1].scores, labels)[0]
+    cost, _ = train_step(network, SGD(1e-30), squared_hinge, x, labels, longest=0.01)
+    assert cost == pytest.approx(costs[0] + 0.5 * costs[1], rel=1e-5)
+    squares = [np.sum(p.grad.astype(float) ** 2) for p in network.parameters().values()]
+    assert np.sqrt(sum(squares)) == pytest.approx(0.01, rel=1e-3)
