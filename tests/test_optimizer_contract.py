@@ -18,6 +18,7 @@ from qnn_ref.optimizers import (
     Halving,
     Optimizer,
     ShiftAdaMax,
+    adam,
     sgd,
 )
 from qnn_ref.quantizers import Sign
@@ -407,3 +408,15 @@ def test_what_is_usual_is_the_papers(rule, usual):
 def test_halving_is_a_shift(every):
     rates = [Halving(0.75, every)(epoch) for epoch in range(4 * every)]
     assert rates == [0.75 / 2**n for n in range(4) for _ in range(every)]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
+@pytest.mark.parametrize("place", [5, 6, 7])
+def test_adam_divides_by_nothing_that_is_not_above_0(place, value):
+    for function in (adam.adam_update, adam.adam_update_reference):
+        arrays = [np.full(4, 0.5, np.float32) for _ in range(4)]
+        constants = np.full(8, 0.5, np.float32)
+        function(*arrays, constants, 1.0)
+        constants[place] = value
+        with pytest.raises(ValueError, match=r"^constants: expected"):
+            function(*arrays, constants, 1.0)
