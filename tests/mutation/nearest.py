@@ -12,6 +12,8 @@ from pathlib import Path
 NEAREST = 3
 NEAR = {
     "qnn_ref/quantizers/sign.py": ["test_sign_kernels", "test_quantizers"],
+    "qnn_ref/optimizers/base.py": ["test_optimizer_contract", "test_optimizers"],
+    "qnn_ref/optimizers/shift_adamax.py": ["test_shift_adamax", "test_optimizer_contract"],
     "qnn_ref/optimizers/sgd.py": ["test_optimizer_contract", "test_optimizers"],
     "qnn_ref/optimizers/adam.py": ["test_optimizers", "test_optimizer_contract"],
     "qnn_ref/optimizers/adamax.py": ["test_optimizer_contract", "test_optimizers"],
