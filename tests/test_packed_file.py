@@ -601,7 +601,7 @@ def test_other_files_are_called_what_they_are(tmp_path):
 def test_a_header_without_steps_or_a_shape_says_so(tmp_path, header):
     path = tmp_path / "network.qnn"
     save_arrays(path, {}, {"kind": KIND, "version": VERSION} | header)
-    with pytest.raises(FileError, match="its header lacks (stages|input_shape)"):
+    with pytest.raises(FileError, match=r"its header lacks (stages|input_shape)"):
         read_stages(path)
 
 
