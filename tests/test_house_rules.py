@@ -153,6 +153,7 @@ SHARED = {"popcount", "load", "store", "spread", "narrow", "lanes_of", "sign_bit
     "PANEL",
     "stream",
     "fence",
+    "turn",
 }
 
 

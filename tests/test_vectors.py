@@ -19,6 +19,7 @@ from qnn_ref.bits.vectors import (
     spread,
     store,
     stream,
+    turn,
 )
 
 pytestmark = pytest.mark.slow_without_jit  # vectors exist in compiled code only
@@ -124,6 +125,22 @@ def test_what_goes_past_the_caches_arrives_in_its_line(dtype):
     np.testing.assert_array_equal(out[count : 2 * count], x[3 : 3 + count])
     assert not out[:count].any()
     assert not out[2 * count :].any()
+
+
+@njit
+def turned(x, start, step, out, at, out_step):
+    turn(x, start, step, out, at, out_step)
+
+
+@pytest.mark.parametrize("dtype", REAL + ["int16", "uint64"])
+def test_a_square_is_turned_and_nothing_beside_it(dtype):
+    side = lanes(dtype)
+    x = np.arange((side + 1) * (side + 3)).astype(dtype).reshape(side + 1, side + 3)
+    out = np.full((side + 2, side + 5), 7, dtype)
+    expected = out.copy()
+    expected[1 : 1 + side, 2 : 2 + side] = x[1:, 3:].T
+    turned(x.reshape(-1), side + 6, side + 3, out.reshape(-1), side + 7, side + 5)
+    np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("dtype", REAL + WHOLE)

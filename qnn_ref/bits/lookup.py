@@ -318,24 +318,26 @@ def _sum_up(target, row, step, count, tables, words, first, K, past):
     lanes = lanes_of(tables)
     width = np.uint64(2) * lanes
     zero = spread(tables.dtype.type(0))
-    halves, rest = K // 32, (K % 32 + 3) // 4
+    whole, rest = K // 64, (K % 64 + 3) // 4
     for j in range(count):
         s0, s1, table = zero, zero, np.uint64(0)
-        for half in range(halves):
-            bits = words[np.uint64(first + half // 2 * PANEL + j)] >> np.uint64(32 * (half % 2))
-            for g in range(TABLES):
-                entry = table + np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
-                s0 += load(tables, entry * width)
-                s1 += load(tables, entry * width + lanes)
-            table += np.uint64(16 * TABLES)
+        for w in range(whole):
+            bits = words[np.uint64(first + w * PANEL + j)]
+            for g in range(16):
+                # In this order all that the compiler knows is one number, added by the load.
+                entry = (bits >> np.uint64(4 * g)) & np.uint64(15)
+                at = table + (entry * width + np.uint64(16 * g) * width)
+                s0 += load(tables, at)
+                s1 += load(tables, at + lanes)
+            table += np.uint64(16 * 16) * width
         if rest:
-            bits = words[np.uint64(first + halves // 2 * PANEL + j)] >> np.uint64(32 * (halves % 2))
+            bits = words[np.uint64(first + whole * PANEL + j)]
             for _ in range(rest):
-                entry = (table + (bits & np.uint64(15))) * width
+                at = table + (bits & np.uint64(15)) * width
+                s0 += load(tables, at)
+                s1 += load(tables, at + lanes)
                 bits = bits >> np.uint64(4)
-                s0 += load(tables, entry)
-                s1 += load(tables, entry + lanes)
-                table += np.uint64(16)
+                table += np.uint64(16) * width
         at = np.uint64(row + j * step)
         if past:
             stream(target, at, s0)
@@ -458,7 +460,7 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
         words, past = read_only(panels.words), out.nbytes >= FAR
         with threads_for(NS_A_PAIR * len(starts) * out.size):
             if len(starts) <= FEW_ROWS:
-                _few_rows_kernel(words, x, starts, out, OUTPUTS, past)
+                _few_rows_kernel(words, x, starts, out, 2 * OUTPUTS, past)
             else:
                 _signs_kernel(words, x, starts, out, OUTPUTS, past)
 

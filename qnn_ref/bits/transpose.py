@@ -9,31 +9,25 @@ from numba import prange
 from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
+from qnn_ref.bits.vectors import lanes_of, turn
 from qnn_ref.checks import FLOATS, check_array
 from qnn_ref.compiled import parallel_kernel
-
-SQUARE = 16
-"""Side of the squares of a transposition: a cache line of float32."""
 
 
 @parallel_kernel
 def _transpose(x, result):
-    """Transpose in squares, each by way of a tile that stays in the cache."""
-    R, C = x.shape
-    for block in prange((C + SQUARE - 1) // SQUARE):
-        first = SQUARE * np.int64(block)
-        width = min(SQUARE, C - first)
-        tile = np.empty(SQUARE * SQUARE, x.dtype)
-        for top in range(0, R, SQUARE):
-            height = min(SQUARE, R - top)
-            for r in range(height):
-                row = x[top + r]
-                for c in range(width):
-                    tile[np.uint64(SQUARE * r + c)] = row[np.uint64(first + c)]
-            for c in range(width):
-                row = result[first + c]
-                for r in range(height):
-                    row[np.uint64(top + r)] = tile[np.uint64(SQUARE * r + c)]
+    """Transpose in squares of vectors, and what is left number by number."""
+    (R, C), side = x.shape, np.int64(lanes_of(x))
+    flat, turned = x.reshape(-1), result.reshape(-1)
+    for block in prange((C + side - 1) // side):
+        first = side * np.int64(block)
+        squares = R // side if first + side <= C else 0
+        for square in range(squares):
+            top = side * square
+            turn(flat, top * C + first, C, turned, first * R + top, R)
+        for r in range(squares * side, R):
+            for c in range(first, min(C, first + side)):
+                turned[c * R + r] = flat[r * C + c]
 
 
 def transposed(x: Array) -> Array:

@@ -109,6 +109,46 @@ def stream(typing_context, array, index, vector):
 
 
 @intrinsic
+def turn(typing_context, x, start, step, out, at, out_step):
+    """Write a square of numbers, a row for each lane of a vector, with rows and columns exchanged.
+
+    Row r begins at start + r step of `x`, and its numbers go to at + c out_step + r of `out`.
+    """
+
+    def code(context, builder, signature, args):
+        vector = context.get_value_type(Vector(x.dtype))
+        count, arrays = vector.count, (signature.args[0], signature.args[3])
+        places = [
+            [builder.add(first, builder.mul(by, by.type(r))) for r in range(count)]
+            for first, by in (args[1:3], args[4:6])
+        ]
+
+        def place(side, r):
+            array = args[3 * side]
+            return _place(context, builder, arrays[side], array, places[side][r], vector)
+
+        rows = [builder.load(place(0, r), align=x.dtype.bitwidth // 8) for r in range(count)]
+        # Two rows that stand half the square apart are threaded into each other, lane by lane.
+        # After log2(count) such rounds each number stands where its column was.
+        index = ir.VectorType(ir.IntType(32), count)
+        lanes = [(lane // 2) + lane % 2 * count for lane in range(2 * count)]
+        halves = [ir.Constant(index, lanes[i : i + count]) for i in (0, count)]
+        for _ in range(count.bit_length() - 1):
+            rows = [
+                builder.shuffle_vector(rows[r], rows[r + count // 2], half)
+                for r in range(count // 2)
+                for half in halves
+            ]
+        for r in range(count):
+            builder.store(rows[r], place(1, r)).align = x.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    whole = {start, step, at, out_step} == {types.int64}
+    fits = _is_flat(x) and _is_flat(out) and x.dtype == out.dtype and whole
+    return (types.void(x, start, step, out, at, out_step), code) if fits else None
+
+
+@intrinsic
 def fence(typing_context):
     """Let all that was written before be seen by other threads before what is written after."""
 
