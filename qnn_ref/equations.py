@@ -105,7 +105,7 @@ TABLE = """
 3 recurrent networks, backward | backpropagation through time | layers.recurrent.Recurrent.backward | test_recurrent.py::test_gradients_of_two_parts_with_that_of_the_state_between_are_those_of_the_whole | 09
 
 4.1 training curves | errors and losses, binary beside float | plots.training_figure | test_plots.py::test_training_shows_errors_and_losses_from_epoch_1 | 03
-4.1 Table 1 | test errors, the paper's beside ours | | |
+4.1 Table 1 | the paper's test errors, and the recipe for ours | experiments.tables.TABLE_1 | test_tables.py::test_table_1_names_the_recipes_that_name_its_errors |
 4.2 squared hinge | L2-SVM output | losses.squared_hinge | test_losses.py::test_squared_hinge_is_the_mean_over_batch_and_classes | 02
 4.2 dropout | inverted scaling, of input and hidden units | layers.Dropout | test_dropout.py::test_forward_and_backward_multiply_by_one_mask_of_zero_and_the_inverse_share |
 4.2 convolution | 3x3 with zero padding | layers.Conv2D | test_conv.py::test_forward_is_the_definition | 06
@@ -116,7 +116,7 @@ TABLE = """
 4.2 SVHN | both recipes | experiments.svhn.SVHN_THEANO | test_experiments.py::test_convolutional_theano_recipes_are_the_papers |
 4.2 GCN | global contrast normalization | datasets.preprocessing.global_contrast_normalize | test_datasets_preprocessing.py::test_gcn_is_its_formula |
 4.2 ZCA | whitening | datasets.preprocessing.zca_fit | test_datasets_preprocessing.py::test_whitened_images_have_the_identity_as_covariance |
-4.2 LCN | local contrast normalization | | |
+4.2 LCN | local contrast normalization | datasets.preprocessing.local_contrast_normalize | test_datasets_preprocessing.py::test_lcn_is_its_definition |
 4.3 AlexNet | layers | experiments.alexnet.alexnet | test_experiments.py::test_alexnet_has_the_layers_of_the_authors_code |
 4.3 GoogLeNet | ten inception blocks | experiments.googlenet.googlenet | test_experiments.py::test_googlenet_has_the_blocks_of_bn_inception |
 4.3 inception block | parallel paths, joined along the channels | layers.Branches | test_branches.py::test_gradients_of_the_paths_add |

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from qnn_ref.datasets import preprocessing
 from qnn_ref.datasets.preprocessing import (
     global_contrast_normalize,
+    local_contrast_normalize,
     to_bytes,
     zca_apply,
     zca_fit,
@@ -340,3 +341,61 @@ def test_constant_images_stay_numbers():
         with pytest.raises(ValueError, match="value_range: expected low < high"):
             to_bytes(images)
         assert len(np.unique(to_bytes(images, (0, 255))[0])) == 1
+
+
+# Local contrast normalization.
+
+
+def lcn_of(x: np.ndarray, size: int, deviation: float, least: float) -> np.ndarray:
+    """One channel (height, width), pixel by pixel."""
+    h = size // 2
+    window = [(i, j) for i in range(-h, h + 1) for j in range(-h, h + 1)]
+    weight = {at: np.exp(-(at[0] ** 2 + at[1] ** 2) / (2 * deviation**2)) for at in window}
+    total = sum(weight.values())
+
+    def around(values: np.ndarray, r: int, c: int) -> float:
+        inside = [
+            at for at in window if 0 <= r + at[0] < x.shape[0] and 0 <= c + at[1] < x.shape[1]
+        ]
+        return sum(weight[at] / total * values[r + at[0], c + at[1]] for at in inside)
+
+    v = np.array([[x[r, c] - around(x, r, c) for c in range(x.shape[1])] for r in range(len(x))])
+    s = np.array([[around(v**2, r, c) for c in range(x.shape[1])] for r in range(len(x))]) ** 0.5
+    return v / np.maximum(s, max(s.mean(), least))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 9])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3), (9, 1, 1, 1), (1, 2, 7, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.usefixtures("block")
+def test_lcn_is_its_definition(size, shape, dtype):
+    images = rng.integers(0, 256, shape).astype(dtype)
+    result = local_contrast_normalize(images, size, 1.5, 0.01)
+    assert result.shape == shape
+    assert result.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    for n, c in np.ndindex(shape[0], shape[3]):
+        right = lcn_of(images[n, ..., c].astype(np.float64), size, 1.5, 0.01)
+        np.testing.assert_allclose(result[n, ..., c], right, rtol=1e-5, atol=1e-5)
+
+
+def test_lcn_takes_brightness_away_and_contrast_does_not_matter():
+    """Inside, where the whole window lies in the image; a flat image stays finite."""
+    image = rng.normal(size=(1, 30, 30, 1))
+    plain = local_contrast_normalize(image)
+    np.testing.assert_allclose(local_contrast_normalize(7 * image), plain, atol=1e-12)
+    flat = local_contrast_normalize(np.full((1, 12, 12, 1), 0.0))
+    assert not flat.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": 4}, "size: expected an odd number of pixels, got 4"),
+        ({"size": 0}, "size: "),
+        ({"deviation": 0}, "deviation: "),
+        ({"least": 0}, "least: "),
+    ],
+)
+def test_lcn_refuses_what_is_no_window(options, words):
+    with pytest.raises(ValueError, match=words):
+        local_contrast_normalize(np.ones((1, 3, 3, 1)), **options)
