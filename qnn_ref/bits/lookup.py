@@ -181,76 +181,116 @@ def _tables_of(half, tables, x, starts, left, inside, width):
 
 
 @serial_kernel
+def _entry(bits, g, width):
+    """Where the entry of table `g` begins that four bits name, in a word or half a word.
+
+    In this order all that the compiler knows is one number, which the load adds.
+    """
+    return ((bits >> np.uint64(4 * g)) & np.uint64(15)) * width + np.uint64(16 * g) * width
+
+
+@serial_kernel
+def _add_one(sums, at, tables, words, first, shift, count):
+    """Add to the sums of a panel, one vector each, what the bits name in the first tables."""
+    lanes = lanes_of(tables)
+    for j in range(PANEL):
+        bits = words[np.uint64(first + j)] >> shift
+        row = np.uint64(at + j) * lanes
+        total = load(sums, row)
+        if count == TABLES:  # a number that the compiler knows: no loop is left
+            for g in range(TABLES):
+                total += load(tables, _entry(bits, g, lanes))
+        else:
+            for g in range(count):
+                total += load(tables, _entry(bits, g, lanes))
+        store(sums, row, total)
+
+
+@serial_kernel
 def _add_two(sums, at, tables, words, first, shift, count):
-    """Add to the sums of a panel, two vectors each, what the bits name in the first tables."""
+    """The same for sums of two vectors each."""
     lanes = lanes_of(tables)
     width = np.uint64(2) * lanes
     for j in range(PANEL):
         bits = words[np.uint64(first + j)] >> shift
         row = np.uint64(at + j) * width
         s0, s1 = load(sums, row), load(sums, row + lanes)
-        if count == TABLES:  # a number that the compiler knows: no loop is left
+        if count == TABLES:
             for g in range(TABLES):
-                entry = np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
-                s0 += load(tables, entry * width)
-                s1 += load(tables, entry * width + lanes)
+                entry = _entry(bits, g, width)
+                s0 += load(tables, entry)
+                s1 += load(tables, entry + lanes)
         else:
             for g in range(count):
-                entry = np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
-                s0 += load(tables, entry * width)
-                s1 += load(tables, entry * width + lanes)
+                entry = _entry(bits, g, width)
+                s0 += load(tables, entry)
+                s1 += load(tables, entry + lanes)
         store(sums, row, s0)
         store(sums, row + lanes, s1)
 
 
 @serial_kernel
-def _add_one(sums, at, tables, words, first, shift, count):
-    """The same for sums of one vector each."""
+def _add_three(sums, at, tables, words, first, shift, count):
+    """The same for sums of three vectors each."""
     lanes = lanes_of(tables)
+    second, width = np.uint64(2) * lanes, np.uint64(3) * lanes
     for j in range(PANEL):
         bits = words[np.uint64(first + j)] >> shift
-        row = np.uint64(at + j) * lanes
-        total = load(sums, row)
+        row = np.uint64(at + j) * width
+        s0, s1, s2 = load(sums, row), load(sums, row + lanes), load(sums, row + second)
         if count == TABLES:
             for g in range(TABLES):
-                entry = np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
-                total += load(tables, entry * lanes)
+                entry = _entry(bits, g, width)
+                s0 += load(tables, entry)
+                s1 += load(tables, entry + lanes)
+                s2 += load(tables, entry + second)
         else:
             for g in range(count):
-                entry = np.uint64(16 * g) + ((bits >> np.uint64(4 * g)) & np.uint64(15))
-                total += load(tables, entry * lanes)
-        store(sums, row, total)
+                entry = _entry(bits, g, width)
+                s0 += load(tables, entry)
+                s1 += load(tables, entry + lanes)
+                s2 += load(tables, entry + second)
+        store(sums, row, s0)
+        store(sums, row + lanes, s1)
+        store(sums, row + second, s2)
 
 
 @serial_kernel
 def _add_half(sums, tables, panels, half, K, width):
     """Add the tables of a half word to the sums of all panels."""
-    W = panels.shape[1]
+    W, lanes = panels.shape[1], np.int64(lanes_of(tables))
     words = panels.reshape(-1)
     shift = np.uint64(32 * (half % 2))
     count = min(TABLES, (K - 32 * half + 3) // 4)
     for p in range(panels.shape[0]):
         first = (p * W + half // 2) * PANEL
-        if width == np.int64(lanes_of(tables)):
+        if width == lanes:
             _add_one(sums, p * PANEL, tables, words, first, shift, count)
-        else:
+        elif width == 2 * lanes:
             _add_two(sums, p * PANEL, tables, words, first, shift, count)
+        else:
+            _add_three(sums, p * PANEL, tables, words, first, shift, count)
 
 
 @serial_kernel
-def _blocks(columns, head, lanes):
-    """Cut columns into blocks of two vectors, after `head` columns that stand alone: how many."""
-    return (head > 0) + (columns - head + 2 * lanes - 1) // (2 * lanes)
+def _blocks(columns, head, lanes, most):
+    """Cut columns, after `head` that stand alone, into blocks of two vectors: how many.
+
+    Where one vector would be left, the last block has three, if `most` allows it.
+    """
+    vectors = (columns - head + lanes - 1) // lanes
+    pairs = vectors // 2 if most == 3 and vectors > 2 else (vectors + 1) // 2
+    return (head > 0) + pairs
 
 
 @serial_kernel
-def _block(index, columns, head, lanes):
+def _block(index, blocks, columns, head, lanes):
     """First column of a block, columns that are there, and lanes for them."""
     if head and index == 0:
         return 0, head, lanes
     left = head + (index - (head > 0)) * 2 * lanes
-    inside = min(2 * lanes, columns - left)
-    return left, inside, lanes if inside <= lanes else 2 * lanes
+    inside = columns - left if index == blocks - 1 else 2 * lanes
+    return left, inside, (inside + lanes - 1) // lanes * lanes
 
 
 @serial_kernel
@@ -281,10 +321,10 @@ def _signs_kernel(panels, x, starts, out, outputs, past):
     (N, L), K, lanes = out.shape, starts.size, np.int64(lanes_of(x))
     flat, head = out.reshape(-1), _head(out, past)
     past, head = head >= 0, max(0, head)
-    blocks = _blocks(L, head, lanes)
+    blocks = _blocks(L, head, lanes, 3)
     parts, outputs = _parts(N, outputs)
     for task in prange(blocks * parts):
-        left, inside, width = _block(task // parts, L, head, lanes)
+        left, inside, width = _block(task // parts, blocks, L, head, lanes)
         top = task % parts * outputs
         rows_out = min(outputs, N - top)
         part = panels[top // PANEL : (top + rows_out + PANEL - 1) // PANEL]
@@ -324,9 +364,7 @@ def _sum_up(target, row, step, count, tables, words, first, K, past):
         for w in range(whole):
             bits = words[np.uint64(first + w * PANEL + j)]
             for g in range(16):
-                # In this order all that the compiler knows is one number, added by the load.
-                entry = (bits >> np.uint64(4 * g)) & np.uint64(15)
-                at = table + (entry * width + np.uint64(16 * g) * width)
+                at = table + _entry(bits, g, width)
                 s0 += load(tables, at)
                 s1 += load(tables, at + lanes)
             table += np.uint64(16 * 16) * width
@@ -357,11 +395,11 @@ def _few_rows_kernel(panels, x, starts, out, outputs, past):
     flat, words, W = out.reshape(-1), panels.reshape(-1), panels.shape[1]
     head = _head(out, past)
     past, head = head >= 0, max(0, head)
-    blocks = _blocks(L, head, lanes)
+    blocks = _blocks(L, head, lanes, 2)
     parts, outputs = _parts(N, outputs)
     halves, width = (K + 31) // 32, 2 * lanes
     for task in prange(blocks * parts):
-        left, inside, _ = _block(task % blocks, L, head, lanes)
+        left, inside, _ = _block(task % blocks, blocks, L, head, lanes)
         top = task // blocks * outputs
         tables = _aligned(halves * TABLES * 16 * width, x)
         for half in range(halves):
@@ -486,11 +524,11 @@ def _pixels_kernel(quads, K, panels, base, out):
     """Write base + 2 (pixels times signs)."""
     M, N = out.shape
     lanes = np.int64(lanes_of(np.empty(0, np.int16)))
-    blocks = _blocks(M, 0, lanes)
+    blocks = _blocks(M, 0, lanes, 3)
     parts, outputs = _parts(N, PIXEL_OUTPUTS)
     halves = (K + 31) // 32
     for task in prange(blocks * parts):
-        top, inside, width = _block(task // parts, M, 0, lanes)
+        top, inside, width = _block(task // parts, blocks, M, 0, lanes)
         left = task % parts * outputs
         columns = min(outputs, N - left)
         part = panels[left // PANEL : (left + columns + PANEL - 1) // PANEL]
