@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -55,7 +56,9 @@ def text_figure(histories: Mapping[str, History], counted: float | None = None) 
         axes.axhline(counted, color=GREY, linestyle="--", label=COUNTED)
     style(axes, "How well the next symbol is foreseen", "epoch", "bits a symbol, validation")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend(axes)
+    lines, names = axes.get_legend_handles_labels()
+    shown: dict[str, Any] = {"ncols": 3, "frameon": False, "fontsize": TEXT}
+    figure.legend(lines, names, loc="outside lower center", **shown)
     return figure
 
 
