@@ -27,10 +27,14 @@ from qnn_ref.bits.kernel_words import KernelPanels, pack_kernel, to_kernel_panel
 from qnn_ref.bits.lookup import run_signs, signs_matmul
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
+from qnn_ref.bits.rooms import kept_empty
 from qnn_ref.bits.words import pack, words_for
 from qnn_ref.checks import FLOATS, check_array, instance, whole
 from qnn_ref.compiled import parallel_kernel
 from qnn_ref.geometry import pair
+
+WHOLE = 16
+"""Places of a long row are a multiple of this, a line of the cache: see `lookup.FAR`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +178,7 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     if ph >= kh or pw >= kw:
         raise ValueError(f"padding: expected less than the kernel, {kh} x {kw}, got {ph}, {pw}")
     B, lines, line = len(dy), H + ph, W + pw
-    places = B * lines * line
+    places = -(-B * lines * line // WHOLE) * WHOLE
     # The first window looks back over a border, the last one ahead.
     before = (kh - 1 - ph) * line + kw - 1 - pw
     length = before + places + ph * line + pw
@@ -182,7 +186,7 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     _to_rows(read_only(dy), lines, line, before, length, room)
     u, v, n = np.meshgrid(np.arange(kh), np.arange(kw), np.arange(N), indexing="ij")
     starts = n * length + (kh - 1 - u) * line + (kw - 1 - v)
-    sums = np.empty((C, places), dy.dtype)
+    sums = kept_empty((C, places), dy.dtype)
     run_signs(kernel.backward, room, starts.reshape(-1), sums)
     dx = np.empty((B, H, W, C), dy.dtype)
     _from_rows(sums, lines, line, dx)
