@@ -28,10 +28,14 @@ from qnn_ref.bits.lookup import run_signs, signs_matmul
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
 from qnn_ref.bits.rooms import kept_empty
+from qnn_ref.bits.vectors import lanes_of, turn
 from qnn_ref.bits.words import pack, words_for
 from qnn_ref.checks import FLOATS, check_array, instance, whole
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import parallel_kernel, serial_kernel
 from qnn_ref.geometry import pair
+
+SOME = 16
+"""Long rows that are written or read together."""
 
 WHOLE = 16
 """Places of a long row are a multiple of this, a line of the cache: see `lookup.FAR`."""
@@ -102,30 +106,50 @@ def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
     return SignKernel(forward, to_panels(pack(by_channel), kh * kw * N), array.shape)
 
 
+@serial_kernel
+def _turn(x, start, step, rows, columns, out, at, out_step):
+    """Transpose part of a flat array: out[at + c out_step + r] = x[start + r step + c].
+
+    Squares go through registers, the rest number by number.
+    """
+    side = np.int64(lanes_of(x))
+    for r in range(0, rows, side):
+        for c in range(0, columns, side):
+            if r + side <= rows and c + side <= columns:
+                turn(x, start + r * step + c, step, out, at + c * out_step + r, out_step)
+                continue
+            for i in range(r, min(rows, r + side)):
+                for j in range(c, min(columns, c + side)):
+                    out[at + j * out_step + i] = x[start + i * step + j]
+
+
 @parallel_kernel
 def _to_rows(dy, lines, line, start, length, rows):
     """Write output n of images (B, h, w, N) as a long row of pixels, from n * length + start on."""
     B, high, wide, N = dy.shape
-    for task in prange(B * high):
-        b, i = divmod(np.int64(task), high)
-        pixels = dy[b, i]
-        for n in range(N):
-            at = n * length + start + (b * lines + i) * line
-            for j in range(wide):
-                rows[np.uint64(at + j)] = pixels[np.uint64(j), np.uint64(n)]
+    flat = dy.reshape(-1)
+    for task in prange(B):
+        b = np.int64(task)
+        # Few outputs at a time: the long rows lie far apart.
+        for n in range(0, N, SOME):
+            for i in range(high):
+                at = n * length + start + (b * lines + i) * line
+                first = (b * high + i) * wide * N + n
+                _turn(flat, first, N, wide, min(SOME, N - n), rows, at, length)
 
 
 @parallel_kernel
 def _from_rows(rows, lines, line, dx):
     """Read images (B, H, W, C) out of C long rows of pixels."""
     B, H, W, C = dx.shape
-    flat, length = rows.reshape(-1), rows.shape[1]
-    for task in prange(B * H):
-        b, i = divmod(np.int64(task), H)
-        pixels, start = dx[b, i], (b * lines + i) * line
-        for j in range(W):
-            for c in range(C):
-                pixels[np.uint64(j), np.uint64(c)] = flat[np.uint64(c * length + start + j)]
+    flat, images, length = rows.reshape(-1), dx.reshape(-1), rows.shape[1]
+    for task in prange(B):
+        b = np.int64(task)
+        for c in range(0, C, SOME):
+            for i in range(H):
+                start = c * length + (b * lines + i) * line
+                at = (b * H + i) * W * C + c
+                _turn(flat, start, length, min(SOME, C - c), W, images, at, C)
 
 
 def conv_input_gradient_reference(w: Array, dy: Array, image: Pair, padding: Pair) -> Array:
