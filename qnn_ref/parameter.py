@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -206,13 +206,9 @@ class Parameter:
         with self.edit() as latent:
             latent[...] = value
 
-    @contextmanager
-    def edit(self) -> Iterator[Array]:
+    def edit(self) -> AbstractContextManager[Array]:
         """Lend the latent array for a change in place; the cached codes are dropped after it."""
-        try:
-            yield self._latent
-        finally:
-            self._forget()
+        return _Edit(self)
 
     def astype(self, dtype: DTypeLike) -> None:
         """Change the float type of the latent value and of the gradient."""
@@ -234,6 +230,19 @@ class Parameter:
     def dtype(self) -> np.dtype[Any]:
         """Float type of the latent value."""
         return self._latent.dtype
+
+
+class _Edit:
+    """What `edit` gives. A class, since a generator's context costs as much as a small update."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.parameter = parameter
+
+    def __enter__(self) -> Array:
+        return self.parameter._latent
+
+    def __exit__(self, *error: Any) -> None:
+        self.parameter._forget()
 
 
 def float_type(dtype: DTypeLike, name: str = "dtype") -> np.dtype[Any]:

@@ -217,7 +217,12 @@ def _mean_of_products(a, b, offset, means):
 
 
 @parallel_kernel
-def _apply(x, mean, r, gain, shift, normalized, y):
+def _normalize_batch(x, gain, shift, epsilon, mean, r, normalized, y):
+    """All of the forward pass in one call: a small batch takes no longer than a call."""
+    _mean(x, mean)
+    _mean_of_products(x, x, mean, r)
+    for c in range(r.size):
+        r[c] = np.float32(1) / np.sqrt(r[c] + epsilon)
     for i in prange(x.shape[0]):
         for c in range(x.shape[1]):
             value = (x[i, c] - mean[c]) * r[c]
@@ -226,11 +231,14 @@ def _apply(x, mean, r, gain, shift, normalized, y):
 
 
 @parallel_kernel
-def _apply_backward(dy, normalized, mean_dy, mean_dy_normalized, factor, dx):
+def _normalize_batch_backward(dy, normalized, r, gain, zeros, mean_dy, mean_dy_normalized, dx):
+    """All of the backward pass in one call."""
+    _mean(dy, mean_dy)
+    _mean_of_products(dy, normalized, zeros, mean_dy_normalized)
     for i in prange(dy.shape[0]):
         for c in range(dy.shape[1]):
             rest = dy[i, c] - mean_dy[c] - normalized[i, c] * mean_dy_normalized[c]
-            dx[i, c] = factor[c] * rest
+            dx[i, c] = gain[c] * r[c] * rest
 
 
 def normalize_batch(
@@ -267,15 +275,13 @@ def normalize_batch(
     _check_forward(x, gain, shift, epsilon)
     if not _is_fast(x):
         return normalize_batch_reference(x, gain, shift, epsilon)
-    gain, shift = read_only(gain), read_only(shift)
     rows = read_only(x).reshape(-1, x.shape[-1])
-    mean, variance = channel_mean(x), np.empty_like(gain)
-    y, normalized = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    mean, r = np.empty(x.shape[-1], x.dtype), np.empty(x.shape[-1], x.dtype)
+    normalized, y = np.empty(rows.shape, x.dtype), np.empty(rows.shape, x.dtype)
     with threads_for(x.size):
-        _mean_of_products(rows, rows, mean, variance)
-        r = 1 / np.sqrt(variance + variance.dtype.type(epsilon))
-        _apply(rows, mean, r, gain, shift, normalized.reshape(rows.shape), y.reshape(rows.shape))
-    return y, normalized, mean, r
+        numbers = read_only(gain), read_only(shift), x.dtype.type(epsilon)
+        _normalize_batch(rows, *numbers, mean, r, normalized, y)
+    return y.reshape(x.shape), normalized.reshape(x.shape), mean, r
 
 
 def normalize_batch_backward(
@@ -312,13 +318,12 @@ def normalize_batch_backward(
         return normalize_batch_backward_reference(dy, normalized, r, gain)
     rows = read_only(dy).reshape(-1, dy.shape[-1])
     normal = read_only(normalized).reshape(rows.shape)
-    m = dy.dtype.type(len(rows))
-    mean_dy, mean_dy_normalized = channel_mean(dy), np.empty_like(gain)
-    dx = np.empty(dy.shape, dy.dtype)
+    m, dx = dy.dtype.type(len(rows)), np.empty(rows.shape, dy.dtype)
+    mean_dy, mean_dy_normalized = np.empty_like(gain), np.empty_like(gain)
     with threads_for(dy.size):
-        _mean_of_products(rows, normal, np.zeros_like(gain), mean_dy_normalized)
-        _apply_backward(rows, normal, mean_dy, mean_dy_normalized, gain * r, dx.reshape(rows.shape))
-    return dx, mean_dy_normalized * m, mean_dy * m
+        numbers = read_only(r), read_only(gain), read_only(np.zeros_like(gain))
+        _normalize_batch_backward(rows, normal, *numbers, mean_dy, mean_dy_normalized, dx)
+    return dx.reshape(dy.shape), mean_dy_normalized * m, mean_dy * m
 
 
 class BatchNorm(Layer):

@@ -157,8 +157,9 @@ class Optimizer:
             raise ValueError(
                 f"{name}: expected the moments {sorted(self.moments)}, got {sorted(moments)}"
             )
+        shape, dtype = parameter.shape, parameter.dtype
         for moment, array in moments.items():
-            if (array.shape, array.dtype) != (parameter.shape, parameter.dtype):
+            if array.shape != shape or array.dtype != dtype:
                 raise ValueError(
                     f"{name}: is {parameter.dtype} {parameter.shape}, but its moment {moment!r} is "
                     f"{array.dtype} {array.shape} in this {_KEEP_APART}"
