@@ -18,6 +18,7 @@ given back. It does not depend on the channel.
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numba import prange
 from numpy.typing import ArrayLike
@@ -121,6 +122,16 @@ def _turn(x, start, step, rows, columns, out, at, out_step):
             for i in range(r, min(rows, r + side)):
                 for j in range(c, min(columns, c + side)):
                     out[at + j * out_step + i] = x[start + i * step + j]
+
+
+def _turn_plainly(x, start, step, rows, columns, out, at, out_step):
+    """Do `_turn` with NumPy: vectors exist in compiled code only."""
+    r, c = np.ogrid[:rows, :columns]
+    out[at + c * out_step + r] = x[start + r * step + c]
+
+
+if numba.config.DISABLE_JIT:
+    _turn = _turn_plainly
 
 
 @parallel_kernel

@@ -169,8 +169,11 @@ def _aligned(size, like):
 @serial_kernel
 def _tables_of(half, tables, x, starts, left, inside, width):
     """Fill the tables of half word `half`, of `inside` columns from `left` on."""
-    K, first = starts.size, 32 * half
-    if inside == width and first + 32 <= K:
+    K, first, last = starts.size, 32 * half, np.int64(0)
+    for k in range(first, min(K, first + 32)):
+        last = max(last, starts[k])
+    # Lanes beyond `inside` may hold other numbers of `x`: nobody reads their sums.
+    if first + 32 <= K and last + left + width <= x.size:
         _fill_tables(tables, x, starts, first, left, width)
         return
     rows = np.zeros((32, width), x.dtype)
