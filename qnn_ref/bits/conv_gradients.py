@@ -124,16 +124,6 @@ def _turn(x, start, step, rows, columns, out, at, out_step):
                     out[at + j * out_step + i] = x[start + i * step + j]
 
 
-def _turn_plainly(x, start, step, rows, columns, out, at, out_step):
-    """Do `_turn` with NumPy: vectors exist in compiled code only."""
-    r, c = np.ogrid[:rows, :columns]
-    out[at + c * out_step + r] = x[start + r * step + c]
-
-
-if numba.config.DISABLE_JIT:
-    _turn = _turn_plainly
-
-
 @parallel_kernel
 def _to_rows(dy, lines, line, start, length, rows):
     """Write output n of images (B, h, w, N) as a long row of pixels, from n * length + start on."""
@@ -218,13 +208,22 @@ def conv_input_gradient(kernel: SignKernel, dy: Array, image: Pair, padding: Pai
     before = (kh - 1 - ph) * line + kw - 1 - pw
     length = before + places + ph * line + pw
     room = np.zeros(N * length, dy.dtype)
-    _to_rows(read_only(dy), lines, line, before, length, room)
+    if numba.config.DISABLE_JIT:  # vectors exist in compiled code only
+        padded = np.zeros((N, B, lines, line), dy.dtype)
+        padded[:, :, : dy.shape[1], : dy.shape[2]] = np.moveaxis(dy, 3, 0)
+        room.reshape(N, length)[:, before : before + padded[0].size] = padded.reshape(N, -1)
+    else:
+        _to_rows(read_only(dy), lines, line, before, length, room)
     u, v, n = np.meshgrid(np.arange(kh), np.arange(kw), np.arange(N), indexing="ij")
     starts = n * length + (kh - 1 - u) * line + (kw - 1 - v)
     sums = kept_empty((C, places), dy.dtype)
     run_signs(kernel.backward, room, starts.reshape(-1), sums)
     dx = np.empty((B, H, W, C), dy.dtype)
-    _from_rows(sums, lines, line, dx)
+    if numba.config.DISABLE_JIT:
+        images = sums[:, : B * lines * line].reshape(C, B, lines, line)
+        dx[...] = np.moveaxis(images[:, :, :H, :W], 0, 3)
+    else:
+        _from_rows(sums, lines, line, dx)
     return dx
 
 
