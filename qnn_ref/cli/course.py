@@ -157,6 +157,10 @@ def grade_class(args: argparse.Namespace) -> int:
     failed = len(rows) - passed + sum(not n["exercises"] for n in results["notebooks"])
     summary = {"passed": passed, "failed": failed, "files": [str(file) for file in files]}
     lines = f"{passed} of {len(rows)} exercises in {len(results['notebooks'])} notebooks passed"
+    names = results["skipped"]
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        lines += f"\nno notebooks, not graded: {', '.join(names[:5])}{more}"
     answer(args, summary | results, "\n".join([lines, *(f"wrote {file}" for file in files)]))
     return 0 if not failed else 1
 

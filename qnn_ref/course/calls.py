@@ -110,13 +110,11 @@ class Clock:
             signal.signal(signal.SIGALRM, before)
 
 
-_BUILTINS = (
-    *("abs", "all", "any", "bool", "divmod", "enumerate", "float", "int", "len", "list", "map"),
-    *("max", "min", "pow", "range", "round", "sorted", "sum", "zip"),
-)
+_OF_NOTEBOOKS = {"breakpoint", "copyright", "credits", "exit", "help", "input", "license", "quit"}
+"""Names that notebooks replace."""
 _WATCHED = (
     *((module, name) for module in (np, np.linalg, np.random) for name in vars(module)),
-    *((builtins, name) for name in _BUILTINS),
+    *((builtins, n) for n in vars(builtins) if n[0] != "_" and n not in _OF_NOTEBOOKS),
 )
 _ORIGINAL = [(m, name, vars(m)[name]) for m, name in _WATCHED if callable(vars(m)[name])]
 
@@ -155,7 +153,7 @@ def call(
     Outcome
     """
     lent = copy.deepcopy(arguments)
-    printed, value, fault = Printed(), None, None
+    printed, value, fault, raised = Printed(), None, None, None
     caught: list[warnings.WarningMessage] = []
     try:
         with (
@@ -174,8 +172,10 @@ def call(
     except NotImplementedError:
         return Outcome(written=False)
     except BaseException as error:  # whatever it is: a verdict never raises
-        fault = _of_error(error)
-    replaced = put_back()
+        raised = error
+    replaced = put_back()  # before anything else: `isinstance` may be among it
+    if raised is not None:
+        fault = _of_error(raised)
     if fault is None and replaced:
         fault = Fault("replaces", f"Your function replaces {replaced[0]} for the whole session.")
     if fault is None:
@@ -205,7 +205,7 @@ def _of_error(error: BaseException) -> Fault:
         )
     try:
         text = str(error).partition("\n")[0][:200]
-    except Exception as second:
+    except BaseException as second:
         text = f"(its text raises {type(second).__name__})"
     name = type(error).__name__
     says = f"Your function raises {name}{text and f': {text}'}{_place(error)}."

@@ -34,10 +34,16 @@ from qnn_ref.course.shrink import smallest
 from qnn_ref.course.sources import forbidden, is_stub, sha256_of
 from qnn_ref.course.written import both, listed
 
+STUB = f"raise {NotImplementedError.__name__}"
 SHRINK_SECONDS = 1.0
 SEED = 0
 HINTED = ("value", "shape", "nan")
 """Kinds of faults that a hint may help against; against a slip it would be lost."""
+CHANGING = Fault(
+    "state",
+    "Your function gives another answer when it is called with the same arguments again: something "
+    "stays from call to call.",
+)
 
 
 def judge(exercise: Exercise, answer: Any, seed: int = SEED, hints: int = 0) -> Verdict:
@@ -65,7 +71,11 @@ def judge(exercise: Exercise, answer: Any, seed: int = SEED, hints: int = 0) -> 
             f"Something in this session had replaced {', '.join(replaced)}. It is back now: run "
             "the check again.",
         )
-    fault = _before(exercise, answer)
+    try:
+        fault = _before(exercise, answer)
+    except Exception as error:
+        says = f"What is handed in raises {type(error).__name__} when it is looked at; a function "
+        fault = _verdict(exercise, "error", f"{says}{exercise.name} is asked.", fault="type")
     if fault is not None:
         return replace(fault, sha256=sha256_of(answer))
     try:
@@ -104,11 +114,18 @@ def _before(exercise: Exercise, answer: Any) -> Verdict | None:
     except ValueError:
         pass  # built in: the call will tell
     ours = (exercise.spec, *(wrong.answer for wrong in exercise.wrong))  # these may call it
-    word = "" if answer in ours else forbidden(answer, exercise.without)
+    word = "" if any(answer is one for one in ours) else forbidden(answer, exercise.without)
     if word:
         says = f"Your answer uses {word}. This exercise asks for code without it."
         return _verdict(exercise, "failed", says, fault="forbidden")
     return None
+
+
+def _still_a_stub(answer: Any) -> list[str]:
+    """A word to the student who wrote code and left the last line of the stub."""
+    if is_stub(answer, STUB):
+        return []
+    return [f"There is code in it, but it still comes to the line `{STUB}`. Take that out."]
 
 
 class _Trial:
@@ -124,7 +141,7 @@ class _Trial:
         with self.clock.running():
             outcomes = self._run()
             if not all(outcome.written for outcome in outcomes):
-                return _verdict(exercise, "not written")
+                return _verdict(exercise, "not written", *_still_a_stub(self.answer))
             faults = [
                 self._fault(outcome, right)
                 for outcome, right in zip(outcomes, self.right, strict=False)
@@ -182,11 +199,7 @@ class _Trial:
                 return None
             after = self._call(self.answer, case)
             if _serious(after) is not None or not _alike(before, after):
-                says = (
-                    "Your function gives another answer when it is called with the same arguments "
-                    "again: something stays from call to call."
-                )
-                return Fault("state", says)
+                return CHANGING
         return None
 
     def _wrong_gradient(self) -> Fault | None:
@@ -242,7 +255,11 @@ class _Trial:
         right = _right(exercise, case)
         outcome = self._call(self.answer, case)
         arguments = dict(zip(exercise.arguments, case, strict=True))
-        found = self._fault(outcome, right) or fault
+        found = self._fault(outcome, right)
+        if found is None:
+            return _verdict(exercise, "failed", CHANGING.says, fault=CHANGING.kind)
+        if found.kind == "slow":
+            return self._slow()
         yours, expected = _differing(exercise, outcome.value, right, found)
         lines = self._words(arguments, outcome, right, found, (yours, expected))
         exact, near = self._recognised(outcomes, faults, typed=fault.kind == "dtype")

@@ -198,8 +198,11 @@ def read_cells(path: Path) -> list[Cell]:
     try:
         if len(data) > LARGEST:
             raise ValueError("it is too long")
-        text = data.decode("utf-8")
-        return _of_notebook(strict_json(text)) if path.suffix == ".ipynb" else _of_source(text)
+        if not data.strip():
+            raise ValueError("it is empty")
+        text = data.decode("utf-8-sig")  # some editors put a mark before it
+        notebook = path.suffix.lower() == ".ipynb"
+        return _of_notebook(strict_json(text)) if notebook else _of_source(text)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FileError(f"{path}: not a notebook, or a damaged one ({error})") from error
 
@@ -207,13 +210,21 @@ def read_cells(path: Path) -> list[Cell]:
 def _of_notebook(notebook: Any) -> list[Cell]:
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise ValueError("it has no cells")
-    found = []
-    for cell in notebook["cells"]:
-        source = cell.get("source", "")
-        text = "".join(source) if isinstance(source, list) else str(source)
-        tags = cell.get("metadata", {}).get("tags", [])
-        found.append(_tagged(Cell(str(cell.get("cell_type")), text, tuple(map(str, tags)))))
-    return found
+    return [_tagged(_of_json(cell, n)) for n, cell in enumerate(notebook["cells"], 1)]
+
+
+def _of_json(cell: Any, number: int) -> Cell:
+    if not isinstance(cell, dict):
+        raise ValueError(f"cell {number}: expected an object, got {cell!r:.40}")
+    source, metadata = cell.get("source") or "", cell.get("metadata") or {}
+    lines = source if isinstance(source, list) else [source]
+    if not all(isinstance(line, str) for line in lines):
+        raise ValueError(f"cell {number}: expected a source of lines, got {source!r:.40}")
+    if not isinstance(metadata, dict):
+        raise ValueError(f"cell {number}: expected metadata by name, got {metadata!r:.40}")
+    tags = metadata.get("tags")
+    tags = map(str, tags) if isinstance(tags, list) else ()  # lost tags lose no answer
+    return Cell(str(cell.get("cell_type")), "".join(lines), tuple(tags))
 
 
 def _tagged(cell: Cell) -> Cell:

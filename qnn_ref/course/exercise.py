@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn_ref.course.compare import equal
+from qnn_ref.course.written import printable
 
 if TYPE_CHECKING:
     from qnn_ref.checking import Report
@@ -185,6 +186,11 @@ class Verdict:
     hint: int = 0
     arrays: Mapping[str, Any] = field(default_factory=dict, compare=False)
     sha256: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", tuple(map(printable, self.lines)))
+        for name in ("case", "yours", "right"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     @property
     def passed(self) -> bool:

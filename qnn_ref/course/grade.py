@@ -26,6 +26,7 @@ COLUMNS = (
     *("student", "notebook", "exercise", "status", "points", "of", "wrong", "close", "fault"),
     *("cases", "tries", "hints", "case", "source_sha256"),
 )
+ENDING = ".ipynb"
 SEED = 1
 """Another one than that of the notebooks."""
 
@@ -47,10 +48,35 @@ def submissions(folder: Path) -> Iterator[tuple[str, Path]]:
     """
     if not folder.is_dir():
         raise ValueError(f"DIR: expected a folder of notebooks, got {folder}")
-    for path in sorted(folder.rglob("*.ipynb")):
-        inside = path.relative_to(folder)
-        if not any(part.startswith(".") for part in inside.parts):
+    for path in _visible(folder):
+        if path.suffix.lower() == ENDING:
+            inside = path.relative_to(folder)
             yield inside.parent.as_posix() if inside.parent.parts else path.stem, path
+
+
+def skipped(folder: Path) -> list[str]:
+    """Files of a class that are not graded: labs, exports, other endings.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    list of str
+        Below `folder`, without results and hidden files.
+    """
+    ours = {NAME, "grades.csv", "grades.json"}
+    return [
+        path.relative_to(folder).as_posix()
+        for path in _visible(folder)
+        if path.suffix.lower() != ENDING and path.is_file() and path.name not in ours
+    ]
+
+
+def _visible(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("*"))
+    return [p for p in found if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
 
 
 def grade(
@@ -85,6 +111,8 @@ def grade(
     if not hasattr(os, "fork"):
         raise ValueError("grade: needs a system with fork, Linux or macOS, to stop what hangs")
     found, notebooks = list(submissions(folder)), []
+    if not found:
+        raise ValueError(f"DIR: expected notebooks ({ENDING}) in {folder} or below, found none")
     jobs = jobs or os.cpu_count() or 1
     free = queue.SimpleQueue[Judge]()
     for _ in range(jobs):
@@ -106,6 +134,7 @@ def grade(
         "qnn_ref": qnn_ref.__version__,
         "seed": seed,
         "notebooks": notebooks,
+        "skipped": skipped(folder),
     }
 
 

@@ -30,7 +30,7 @@ from qnn_ref.course import registry
 from qnn_ref.course.check import cases_of
 from qnn_ref.course.editions import Cell, read_cells
 from qnn_ref.course.exercise import Exercise, Verdict
-from qnn_ref.course.solving import answers_of, verdict_on
+from qnn_ref.course.solving import answers_of, verdict_on, without_magics
 from qnn_ref.course.student import agrees
 from qnn_ref.files import FileError
 
@@ -91,13 +91,22 @@ def _questions(cells: Sequence[Cell]) -> dict[str, bool]:
     """Answers that stand in the cells as plain values; dots are none."""
     found = {}
     for cell in (cell for cell in cells if cell.kind == "code" and "course.answer" in cell.source):
-        with contextlib.suppress(SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            for node in ast.walk(ast.parse(cell.source)):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == "course.answer":
-                    id, value = (ast.literal_eval(argument) for argument in node.args)
-                    if value is not Ellipsis:
-                        found[str(id)] = agrees(registry.question(str(id)), value)
+        for call in _answers(cell.source):
+            with contextlib.suppress(ValueError, TypeError, RecursionError, MemoryError):
+                id, *values = (ast.literal_eval(argument) for argument in call.args)
+                value = values[0] if len(values) == 1 else tuple(values)
+                if value not in (Ellipsis, ()):
+                    found[str(id)] = agrees(registry.question(str(id)), value)
     return found
+
+
+def _answers(source: str) -> list[ast.Call]:
+    try:
+        nodes = list(ast.walk(ast.parse(without_magics(source))))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    return [call for call in calls if ast.unparse(call.func) == "course.answer"]
 
 
 def apart(
@@ -154,6 +163,7 @@ def apart(
 def _in_child(
     exercise: Exercise, cells: Sequence[Cell], name: str, seed: int, folder: str, writer: int
 ) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
     _prctl(DIE_WITH_PARENT, signal.SIGKILL)
     null = os.open(os.devnull, os.O_RDWR)
@@ -249,9 +259,17 @@ def descendants(process: int) -> Iterator[int]:
         yield from below
 
 
+def _leave(number: int, frame: object) -> None:
+    """End with all that answers have started: who asked has gone."""
+    end_descendants()
+    os._exit(1)
+
+
 def main() -> None:
     """Answer questions until there is none."""
     become_parent_of_orphans()
+    signal.signal(signal.SIGTERM, _leave)
+    _prctl(DIE_WITH_PARENT, signal.SIGTERM)
     for line in sys.stdin:
         path, seed, seconds = json.loads(line)
         sys.stdout.write(json.dumps(judged(Path(path), seed, seconds), allow_nan=False) + "\n")

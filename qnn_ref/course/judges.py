@@ -16,6 +16,8 @@ from typing import Any
 
 NET = 600
 """Seconds after which a whole notebook is given up, if the limits of its exercises did not help."""
+WAKE = 2.0
+"""Seconds without a word after which it is told to go on."""
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -102,9 +104,10 @@ class Judge:
         assert process.stdout is not None
         text, deadline = b"", time.monotonic() + NET
         while not text.endswith(b"\n"):
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-                raise ValueError("it did not end")
+            while not select.select([process.stdout], [], [], WAKE)[0]:
+                if time.monotonic() > deadline:
+                    raise ValueError("it did not end")
+                os.kill(process.pid, signal.SIGCONT)  # an answer may have stopped its judge
             part = os.read(process.stdout.fileno(), 1 << 16)
             if not part:
                 raise ValueError("it ended without an answer")

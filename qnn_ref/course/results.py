@@ -18,6 +18,8 @@ PLACE = "QNN_REF_COURSE_RESULTS"
 """Environment variable: another file, or "none"."""
 VERSION = 1
 LARGEST = 8 << 20
+MOST = 1_000_000
+"""Tries, hints or points of an exercise."""
 
 
 class Results:
@@ -135,8 +137,9 @@ def read_results(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[
 def _check_record(record: Any) -> None:
     instance("record", record, dict)
     for name in ("hints", "tries", "points", "of"):
-        if type(record.get(name, 0)) is not int:
-            raise ValueError(f"{name}: expected a whole number, got {record[name]!r:.40}")
+        count = record.get(name, 0)
+        if type(count) is not int or not 0 <= count <= MOST:
+            raise ValueError(f"{name}: expected a whole number from 0 to {MOST}, got {count!r:.40}")
 
 
 def place() -> Path | None:

@@ -17,6 +17,8 @@ from qnn_ref.course.editions import Cell, read_cells
 from qnn_ref.course.exercise import Exercise, Verdict
 
 Statement = ast.stmt
+TIMERS = ("time", "timeit", "capture", "prun")
+"""Magics of a cell that is Python all the same."""
 
 
 def find_notebook(chapter: str, folder: Path, ending: str = ".ipynb") -> Path:
@@ -126,12 +128,31 @@ def _parsed(cell: Cell, filename: str) -> tuple[list[Statement], str] | SyntaxEr
     """Statements of a code cell without magics, known to tracebacks by a file name."""
     if cell.kind != "code":
         return [], filename
-    text = re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", cell.source)
+    text = without_magics(cell.source)
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     try:
         return ast.parse(text, filename).body, filename
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return error if isinstance(error, SyntaxError) else SyntaxError(str(error))
+
+
+def without_magics(source: str) -> str:
+    """A cell in plain Python of as many lines: what only a notebook understands does nothing.
+
+    Parameters
+    ----------
+    source : str
+
+    Returns
+    -------
+    str
+    """
+    first = source.lstrip().partition("\n")[0].rstrip()
+    if first.startswith("%%") and first[2:].partition(" ")[0] not in TIMERS:
+        return ""  # another language
+    source = re.sub(r"(?m)^([ \t]*)[%!?].*$", r"\1pass", source)
+    source = re.sub(r"(?m)^([ \t]*[\w.]+)\?{1,2}[ \t]*$", r"\1", source)  # np.abs?
+    return re.sub(r"(?m)^([ \t]*[\w, ]+=[ \t]*)[%!].*$", r"\1None", source)  # files = !ls
 
 
 def _run(
@@ -154,7 +175,7 @@ def _run(
         new = {
             i
             for i, (_, statement, _) in enumerate(others)
-            if i not in chosen and _bound(statement) & missing
+            if i not in chosen and (_bound(statement) & missing or _imports_all(statement))
         }
         chosen |= new
         missing = _needed([others[i][1] for i in new])
@@ -189,6 +210,11 @@ def _needed(statements: Sequence[Statement]) -> set[str]:
             if symbol.is_referenced() and (top or symbol.is_global()):
                 found.add(symbol.get_name())
     return found
+
+
+def _imports_all(statement: Statement) -> bool:
+    """Whether it is `from numpy import *`: any name may come from there."""
+    return isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
 
 
 def _bound(statement: Statement) -> set[str]:

@@ -42,7 +42,7 @@ class Text:
     __str__ = __repr__
 
 
-def check(id: str, answer: Any) -> Verdict:
+def check(id: str, answer: Any = None) -> Verdict:
     """Judge an answer to an exercise.
 
     Parameters
@@ -96,7 +96,7 @@ def hint(id: str) -> Text:
     return Text(f"{exercise.id} hint {number} of 3: {exercise.hints[number - 1]}")
 
 
-def answer(id: str, value: Any = ...) -> Text:
+def answer(id: str, value: Any = ..., *more: Any) -> Text:
     """Answer a question before the cell below it is run.
 
     Parameters
@@ -105,6 +105,8 @@ def answer(id: str, value: Any = ...) -> Text:
         Such as "4.1a".
     value : number, str or bool
         Your answer; `...` asks what can be answered.
+    *more
+        Further values, where several are asked and the brackets were forgotten.
 
     Returns
     -------
@@ -115,6 +117,7 @@ def answer(id: str, value: Any = ...) -> Text:
         question = registry.question(id)
     except ValueError as error:
         return Text(str(error).removeprefix("id: "))
+    value = (value, *more) if more else value
     if value is Ellipsis:
         return Text(f"{id} {question.asks} Put {_choices(question)} in the place of the dots.")
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 WIDTH = 96
+SMALL = 10_000
 
 
 def written(value: Any, short: bool = False) -> str:
@@ -26,7 +27,8 @@ def written(value: Any, short: bool = False) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(written(part, short) for part in value)})"
     if short and isinstance(value, float | np.floating | np.ndarray):
-        value = value + 0.0 if np.asarray(value).dtype.kind == "f" else value
+        small = np.size(value) <= SMALL  # a view may pretend to more than memory holds
+        value = value + 0.0 if small and np.asarray(value).dtype.kind == "f" else value
     if isinstance(value, np.ndarray):
         mode = {"precision": 6} if short else {"floatmode": "unique"}
         with np.printoptions(threshold=40, edgeitems=3, linewidth=10_000, **mode):  # type: ignore
@@ -41,6 +43,11 @@ def written(value: Any, short: bool = False) -> str:
     except Exception as error:
         return f"(what cannot be shown: {type(error).__name__})"
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """A line that every screen can show: others may have put control characters into it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def both(yours: Any, right: Any) -> tuple[str, str]:

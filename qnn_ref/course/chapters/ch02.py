@@ -278,6 +278,11 @@ DENSE_BACKWARD = Exercise(
             "Your dW has the shape of the weights' transpose.",
         ),
         Wrong(
+            "signs of gradients",
+            lambda dy, x, W: (dy @ _binary(W).T, _binary(x.T @ dy)),
+            "You made signs of dW. Weights are binary, every gradient is a real number.",
+        ),
+        Wrong(
             "mask of weights",
             lambda dy, x, W: (dy @ _binary(W).T, (x.T @ dy) * (np.abs(W) < 1)),
             "Weights have no mask: one that sits at 1 or -1 must be able to return.",

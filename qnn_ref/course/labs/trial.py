@@ -8,8 +8,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,17 +76,38 @@ def check_source(known: Lab, source: str, seconds: float = SECONDS) -> Verdict:
     """
     order = json.dumps({"lab": known.id, "source": source}, allow_nan=False)
     command = [sys.executable, "-m", "qnn_ref.course.labs.trial"]
-    try:
-        done = subprocess.run(
-            command, input=order, capture_output=True, text=True, timeout=seconds, check=False
+    with tempfile.TemporaryFile("w+") as out:  # a pipe would wait for what the program starts
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return _verdict(known, "too slow", f"It ran for more than {seconds:g} seconds.")
+        try:
+            process.communicate(order, seconds)
+        except subprocess.TimeoutExpired:
+            return _verdict(known, "too slow", f"It ran for more than {seconds:g} seconds.")
+        finally:
+            _end(process)
+        out.seek(0)
+        text = out.read()
     try:
-        found = json.loads(done.stdout)
+        found = json.loads(text)
     except ValueError:
-        return _verdict(known, "error", f"It ended the program (exit code {done.returncode}).")
+        return _verdict(known, "error", f"It ended the program (exit code {process.returncode}).")
     return _verdict(known, found["status"], *found["lines"])
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill it, and where the system has groups of processes, what it started."""
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
 
 
 def _verdict(known: Lab, status: str, *lines: str) -> Verdict:
@@ -125,6 +149,8 @@ def _named(known: Lab, program: ModuleType) -> None:
     lines = known.source.splitlines()
     if not isinstance(line, int) or not 1 <= line <= len(lines):
         raise Trouble(f"LINE: expected a number from 1 to {len(lines)}, got {line!r}.")
+    if not lines[line - 1].strip():
+        raise Trouble(f"LINE: line {line} is empty. Count from 1, in the file as it came.")
     if line != known.number:
         raise Trouble(f"LINE: line {line} does what it should: {lines[line - 1].strip()!r}.")
 
