@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from qnn_ref import course
+from qnn_ref.cli import main
 from qnn_ref.course import calls, isolation, registry, results, student
 from qnn_ref.course.check import judge
 from qnn_ref.course.editions import STUB, Cell, read_cells
@@ -276,6 +277,19 @@ def test_counts_that_a_hand_has_written_are_refused(tmp_path, count):
     path.write_text(f'{{"version": 1, "exercises": {{"1.2": {{"tries": {count}}}}}}}')
     with pytest.raises(FileError, match="tries: expected a whole number from 0"):
         results.read_results(path)
+
+
+def test_one_damaged_file_stops_no_statistics(tmp_path, capsys):
+    for name, text in (("ada", '{"version": 1, "exer'), ("bob", '{"version": 1}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / results.NAME).write_text(text)
+    assert main(["course", "statistics", str(tmp_path)]) == 0
+    assert "left out: " in capsys.readouterr().err
+    for row in ("3", '"passed"', "null", "[]"):
+        text = f'{{"version": 1, "notebooks": [{{"student": "a", "exercises": {{"1.2": {row}}}}}]}}'
+        (tmp_path / "grades.json").write_text(text)
+        assert main(["course", "statistics", str(tmp_path)]) == 2
+        assert "grades.json: no grades, or damaged ones" in capsys.readouterr().err
 
 
 # Judges and labs

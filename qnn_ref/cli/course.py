@@ -169,7 +169,8 @@ def show_statistics(args: argparse.Namespace) -> int:
     """Count the known mistakes of a class."""
     graded = Path(args.target or "").suffix == ".json"
     place = Path(args.target).expanduser() if graded else _folder(args)
-    found = grading.statistics(grading.read_class(place))
+    records = grading.read_class(place, lambda line: sys.stderr.write(f"{line}\n"))
+    found = grading.statistics(records)
     lines = []
     for row in found:
         counts = (

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import qnn_ref
+from qnn_ref.checks import instance
 from qnn_ref.course import registry
 from qnn_ref.course.exercise import Verdict
 from qnn_ref.course.judges import Gone, Judge
@@ -256,13 +257,17 @@ def read_points(path: Path) -> dict[str, int]:
     return found
 
 
-def read_class(place: Path) -> list[tuple[str, Mapping[str, Row]]]:
+def read_class(
+    place: Path, tell: Callable[[str], object] = lambda line: None
+) -> list[tuple[str, Mapping[str, Row]]]:
     """What is known of a class: the JSON that `grade` wrote, else each student's own results.
 
     Parameters
     ----------
     place : path
         That JSON, or a folder with `grades.json` or the students' folders in it.
+    tell : function
+        Hears of what had to be left out.
 
     Returns
     -------
@@ -271,7 +276,7 @@ def read_class(place: Path) -> list[tuple[str, Mapping[str, Row]]]:
     Raises
     ------
     FileError
-        If there is neither, or a damaged one.
+        If there is neither, or nothing but a damaged one.
     """
     graded = place / "grades.json" if place.is_dir() else place
     if graded.exists() or not place.is_dir():
@@ -281,13 +286,24 @@ def read_class(place: Path) -> list[tuple[str, Mapping[str, Row]]]:
             found = strict_json(text)
             if not isinstance(found, dict) or not is_version(found.get("version"), VERSION):
                 raise ValueError(f"its version is not 1 to {VERSION}")
-            return [(str(n["student"]), dict(n["exercises"])) for n in found["notebooks"]]
+            records = [(str(n["student"]), dict(n["exercises"])) for n in found["notebooks"]]
+            for id, row in (item for _, record in records for item in record.items()):
+                instance(id, row, dict)
+            return records
         except (ValueError, TypeError, KeyError) as error:
             raise FileError(f"{graded}: no grades, or damaged ones: {error}") from error
     own = sorted(place.rglob(NAME))
     if not own:
         raise FileError(f"{place}: neither grades.json, as `course grade` writes it, nor {NAME}")
-    return [(p.parent.relative_to(place).as_posix(), read_results(p)[0]) for p in own]
+    known = []
+    for path in own:
+        try:
+            known.append((path.parent.relative_to(place).as_posix(), read_results(path)[0]))
+        except FileError as error:  # one student's file stops no class
+            if len(own) == 1:
+                raise
+            tell(f"left out: {error}")
+    return known
 
 
 def statistics(records: Sequence[tuple[str, Mapping[str, Row]]]) -> list[Row]:
