@@ -286,16 +286,15 @@ def read_class(
             found = strict_json(text)
             if not isinstance(found, dict) or not is_version(found.get("version"), VERSION):
                 raise ValueError(f"its version is not 1 to {VERSION}")
-            records = [(str(n["student"]), dict(n["exercises"])) for n in found["notebooks"]]
-            for id, row in (item for _, record in records for item in record.items()):
+            for id, row in (item for n in found["notebooks"] for item in n["exercises"].items()):
                 instance(id, row, dict)
-            return records
-        except (ValueError, TypeError, KeyError) as error:
+            return [(str(n["student"]), dict(n["exercises"])) for n in found["notebooks"]]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FileError(f"{graded}: no grades, or damaged ones: {error}") from error
     own = sorted(place.rglob(NAME))
     if not own:
         raise FileError(f"{place}: neither grades.json, as `course grade` writes it, nor {NAME}")
-    known = []
+    known = list[tuple[str, Mapping[str, Row]]]()
     for path in own:
         try:
             known.append((path.parent.relative_to(place).as_posix(), read_results(path)[0]))
