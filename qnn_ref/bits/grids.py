@@ -88,7 +88,7 @@ class GridMatrix:
     @cached_property
     def column_sums(self) -> NDArray[np.int64]:
         """t sum_b 2^b T_b of each column, (N,)."""
-        signs = (2 * self.panels.plus - self.panels.K).reshape(self.grid.planes, -1)
+        signs = (2 * self.panels.plus - self.panels.K).reshape(self.grid.planes, self.shape[1])
         return self.right @ signs
 
 
@@ -203,7 +203,7 @@ def grids_matmul_reference(planes: Words, matrix: GridMatrix, grid: Grid) -> Int
     """
     K, N = matrix.shape
     check_words("planes", planes, K, ndim=3)
-    columns = matrix.panels.to_words().reshape(matrix.grid.planes, N, -1)
+    columns = matrix.panels.to_words().reshape(matrix.grid.planes, N, planes.shape[2])
     left, right = (
         g.low + g.step * sum(2**a * (unpack(plane, K, np.int64) > 0) for a, plane in enumerate(p))
         for g, p in ((check_grid(grid), planes), (matrix.grid, columns))
@@ -254,7 +254,7 @@ def grids_matmul(planes: Words, matrix: GridMatrix, grid: Grid) -> Ints:
         products = planes_matmul(planes, matrix.panels, K, grid).reshape(1, M, B, N)
         one, none = np.ones(1, np.int64), np.zeros(N, np.int64)
         return join_pairs(products, one, right, rows >> 1, none, 1)
-    lines = np.ascontiguousarray(planes).reshape(P * M, -1)
+    lines = np.ascontiguousarray(planes).reshape(P * M, planes.shape[2])
     products = xnor_matmul(lines, matrix.lines, K).reshape(P, M, B, N)
     columns = grid.offset * matrix.column_sums
     return join_pairs(products, powers, right, rows, columns, 2)

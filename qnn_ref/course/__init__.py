@@ -10,3 +10,4 @@ from qnn_ref.course.student import answer, check, hint, progress, show
 
 __all__ = ["Exercise", "Question", "Verdict", "Wrong", "answer", "check", "close", "equal", "hint"]
 __all__ += ["progress", "show"]
+__dir__ = __all__.copy
