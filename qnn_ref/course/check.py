@@ -31,10 +31,9 @@ from qnn_ref.course.compare import (
 )
 from qnn_ref.course.exercise import Case, Exercise, Verdict, Wrong
 from qnn_ref.course.shrink import smallest
-from qnn_ref.course.sources import forbidden, is_stub, sha256_of
+from qnn_ref.course.sources import STUB, forbidden, is_stub, sha256_of
 from qnn_ref.course.written import both, listed
 
-STUB = f"raise {NotImplementedError.__name__}"
 SHRINK_SECONDS = 1.0
 SEED = 0
 HINTED = ("value", "shape", "nan")

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qnn_ref.course.sources import asked_ids
+from qnn_ref.course.sources import STUB, asked_ids
 from qnn_ref.files import FileError, open_regular, strict_json
 
 BEGIN, END = (f"# {word} SOLUTION" for word in ("BEGIN", "END"))
-STUB = f"raise {NotImplementedError.__name__}"
 LARGEST = 64 << 20
 """Bytes of a notebook that is read."""
 

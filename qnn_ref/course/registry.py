@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 from qnn_ref.checks import did_you_mean
 from qnn_ref.course.exercise import Exercise, Question
+
+Entry = TypeVar("Entry", Exercise, Question)
 
 
 @cache
@@ -86,13 +90,7 @@ def exercise(id: str) -> Exercise:
     ValueError
         If there is none, with the nearest id.
     """
-    chapter = chapter_of(str(id))
-    known = exercises_of(chapter) if chapter in chapter_names() else ()
-    for one in known:
-        if one.id == str(id):
-            return one
-    ids = [e.id for c in chapter_names() for e in exercises_of(c)]
-    raise ValueError(f"id: there is no exercise {id!r}{did_you_mean(str(id), ids)}")
+    return _found("exercise", id, exercises_of)
 
 
 def question(id: str) -> Question:
@@ -112,10 +110,14 @@ def question(id: str) -> Question:
     ValueError
         If there is none, with the nearest id.
     """
-    chapter = chapter_of(str(id))
-    known = questions_of(chapter) if chapter in chapter_names() else ()
+    return _found("question", id, questions_of)
+
+
+def _found(what: str, id: str, of_chapter: Callable[[str], tuple[Entry, ...]]) -> Entry:
+    chapter = chapter_of(str(id))  # first its own: the others need not be imported
+    known = of_chapter(chapter) if chapter in chapter_names() else ()
     for one in known:
         if one.id == str(id):
             return one
-    ids = [q.id for c in chapter_names() for q in questions_of(c)]
-    raise ValueError(f"id: there is no question {id!r}{did_you_mean(str(id), ids)}")
+    ids = [one.id for chapter in chapter_names() for one in of_chapter(chapter)]
+    raise ValueError(f"id: there is no {what} {id!r}{did_you_mean(str(id), ids)}")

@@ -10,6 +10,9 @@ import textwrap
 import types
 from typing import Any
 
+STUB = f"raise {NotImplementedError.__name__}"
+"""The line of an answer that is not written yet, in the student edition."""
+
 OPERATORS: dict[str, tuple[type[ast.AST], ...]] = {
     "*": (ast.Mult,),
     "/": (ast.Div, ast.FloorDiv),
