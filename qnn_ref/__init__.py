@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         course,
         datasets,
         experiments,
+        interop,
         layers,
         losses,
         network,
@@ -46,6 +47,7 @@ _HOMES = {
 _ROOMS = (
     *("bench", "bits", "checking", "checkpoints", "cost", "course", "datasets", "experiments"),
     *(
+        "interop",
         "language",
         "layers",
         "likelihood",

@@ -51,6 +51,7 @@ FLOORS = {
     "experiments": 9,
     "course": 9,
     "bench": 9,
+    "interop": 9,
     "cli": 10,
     "__main__": 10,
 }

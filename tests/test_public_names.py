@@ -73,7 +73,7 @@ def test_dir_of_a_room_is_what_a_user_calls(room):
             assert home.startswith("qnn_ref"), name  # no alias of a type, no colour, no size
 
 
-HOLDS_VALUES = {"bench", "checking", "experiments"}
+HOLDS_VALUES = {"bench", "checking", "experiments", "interop"}
 """Rooms with tables of what they have: subjects, samples, recipes."""
 
 

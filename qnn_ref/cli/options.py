@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from qnn_ref.cli.parser import Parser, WrongUse, one_of, path, real, sizes, whole
 from qnn_ref.cli.streams import to_json
+from qnn_ref.interop import FORMATS
 
 BENCHES = (
     *("ladder", "product", "packing", "lookup", "training"),
@@ -118,6 +119,30 @@ def predict(parser: Parser) -> None:
         metavar="IMAGES",
         nargs="+",
         help="idx (also gzipped), npy or png files",
+    )
+
+
+def export(parser: Parser) -> None:
+    """Options of files for others."""
+    parser.add_argument(
+        "file", type=path("FILE"), metavar="FILE", help="file that `qnn-ref pack` wrote"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=path("--output"),
+        metavar="FILE",
+        required=True,
+        help="file to write",
+    )
+    forms = ", ".join(
+        f"{name} ({form.suffix}, for {form.reader})" for name, form in FORMATS.items()
+    )
+    parser.add_argument(
+        "--format",
+        type=one_of("--format", FORMATS),
+        metavar="NAME",
+        help=f"default: by the ending of the output; {forms}",
     )
 
 
@@ -378,6 +403,11 @@ COMMANDS = {
         "qnn-ref predict small.qnn data/mnist/t10k-images-idx3-ubyte.gz\n"
         "qnn-ref predict small.qnn *.png\nqnn-ref predict small.qnn digit.png --json",
         predict,
+    ),
+    "export": Command(
+        "write a packed network in a form that other programs read",
+        "qnn-ref export small.qnn -o small.onnx\nqnn-ref export small.qnn -o small.onnx --json",
+        export,
     ),
     "generate": Command(
         "write text with a packed recurrent network",

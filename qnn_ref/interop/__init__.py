@@ -1,0 +1,63 @@
+"""Out of the package: a packed network as a file that other programs read.
+
+Every format is one module with one function `export(network) -> bytes`, and one line in `FORMATS`.
+What a format cannot express is refused by the name of the step, before a byte is written.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from qnn_ref.packed import PackedNetwork
+
+
+class Format(NamedTuple):
+    """A form for others: the module that makes it, the ending of its files, what reads it."""
+
+    writer: str
+    suffix: str
+    reader: str
+
+
+FORMATS = {
+    "onnx": Format("qnn_ref.interop.onnx", ".onnx", "onnxruntime and other readers of ONNX"),
+}
+"""By the name that the command takes; of two with one ending the first is that ending's."""
+
+__all__ = ["FORMATS", "Format", "export"]
+__dir__ = __all__.copy
+
+
+def export(network: PackedNetwork, form: str = "onnx") -> bytes:
+    """Write a packed network in a form that others read.
+
+    Parameters
+    ----------
+    network : PackedNetwork
+    form : str
+        A name of `FORMATS`.
+
+    Returns
+    -------
+    bytes
+        Of the file, the same ones each time.
+
+    Raises
+    ------
+    TypeError
+        If `network` is no packed network.
+    ValueError
+        If the form cannot express a step of it exactly; the message begins with "export" and names
+        the step.
+    ModuleNotFoundError
+        If a library that writes the form is missing; the message names the extra.
+    """
+    from qnn_ref.checks import choice, instance  # NumPy: to read the table needs none
+    from qnn_ref.packed import PackedNetwork
+
+    instance("network", network, PackedNetwork, "qnn_ref.pack(network)")
+    module = import_module(FORMATS[choice("form", form, FORMATS)].writer)
+    written: bytes = module.export(network)
+    return written

@@ -1,0 +1,150 @@
+"""A graph of operators, as ONNX has them: plain data that any of its readers can run.
+
+The graph is made without the library `onnx`, which is asked only to write it down; so a test needs
+NumPy alone to run one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+from qnn_ref import __version__
+from qnn_ref._typing import Array, Shape
+from qnn_ref.packed.stages import Stage
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator: names of what goes in, the name of what comes out, its settings."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    output: str
+    settings: dict[str, Any]
+    domain: str = ""
+
+
+@dataclass
+class Graph:
+    """Operators in the order in which they run, and the arrays that they need.
+
+    Parameters
+    ----------
+    input_shape, output_shape : tuple of int
+        Of one example; the batch is free.
+    output_dtype : str
+        The input "images" is uint8.
+    """
+
+    input_shape: Shape
+    output_shape: Shape
+    output_dtype: str
+    nodes: list[Node] = field(default_factory=list, init=False)
+    constants: dict[str, Array] = field(default_factory=dict, init=False)
+    place: str = field(default="", init=False)
+
+    def emit(self, operator: str, *inputs: str | Array, domain: str = "", **settings: Any) -> str:
+        """Append an operator, its arrays as constants; the name of what comes out."""
+        output = self._new(operator)
+        names = tuple(
+            given if isinstance(given, str) else self.constant(f"{output}.{number}", given)
+            for number, given in enumerate(inputs)
+        )
+        self.nodes.append(Node(operator, names, output, settings, domain))
+        return output
+
+    def constant(self, name: str, array: Array) -> str:
+        """Keep an array of the graph; its name."""
+        self.constants[name] = array
+        return name
+
+    def _new(self, operator: str) -> str:
+        name = f"{self.place}{operator}"
+        taken = sum(node.output.partition("#")[0] == name for node in self.nodes)
+        return f"{name}#{taken + 1}" if taken else name
+
+    def name_result(self, name: str) -> None:
+        """Give what the last operator makes the name under which it leaves the graph."""
+        self.nodes[-1] = replace(self.nodes[-1], output=name)
+
+    @contextmanager
+    def at(self, place: str, stage: Stage) -> Iterator[None]:
+        """Name what is added after a step; an error in it says which step has no such form."""
+        before, self.place = self.place, f"{place}."
+        try:
+            yield
+        except ValueError as error:
+            if str(error).startswith("export: "):
+                raise
+            raise ValueError(f"export: step {place} ({type(stage).__name__}): {error}") from error
+        finally:
+            self.place = before
+
+
+def library(name: str) -> ModuleType:
+    """Import a library of the extra, or say how it is installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise
+        raise ModuleNotFoundError(
+            f'export: needs {name}: pip install "qnn-ref[interop]"', name=name
+        ) from error
+
+
+def serialize(graph: Graph, opset: int, ir_version: int, domains: dict[str, int]) -> bytes:
+    """The bytes of an ONNX file.
+
+    Parameters
+    ----------
+    graph : Graph
+    opset, ir_version : int
+        Stamped as they are: what the library would write may be newer than any reader.
+    domains : dict of str to int
+        Versions of operators that are not ONNX's own.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without the library onnx.
+    """
+    onnx = library("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    result = graph.nodes[-1].output
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node(n.operator, n.inputs, [n.output], domain=n.domain, **n.settings)
+                for n in graph.nodes
+            ],
+            "packed_network",
+            [helper.make_tensor_value_info("images", kinds.UINT8, ["N", *graph.input_shape])],
+            [
+                helper.make_tensor_value_info(
+                    result, getattr(kinds, KINDS[graph.output_dtype]), ["N", *graph.output_shape]
+                )
+            ],
+            [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid(*d) for d in [("", opset), *domains.items()]],
+        ir_version=ir_version,
+        producer_name="qnn_ref",
+        producer_version=__version__,
+    )
+    onnx.checker.check_model(model)
+    written: bytes = model.SerializeToString(deterministic=True)
+    return written
+
+
+KINDS = {"float32": "FLOAT", "float64": "DOUBLE"}
+"""Types of scores, in the words of ONNX."""
