@@ -197,12 +197,15 @@ class Parameter:
         return codes if scale == 1 else codes * codes.dtype.type(scale)
 
     def assign(self, value: Array) -> None:
-        """Replace the latent value by `value`, of the same shape, and drop the cached codes."""
+        """Replace the latent value by finite numbers of its shape, and drop the cached codes."""
         if np.shape(value) != self._latent.shape:
             raise ValueError(f"value: expected shape {self._latent.shape}, got {np.shape(value)}")
         value = np.asarray(value)
         if value.dtype.kind not in "fiu":
             raise TypeError(f"value: expected real numbers, got {value.dtype}")
+        with np.errstate(over="ignore"):  # too large for float32: infinite, and said to be so
+            value = value.astype(self.dtype, copy=False)
+        checks.all_finite("value", value)
         with self.edit() as latent:
             latent[...] = value
 

@@ -170,6 +170,14 @@ def test_assigned_values_are_copied_in_the_parameters_float_type():
     np.testing.assert_array_equal(p.latent, np.array([0.1, -0.1], np.float32))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e39])
+def test_what_is_not_finite_is_not_assigned(wrong):
+    p = Parameter(np.array([0.5, -0.5], np.float32), Sign())
+    with pytest.raises(ValueError, match=r"^value: expected finite numbers, got -?(nan|inf) at"):
+        p.assign(np.array([0.25, wrong]))
+    np.testing.assert_array_equal(p.latent, [0.5, -0.5])
+
+
 def test_astype_changes_latent_codes_and_gradient():
     p = Parameter(np.array([0.1, -0.7], np.float32), Sign())
     assert p.codes.dtype == np.float32

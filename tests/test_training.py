@@ -331,7 +331,8 @@ def test_error_rate_refuses_a_batch_size_that_is_none(batch_size):
 
 def test_scores_that_are_no_numbers_are_no_error_rate():
     network = make_run().network
-    network.parameters()["5.BatchNorm.shift"].assign(np.full(3, np.nan, np.float32))
+    with network.parameters()["5.BatchNorm.shift"].edit() as shift:
+        shift[:] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         error_rate(network, IMAGES, LABELS)
 
@@ -537,7 +538,8 @@ def test_floating_images_are_looked_at_whole():
 
 def test_a_network_that_is_not_finite_is_refused_before_the_first_step():
     run = make_run()
-    run.network.parameters()["5.BatchNorm.gain"].assign(np.full(3, np.inf, np.float32))
+    with run.network.parameters()["5.BatchNorm.gain"].edit() as gain:
+        gain[:] = np.inf
     with pytest.raises(ValueError, match=r"^network: its scores are not finite, .*5\.Batch"):
         fit(run)
     assert run.optimizer.steps == 0
@@ -606,9 +608,8 @@ def test_the_last_step_may_not_destroy_the_network_either(where):
         def step(self, parameters):
             super().step(parameters)
             if self.steps == 3:
-                broken = parameters[where].latent.copy()
-                broken[1] = np.inf
-                parameters[where].assign(broken)
+                with parameters[where].edit() as latent:
+                    latent[1] = np.inf
 
     run = fit(make_run(optimizer=Destroyer()), epochs=2, n=5)
     words = ["after epoch 3, learning rate", f"{where}: expected finite numbers, got inf at [1]"]

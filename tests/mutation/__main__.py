@@ -43,7 +43,7 @@ ROOMS = (
     "layers",
     "bits",
 )
-ROOMS += ("packed", "checkpoints.py", "training.py")
+ROOMS += ("packed", "checkpoints.py", "training.py", "language.py", "likelihood.py")
 
 
 def files() -> list[str]:
