@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         plots,
         products,
         quantizers,
+        report,
         shares,
         shifts,
         training,
@@ -59,7 +60,7 @@ _ROOMS = (
         "plots",
         "products",
     ),
-    *("quantizers", "shares", "shifts", "training"),
+    *("quantizers", "report", "shares", "shifts", "training"),
 )
 """Public modules: `import qnn_ref` is enough for `qnn_ref.layers.Dense`."""
 

@@ -52,6 +52,7 @@ FLOORS = {
     "course": 9,
     "bench": 9,
     "interop": 9,
+    "report": 9,
     "cli": 10,
     "__main__": 10,
 }

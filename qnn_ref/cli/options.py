@@ -350,6 +350,30 @@ def run_folder(parser: Parser) -> None:
     )
 
 
+def report(parser: Parser) -> None:
+    """Options of the page of tables."""
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=path("--out"),
+        metavar="DIR",
+        help="folder for report.md, report.html and the pictures",
+    )
+    parser.add_argument(
+        "--add",
+        type=path("--add"),
+        metavar="RUN",
+        help="measure a run that `qnn-ref train` made, and store its row and its curve",
+    )
+    parser.add_argument(
+        "--about-data",
+        metavar="WORDS",
+        default="",
+        help="with --add: what is special about the copy of the data, such as 'JPEG copy'",
+    )
+    data_folder(parser)
+
+
 def data_folder(parser: Parser) -> None:
     """Offer `--data DIR`."""
     parser.add_argument(
@@ -428,6 +452,12 @@ COMMANDS = {
         "qnn-ref equations\nqnn-ref equations 2.4\nqnn-ref equations eq. 4\n"
         "qnn-ref equations batch norm\nqnn-ref equations Algorithm 1 --json",
         equations,
+    ),
+    "report": Command(
+        "put the paper's tables and figures beside ours, on one page",
+        "qnn-ref report\nqnn-ref report -o page\nqnn-ref report --json\n"
+        "qnn-ref report --add runs/small",
+        report,
     ),
     "bench": Command(
         "measure speed against NumPy, PyTorch and others, interleaved in one run",

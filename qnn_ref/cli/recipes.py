@@ -18,26 +18,13 @@ from qnn_ref.experiments import (
     Recipe,
     TextRecipe,
 )
+from qnn_ref.experiments.effort import TOKENS, training_operations, training_steps
 from qnn_ref.experiments.runs import start_run
 from qnn_ref.experiments.text_runs import start_text_run
 from qnn_ref.language import in_every_step
 from qnn_ref.losses import softmax_cross_entropy, squared_hinge
 from qnn_ref.training import train_step
 
-IMAGES = {
-    "mnist": 60_000,
-    "fashion-mnist": 60_000,
-    "digits": 1_347,
-    "cifar10": 50_000,
-    "svhn": 604_388,
-}
-"""Training images of each data set."""
-TOKENS = {
-    ("ptb", "characters"): (5_017_482, 51),
-    ("ptb", "words"): (929_589, 10_000),
-    ("shakespeare", "characters"): (239_894, 63),
-}
-"""Training tokens of each text, and size of its vocabulary."""
 STEPS = 3
 
 
@@ -66,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(recipe: Recipe, measure: bool) -> dict[str, Any]:
     """Size and cost of a recipe; hours only if measured."""
-    images, shape = IMAGES[recipe.dataset], IMAGE_SHAPES[recipe.dataset]
-    steps = (images - recipe.validation) // recipe.batch_size * recipe.epochs
-    products = sum(count * uses for count, uses in recipe.products(shape, 10))
+    shape, steps = IMAGE_SHAPES[recipe.dataset], training_steps(recipe)
     seconds = step_seconds(recipe, shape) if measure else None
     return {
         "name": recipe.name,
@@ -77,8 +62,7 @@ def describe(recipe: Recipe, measure: bool) -> dict[str, Any]:
         "weights": recipe.weights(shape, 10),
         "epochs": recipe.epochs,
         "steps": steps,
-        # Forward, input gradient and weight gradient: three products of 2 operations each.
-        "operations": 6 * products * recipe.batch_size * steps,
+        "operations": training_operations(recipe),
         "hours": None if seconds is None else seconds * steps / 3600,
     }
 
@@ -99,9 +83,7 @@ def step_seconds(recipe: Recipe, shape: tuple[int, ...]) -> float:
 
 def describe_text(recipe: TextRecipe, measure: bool) -> dict[str, Any]:
     """Size and cost of a language model; hours only if measured."""
-    tokens, symbols = TOKENS[recipe.dataset, recipe.level]
-    steps = -(-((tokens - 1) // recipe.lanes) // recipe.steps) * recipe.epochs
-    products = recipe.weights(symbols) - symbols * recipe.embedding  # the table is looked up
+    (_, symbols), steps = TOKENS[recipe.dataset, recipe.level], training_steps(recipe)
     seconds = text_step_seconds(recipe, symbols) if measure else None
     return {
         "name": recipe.name,
@@ -110,7 +92,7 @@ def describe_text(recipe: TextRecipe, measure: bool) -> dict[str, Any]:
         "weights": recipe.weights(symbols),
         "epochs": recipe.epochs,
         "steps": steps,
-        "operations": 6 * products * recipe.lanes * recipe.steps * steps,
+        "operations": training_operations(recipe),
         "hours": None if seconds is None else seconds * steps / 3600,
     }
 
