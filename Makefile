@@ -17,13 +17,16 @@ endef
 KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types house-rules test-compiled test-bounds test-plain test-lowest mutants notebooks figures clean
+.PHONY: help demo models test lint types house-rules test-compiled test-bounds test-plain test-lowest mutants notebooks figures clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.core ## set up, train a binarized network on MNIST, check it, pack it, compare
 	$(PY) -m qnn_ref demo $(ARGS)
+
+models: $(VENV)/.core ## train the networks of data/models anew (minutes)
+	$(PY) -m qnn_ref.experiments.models
 
 test: lint types ## set up and run everything (notebooks too), the tests on two cores
 	$(MAKE) --no-print-directory --jobs=2 test-compiled test-plain test-bounds

@@ -86,6 +86,8 @@ def test_wheel_holds_the_package_its_digits_and_its_licence(wheel):
         "qnn_ref/data/digits.npz",
         "qnn_ref/data/shakespeare.txt",
         "qnn_ref/data/README.md",
+        "qnn_ref/data/models/mnist.qnn",
+        "qnn_ref/data/models/models.json",
         "qnn_ref/course/labs/programs/lab1.txt",
         f"qnn_ref-{qnn_ref.__version__}.dist-info/licenses/LICENSE",
         f"qnn_ref-{qnn_ref.__version__}.dist-info/entry_points.txt",

@@ -9,6 +9,7 @@ import numpy as np
 
 from qnn_ref.checks import NotFiniteError
 from qnn_ref.cli.common import answer
+from qnn_ref.datasets import find_model
 from qnn_ref.datasets.tokens import Vocabulary
 from qnn_ref.files import FileError
 from qnn_ref.packed import PackedSequence
@@ -17,14 +18,15 @@ from qnn_ref.packed.generation import generate_tokens
 
 def run(args: argparse.Namespace) -> int:
     """Draw and print; the text that was given comes first."""
-    network = PackedSequence.load(args.file)
-    vocabulary = vocabulary_of(args.file, network)
+    path = str(find_model(args.file))
+    network = PackedSequence.load(path)
+    vocabulary = vocabulary_of(path, network)
     start = start_of(vocabulary, args.start)
     rng = np.random.default_rng(args.seed)
     try:
         tokens = generate_tokens(network, start, args.length, rng, args.temperature)
     except NotFiniteError as error:
-        raise FileError(f"{args.file}: damaged packed network: {error}") from error
+        raise FileError(f"{path}: damaged packed network: {error}") from error
     text = (args.start or "") + text_of(vocabulary, tokens, after=args.start)
     result = {
         "text": text,

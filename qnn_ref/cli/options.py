@@ -111,7 +111,10 @@ def pack(parser: Parser) -> None:
 def predict(parser: Parser) -> None:
     """Options of classifying."""
     parser.add_argument(
-        "file", type=path("FILE"), metavar="FILE", help="file that `qnn-ref pack` wrote"
+        "file",
+        type=path("FILE"),
+        metavar="FILE",
+        help="file that `qnn-ref pack` wrote, or a network that came along: mnist, digits",
     )
     parser.add_argument(
         "images",
@@ -152,7 +155,8 @@ def generate(parser: Parser) -> None:
         "file",
         type=path("FILE"),
         metavar="FILE",
-        help="file that `qnn-ref pack` wrote, of a recurrent network",
+        help="file that `qnn-ref pack` wrote, of a recurrent network, or characters, which came "
+        "along",
     )
     parser.add_argument(
         "--length",
@@ -425,7 +429,7 @@ COMMANDS = {
     "predict": Command(
         "classify the images of idx, npy or png files with a packed network",
         "qnn-ref predict small.qnn data/mnist/t10k-images-idx3-ubyte.gz\n"
-        "qnn-ref predict small.qnn *.png\nqnn-ref predict small.qnn digit.png --json",
+        "qnn-ref predict mnist *.png\nqnn-ref predict small.qnn digit.png --json",
         predict,
     ),
     "export": Command(
@@ -435,7 +439,7 @@ COMMANDS = {
     ),
     "generate": Command(
         "write text with a packed recurrent network",
-        "qnn-ref generate text.qnn\n"
+        "qnn-ref generate characters\n"
         "qnn-ref generate text.qnn --length 1000 --temperature 0.7 --seed 3 --start 'To be'",
         generate,
     ),

@@ -23,8 +23,9 @@ WRITE = 1000
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each image, once all are classified: its number or file, class, scores."""
-    network = first_of(args.file, args.images)
-    found = [scores_of(network, args.file, file) for file in args.images]
+    path = str(datasets.find_model(args.file))
+    network = first_of(path, args.images)
+    found = [scores_of(network, path, file) for file in args.images]
     scores = np.concatenate(found)
     counts = [len(part) for part in found]
     pieces = as_json if args.json else as_lines

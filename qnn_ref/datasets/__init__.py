@@ -21,6 +21,7 @@ from .idx import read_idx
 from .images import image_batches, read_images
 from .text import TextData
 from .tokens import TokenData, Vocabulary, tokenize
+from .trained import find_model, models
 
 __all__ = [
     "Check",
@@ -33,9 +34,11 @@ __all__ = [
     "Vocabulary",
     "available",
     "fetch",
+    "find_model",
     "image_batches",
     "load",
     "load_text",
+    "models",
     "preprocessing",
     "read_idx",
     "read_images",
