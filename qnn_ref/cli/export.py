@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qnn_ref.cli.common import answer, check_output
 from qnn_ref.cli.parser import WrongUse
+from qnn_ref.datasets import find_model
 from qnn_ref.files import FileError, atomic_write
 from qnn_ref.interop import FORMATS, export
 from qnn_ref.packed import PackedNetwork, PackedSequence
@@ -17,12 +18,13 @@ from qnn_ref.packed.recurrent_stages import GridRecurrent
 def run(args: argparse.Namespace) -> int:
     """Make the whole file in memory, then write it."""
     target, form = check_output(args.output), form_of(args.output, args.format)
-    if target == Path(os.path.realpath(args.file)):
+    source = str(find_model(args.file))
+    if target == Path(os.path.realpath(source)):
         raise ValueError(f"--output: {args.output} is the file that is read")
-    data = export(read(args.file), form)
+    data = export(read(source), form)
     with atomic_write(args.output) as file:
         file.write(data)
-    packed_bytes = os.path.getsize(args.file)
+    packed_bytes = os.path.getsize(source)
     result = {
         "file": args.output,
         "format": form,
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     }
     text = (
         f"{args.output}: {len(data):,} bytes for {FORMATS[form].reader}; "
-        f"{args.file} has {packed_bytes:,}"
+        f"{source} has {packed_bytes:,}"
     )
     answer(args, result, text)
     return 0

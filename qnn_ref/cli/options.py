@@ -110,12 +110,7 @@ def pack(parser: Parser) -> None:
 
 def predict(parser: Parser) -> None:
     """Options of classifying."""
-    parser.add_argument(
-        "file",
-        type=path("FILE"),
-        metavar="FILE",
-        help="file that `qnn-ref pack` wrote, or a network that came along: mnist, digits",
-    )
+    packed_file(parser)
     parser.add_argument(
         "images",
         type=path("IMAGES"),
@@ -127,9 +122,7 @@ def predict(parser: Parser) -> None:
 
 def export(parser: Parser) -> None:
     """Options of files for others."""
-    parser.add_argument(
-        "file", type=path("FILE"), metavar="FILE", help="file that `qnn-ref pack` wrote"
-    )
+    packed_file(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -376,6 +369,16 @@ def report(parser: Parser) -> None:
         help="with --add: what is special about the copy of the data, such as 'JPEG copy'",
     )
     data_folder(parser)
+
+
+def packed_file(parser: Parser) -> None:
+    """Take FILE, of a packed network for images."""
+    parser.add_argument(
+        "file",
+        type=path("FILE"),
+        metavar="FILE",
+        help="file that `qnn-ref pack` wrote, or a network that came along: mnist, digits",
+    )
 
 
 def data_folder(parser: Parser) -> None:
