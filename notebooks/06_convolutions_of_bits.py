@@ -752,7 +752,7 @@ print(f"2D filters computed: {products} instead of {forms.size}, {100 * products
 # ## Reading on
 #
 # Paper, sections 2.6, 4.2 and 5.3. In the code: `qnn_ref/layers/conv.py` and `pooling.py`,
-# `qnn_ref/bits/conv.py`, `qnn_ref/packed/shape_stages.py`, `qnn_ref/cost.py`.
+# `qnn_ref/bits/conv.py`, `qnn_ref/packed/shape_stages.py`, `qnn_ref/cost/filters.py`.
 # `qnn-ref train cifar10` is the network of section 4.2. Convolution as a product of matrices:
 # Chellapilla, Puri, Simard (2006), *High performance convolutional neural networks for
 # document processing*. Scales for each filter, and binary convolutions on ImageNet: Rastegari and

@@ -5,7 +5,13 @@ from itertools import product
 import numpy as np
 import pytest
 
-from qnn_ref.cost import expected_unique_share, filter_forms, form_filters, unique_filters
+from qnn_ref.cost import (
+    expected_unique_share,
+    filter_forms,
+    filter_operations,
+    form_filters,
+    unique_filters,
+)
 
 
 def random_codes(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -69,6 +75,20 @@ def test_equal_filters_are_one():
     assert shares == (1 / 16, 1 / 8, 1 / 8)
 
 
+def test_operations_with_each_filter_once():
+    """The two maps of above: 4 and 3 of four differ, 4 and 2 up to the sign; four taps each."""
+    forms = np.array([[1, 1, 14, 3], [1, 2, 4, 8]])
+    codes = np.where(forms >> np.arange(4)[:, None, None] & 1, 1, -1).reshape(2, 2, 2, 4)
+    found = filter_operations(codes)
+    assert found == (4 * 8, 4 * (3 + 4), 4 * (2 + 4), 8)
+    assert found.saving == 8 / 6
+    random = filter_operations(random_codes((3, 3, 8, 16)))
+    forms = filter_forms(random_codes((3, 3, 8, 16)))
+    up_to_sign = np.minimum(forms, 511 - forms)
+    assert random.per_map == 9 * sum(len(set(row)) for row in forms.tolist())
+    assert random.per_map_up_to_sign == 9 * sum(len(set(row)) for row in up_to_sign.tolist())
+
+
 @pytest.mark.parametrize(
     ("filters", "forms", "share"),
     [
@@ -104,7 +124,7 @@ def test_random_filters_have_the_expected_shares():
     ],
 )
 def test_what_is_no_binary_filter_is_refused(codes, words):
-    for function in (filter_forms, unique_filters):
+    for function in (filter_forms, unique_filters, filter_operations):
         with pytest.raises(ValueError, match=words):
             function(codes)
 

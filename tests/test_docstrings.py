@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Where the paper's equations live: each public function says its shapes and its source.
 EQUATIONS = re.compile(
-    r"qnn_ref/(shifts|parameter|losses|cost|packed/thresholds|(quantizers|products|optimizers|layers)/\w+)\.py"
+    r"qnn_ref/(shifts|parameter|losses|packed/thresholds|(quantizers|products|optimizers|layers|cost)/\w+)\.py"
 )
 ARRAY = re.compile(r"ndarray|NDArray|ArrayLike|\bArray\b")  # in an annotation
 SHAPE = re.compile(r"\([^()]*\)|\b(shape|scalar)s?\b")  # in a docstring: "(batch, features)"
