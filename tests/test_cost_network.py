@@ -9,9 +9,6 @@ import pytest
 import qnn_ref
 import qnn_ref.layers
 from qnn_ref.cost import (
-    HOROWITZ,
-    LEVELS,
-    PRICES,
     Operation,
     inference_cost,
     joules,
@@ -22,6 +19,7 @@ from qnn_ref.cost import (
     picojoules,
     training_cost,
 )
+from qnn_ref.cost.energy import HOROWITZ, LEVELS, PRICES
 from qnn_ref.cost.layers import backward_tally, forward_tally
 from qnn_ref.cost.operations import FORMATS, NAMES, Operand, product, tally
 from qnn_ref.cost.packed import stage_tally

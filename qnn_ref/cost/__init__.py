@@ -2,15 +2,10 @@
 
 `inference_cost`, `training_cost` and `packed_cost` count what a network does, in its own few bits
 or with all numbers in one format; `picojoules` prices it by the paper's table. Every figure rests
-on `ASSUMPTIONS`. A processor is no such circuit: its time is measured by `qnn-ref bench`.
+on `energy.ASSUMPTIONS`. A processor is no such circuit: its time is measured by `qnn-ref bench`.
 """
 
 from qnn_ref.cost.energy import (
-    ASSUMED,
-    ASSUMPTIONS,
-    HOROWITZ,
-    LEVELS,
-    PRICES,
     level_of,
     picojoules,
 )
@@ -24,18 +19,11 @@ from qnn_ref.cost.filters import (
     unique_filters,
 )
 from qnn_ref.cost.network import Memory, inference_cost, memory_of, training_cost
-from qnn_ref.cost.operations import FORMATS, NAMES, Operation
+from qnn_ref.cost.operations import Operation
 from qnn_ref.cost.packed import packed_bytes, packed_cost
 from qnn_ref.cost.record import Cost, Part, Transfer, joules
 
 __all__ = [
-    "ASSUMED",
-    "ASSUMPTIONS",
-    "FORMATS",
-    "HOROWITZ",
-    "LEVELS",
-    "NAMES",
-    "PRICES",
     "Cost",
     "FilterOperations",
     "Memory",
