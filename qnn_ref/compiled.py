@@ -5,53 +5,215 @@ threads. `serial_kernel` is for everything else, called from Python or from a ke
 they compiled on disk, and both hand the plain function back where NUMBA_DISABLE_JIT is set. What
 they add to `numba.njit` is what goes wrong with it in use:
 
+- To import Numba takes longer than all of this package. It is imported when a kernel is first
+  called: until then a `Kernel` stands in its place, and `numba` and `prange` are to be had here.
 - With NUMBA_BOUNDSCHECK the tasks run one after the other, on one thread: an index out of range in
   a thread of its own would end without a word.
 - A process that was forked after threads of GNU OpenMP had started is killed by its first parallel
   loop, and whoever waits for it waits for ever. A call raises an error before that.
 - Numba's own work queue, where there is neither OpenMP nor TBB, ends a process in which two threads
   of Python call a kernel at the same time. There the second one waits.
-- Where nothing can be stored, or what was stored is damaged, kernels are compiled again.
-- The first compilation is logged, since it takes seconds: logger `qnn_ref.compiled`, level INFO.
+- Where nothing can be stored, or what was stored is damaged, kernels are compiled again
+  (`kernel_cache`).
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
-import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
-from pathlib import Path
-from types import FunctionType
+from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
-
-import numba
-from numba.core import event
-from numba.core.caching import FunctionCache
-
-log = logging.getLogger(__name__)
-
-PARALLEL = not numba.config.BOUNDSCHECK
-"""Whether tasks run on several threads."""
 
 FORKED = (
     "this process was forked from one in which compiled kernels had run, and their threads (GNU "
     "OpenMP) do not survive that; start processes with multiprocessing.get_context('spawn')"
 )
 
-EACH_RUN = (
-    "compiling kernels in each run, since there is no place to keep them: set NUMBA_CACHE_DIR to a "
-    "folder that can be written"
-)
-
 Function = Callable[..., Any]
 
-_FOLDERS: dict[Function, str | None] = {}
-"""Every function that is compiled here, and where it is kept."""
+
+class _Numba:
+    """Numba, imported when something of it is first asked for; after that as fast as a module."""
+
+    def __getattr__(self, name: str) -> Any:
+        module = importlib.import_module("numba")
+        vars(self).update(vars(module))
+        return getattr(module, name)
+
+
+numba: Any = _Numba()
+"""For whoever asks it at run time: `numba.config`, `numba.get_num_threads()`."""
+
+
+class Later:
+    """A name for kernels of something that imports Numba: it takes its own place.
+
+    Parameters
+    ----------
+    module, name : str
+        Where it is defined. When the first kernel that names it is compiled, the thing itself is
+        put into the kernel's module.
+    plain : function, optional
+        What a call from plain Python does; by default there is none.
+    """
+
+    def __init__(self, module: str, name: str, plain: Function | None = None) -> None:
+        self.module, self.name, self.plain = module, name, plain
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Do in plain Python what is compiled otherwise."""
+        if self.plain is None:
+            raise TypeError(f"{self.name}: exists in compiled code only")
+        return self.plain(*arguments)
+
+
+prange: Any = Later("numba", "prange", range)
+
+
+def compiled_by(module: str) -> Function:
+    """Mark a plain function that has a compiled form, and say which module tells Numba about it.
+
+    Parameters
+    ----------
+    module : str
+        It is imported when the first kernel that names the function is compiled.
+
+    Returns
+    -------
+    callable
+        The decorator.
+
+    References
+    ----------
+    Not in the paper.
+    """
+
+    def mark(function: Any) -> Any:
+        function.compiled_by = module
+        return function
+
+    return mark
+
+
+class Kernel:
+    """A function that is compiled when it is first called; then it takes its own place.
+
+    In the module where the function was defined, Numba's own object stands under its name from
+    the first call on: no later call comes through here. What else holds the kernel, a table or
+    another module, goes on as it is.
+
+    Parameters
+    ----------
+    function : callable
+        What to compile.
+    parallel : bool
+        Whether it loops over `prange`.
+    **options
+        More of Numba's options.
+    """
+
+    def __init__(self, function: Function, parallel: bool, **options: Any) -> None:
+        self._ready: Any = None
+        self.py_func, self.parallel, self.options = function, parallel, options
+        functools.update_wrapper(self, function)
+        _KERNELS.append(self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Compile where that was not done, and run."""
+        return self.ready()(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python asks for these in passing
+            raise AttributeError(name)
+        return getattr(self.ready(), name)
+
+    def ready(self) -> Any:
+        """Numba's object, or what stands around it for a parallel kernel.
+
+        Returns
+        -------
+        callable
+        """
+        if self._ready is None:
+            with _one_prepares:
+                if self._ready is None:
+                    self._prepare()
+        return self._ready
+
+    def _prepare(self) -> None:
+        function = self.py_func
+        if numba.config.DISABLE_JIT:  # by a configuration file
+            self._ready = function
+            return
+        from qnn_ref.kernel_cache import dispatcher_of
+
+        names = function.__globals__
+        for name in _names_in(function.__code__):
+            value: Any = names.get(name)
+            if isinstance(value, Later):
+                names[name] = getattr(importlib.import_module(value.module), value.name)
+            elif isinstance(value, Kernel) and value is not self:
+                names[name] = value.ready()
+            elif hasattr(value, "compiled_by"):
+                importlib.import_module(value.compiled_by)
+        options = self.options | (
+            {"parallel": not numba.config.BOUNDSCHECK} if self.parallel else {}
+        )
+        compiled = dispatcher_of(function, **options)
+        ready = _guarded(function, compiled) if self.parallel else compiled
+        if names.get(function.__name__) is self:
+            names[function.__name__] = ready
+        self._ready = ready
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """Names that a function and those inside it take from their module."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
+
+
+def _guarded(function: Function, compiled: Any) -> Any:
+    """Stand around a parallel kernel, for calls from Python; other kernels may call it too."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        if _lost_threads:
+            raise RuntimeError(FORKED)
+        if _several_may_call:
+            return compiled(*arguments)
+        with _one_at_a_time:
+            result = compiled(*arguments)
+            _look_at_threads()
+        return result
+
+    call.compiled = compiled  # type: ignore[attr-defined]
+    call._numba_type_ = compiled._numba_type_  # type: ignore[attr-defined]
+    return call
+
+
+def is_plain() -> bool:
+    """Whether kernels are plain Python; known before Numba is imported.
+
+    Returns
+    -------
+    bool
+
+    References
+    ----------
+    Not in the paper.
+    """
+    if "numba" in sys.modules:
+        return bool(numba.config.DISABLE_JIT)
+    try:
+        return bool(int(os.environ.get("NUMBA_DISABLE_JIT", "0")))
+    except ValueError:  # Numba warns of it, and compiles
+        return False
 
 
 def parallel_kernel(function: Function) -> Any:
@@ -73,24 +235,7 @@ def parallel_kernel(function: Function) -> Any:
     ----------
     Not in the paper.
     """
-    if numba.config.DISABLE_JIT:
-        return function
-    compiled = _compile(function, parallel=PARALLEL)
-
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        if _lost_threads:
-            raise RuntimeError(FORKED)
-        if _several_may_call:
-            return compiled(*arguments)
-        with _one_at_a_time:
-            result = compiled(*arguments)
-            _look_at_threads()
-        return result
-
-    call.compiled = compiled  # type: ignore[attr-defined]
-    call._numba_type_ = compiled._numba_type_  # type: ignore[attr-defined]  # for other kernels
-    return call
+    return function if is_plain() else Kernel(function, parallel=True)
 
 
 def serial_kernel(function: Function | None = None, **options: Any) -> Any:
@@ -114,135 +259,7 @@ def serial_kernel(function: Function | None = None, **options: Any) -> Any:
     """
     if function is None:
         return functools.partial(serial_kernel, **options)
-    if numba.config.DISABLE_JIT:
-        return function
-    return _compile(function, **options)
-
-
-def _compile(function: Function, **options: Any) -> Any:
-    compiled = numba.njit(**options)(function)
-    try:
-        compiled._cache = cache = KernelCache(function, options)
-        _FOLDERS[function] = cache.cache_path
-    except RuntimeError:  # Numba's: no folder of those that it tries can be written
-        _FOLDERS[function] = None
-    return compiled
-
-
-class KernelCache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache on disk, for a function, its options, and what it takes from other files.
-
-    Numba looks at the file of the function only. And the cache is a convenience: whatever is wrong
-    with it, the kernel is compiled and the program goes on.
-
-    Parameters
-    ----------
-    function : callable
-        What is compiled.
-    options : dict
-        How.
-    """
-
-    def __init__(self, function: Function, options: dict[str, Any]) -> None:
-        super().__init__(function)
-        self.options = tuple(sorted(options.items())), bool(numba.config.BOUNDSCHECK)
-
-    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        own = super()._index_key(sig, codegen)
-        return (*own, self.options, taken_from_elsewhere(self._py_func))
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Find what was compiled for a signature; None if it is not there or not readable."""
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception as error:  # a pickle that was cut short fails in many ways
-            self._tell("cannot be read", error)
-            try:
-                self.flush()
-            except OSError:
-                self.disable()
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Store what was compiled, if that is possible."""
-        try:
-            super().save_overload(sig, data)
-        except OSError as error:
-            self._tell("cannot be written", error)
-            self.disable()
-
-    def _tell(self, what: str, error: Exception) -> None:
-        message = f"{self.cache_path}: compiled kernels {what}, compiling them again"
-        _say_once(logging.WARNING, message)
-        log.debug("%s: %s", self._name, error)
-
-
-def taken_from_elsewhere(function: Function) -> str:
-    """Digest of what a function takes from other files of its package.
-
-    Parameters
-    ----------
-    function : callable
-        A function that is compiled.
-
-    Returns
-    -------
-    str
-        It changes with the text of a file that another function comes from, also one that is
-        called by a third, and with the value of a number.
-
-    References
-    ----------
-    Not in the paper.
-    """
-    package = function.__module__.partition(".")[0]
-    found: set[str] = set()
-    seen: set[Any] = set()
-    todo: list[Any] = [function]
-    while todo:
-        one = todo.pop()
-        seen.add(one)
-        for name in one.__code__.co_names:
-            value = one.__globals__.get(name)
-            value = getattr(value, "py_func", getattr(value, "__wrapped__", value))
-            module = getattr(value, "__module__", None) or ""
-            if isinstance(value, int | float):
-                found.add(f"{name} = {value!r}")
-            elif module.partition(".")[0] == package:
-                found.add(_digest_of(module))
-                if isinstance(value, FunctionType) and value not in seen:
-                    todo.append(value)
-    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
-
-
-@functools.cache
-def _digest_of(module: str) -> str:
-    file = sys.modules[module].__file__
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else module
-
-
-@functools.cache
-def _say_once(level: int, message: str) -> None:
-    log.log(level, message)
-
-
-class _Listener(event.Listener):  # type: ignore[misc]
-    """What hears when Numba compiles; what it takes from the cache, it does not compile."""
-
-    def on_start(self, event: Any) -> None:
-        function = event.data["dispatcher"].py_func
-        if function not in _FOLDERS:  # somebody else's
-            return
-        if _FOLDERS[function] is None:
-            _say_once(logging.WARNING, EACH_RUN)
-        else:
-            _say_once(logging.INFO, "compiling kernels, once")
-
-    def on_end(self, event: Any) -> None:
-        """Nothing to do."""
-
-
-event.register("numba:compile", _Listener())
+    return function if is_plain() else Kernel(function, parallel=False, **options)
 
 
 def threading_layer() -> str | None:
@@ -256,6 +273,8 @@ def threading_layer() -> str | None:
     ----------
     Not in the paper.
     """
+    if "numba" not in sys.modules:
+        return None
     try:
         return str(numba.threading_layer())
     except ValueError:
@@ -293,10 +312,16 @@ def cache_folder() -> str | None:
     ----------
     Not in the paper.
     """
-    folders = [folder for folder in _FOLDERS.values() if folder]
+    from qnn_ref.kernel_cache import FOLDERS
+
+    for kernel in _KERNELS:
+        kernel.ready()
+    folders = [folder for folder in FOLDERS.values() if folder]
     return os.path.commonpath(folders) if folders else None
 
 
+_KERNELS: list[Kernel] = []
+_one_prepares = threading.RLock()
 _lost_threads = False
 _several_may_call = False
 """Whether the threads of kernels, once they are known, take calls from several of Python."""
@@ -310,8 +335,9 @@ def _look_at_threads() -> None:
 
 def _note_fork() -> None:
     # An error that is raised here, Python prints and forgets: remember, and raise in the call.
-    global _lost_threads, _one_at_a_time
-    _one_at_a_time = threading.Lock()  # a thread that is not in this process may have held it
+    global _lost_threads, _one_at_a_time, _one_prepares
+    # A thread that is not in this process may have held them.
+    _one_at_a_time, _one_prepares = threading.Lock(), threading.RLock()
     _lost_threads = _lost_threads or not forks_safely()
 
 

@@ -352,6 +352,38 @@ def test_help_needs_nothing_heavy_and_nothing_needs_torch():
     assert found.stdout.splitlines() == ["[]", "[]"], found.stderr
 
 
+COMPUTING = {"demo", "train", "check", "bench", "doctor"}
+"""Commands that begin to compute with the fewest arguments they take."""
+
+NOT_COMPUTING = (
+    *([command, *plausible(command)] for command in COMMANDS if command not in COMPUTING),
+    *([command, "--elephant"] for command in COMMANDS),
+    *([action, *words] for action, *words in (["recipes", "--json"], ["bench", "--list"])),
+    *(["course", "hint", "1.2"], ["course", "list", "03"], ["course", "list", "--json"]),
+    *(["train", "elephant", "--out", "out"], ["check", "elephant"], ["demo", "--dataset", "mnist"]),
+    *(["course", "check"], ["course", "grade"], ["data", "verify", "elephant"]),
+)
+
+
+def test_what_computes_nothing_imports_no_numba(tmp_path):
+    """It takes half of the half second in which such a command has to answer."""
+    found = python(
+        f"""
+        import contextlib, io, os, sys
+        from qnn_ref.cli import main
+
+        os.chdir({str(tmp_path)!r})
+        for words in {NOT_COMPUTING!r}:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+                main([*words, "--data", "."] if words[0] == "demo" else words)
+            heavy = {{"numba", "llvmlite", "matplotlib", "scipy", "hypothesis"}} & {{*sys.modules}}
+            if heavy:
+                sys.exit(f"qnn-ref {{' '.join(words)}}: imports {{', '.join(heavy)}}")
+        """
+    )
+    assert found.returncode == 0, found.stderr
+
+
 # Streams
 
 

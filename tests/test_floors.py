@@ -23,6 +23,7 @@ FLOORS = {
     "checks": 1,
     "compiled": 1,
     "files": 1,
+    "kernel_cache": 1,
     "kinds": 1,
     "shown": 1,
     "geometry": 1,

@@ -148,12 +148,8 @@ def writes(call: ast.Call, lent: set[str]) -> bool:
     return method in WRITERS
 
 
-SHARED = {"popcount", "load", "store", "spread", "narrow", "lanes_of", "sign_bits", "nan_bits"} | {
-    "LANES",
-    "PANEL",
-    "stream",
-    "fence",
-    "turn",
+SHARED = {"prange", "popcount", "load", "store", "spread", "narrow", "lanes_of", "sign_bits"} | {
+    *("nan_bits", "LANES", "PANEL", "stream", "fence", "turn"),
 }
 
 
@@ -162,7 +158,7 @@ DECORATORS = {"parallel_kernel", "serial_kernel"}  # of qnn_ref/compiled.py
 
 def only_one_file_compiles(name: str, text: str) -> list[str]:
     """What every kernel needs (cache, bounds, forks) is decided in one place."""
-    if name == "qnn_ref/compiled.py":
+    if name in ("qnn_ref/compiled.py", "qnn_ref/kernel_cache.py"):
         return []
     compilers = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil"}
     tree = ast.parse(text)
@@ -172,6 +168,12 @@ def only_one_file_compiles(name: str, text: str) -> list[str]:
         if isinstance(node, ast.Import)
         for alias in node.names
         if alias.name.split(".")[0] == "numba"
+    } | {
+        alias.asname or "numba"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name == "numba"
     }
     findings = []
     for node in ast.walk(tree):
@@ -184,11 +186,37 @@ def only_one_file_compiles(name: str, text: str) -> list[str]:
     return findings
 
 
+IMPORT_NUMBA = {"qnn_ref/kernel_cache.py", "qnn_ref/bits/vectors.py"}
+
+
+def numba_is_imported_by_the_first_kernel(name: str, text: str) -> list[str]:
+    """It takes longer than the whole package; most commands, and help, call no kernel.
+
+    The names are to be had from `qnn_ref.compiled` and `qnn_ref.bits.lanes`. Imports inside
+    functions are free.
+    """
+    if name in IMPORT_NUMBA:
+        return []
+    homes = {f.removesuffix(".py").replace("/", ".") for f in IMPORT_NUMBA}
+    findings, todo = [], [*ast.parse(text).body]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Function | ast.Lambda):
+            continue
+        todo += ast.iter_child_nodes(node)
+        asked = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            asked = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+        found = [a for a in asked if a.partition(".")[0] in ("numba", "llvmlite") or a in homes]
+        findings += [f"{name}:{node.lineno}: imports {f} before a kernel is called" for f in found]
+    return findings
+
+
 def cached_kernels_stand_alone(name: str, text: str) -> list[str]:
     """A compiled function uses nothing from other files of the package.
 
     Then it is read in one place. Numba's disk cache looks at the kernel's own file only, and what
-    `qnn_ref/compiled.py` adds to it finds names, not attributes of modules. The intrinsics of
+    `qnn_ref/kernel_cache.py` adds to it finds names, not attributes of modules. The intrinsics of
     popcount and of vectors are the exception, and two sizes.
     """
     tree = ast.parse(text)
@@ -308,6 +336,7 @@ PACKAGE_RULES = [
     no_writing_elsewhere,
     json_is_json,
     only_one_file_compiles,
+    numba_is_imported_by_the_first_kernel,
     cached_kernels_stand_alone,
     long_files_say_why,
     types_have_one_home,
@@ -415,6 +444,25 @@ def test_sound_code_has_no_finding(rule):
         ),
         (only_one_file_compiles, "x.sum()", "numba.njit(x)\nimport numba", "njit instead"),
         (only_one_file_compiles, '"""A file."""', "from numba import vectorize", "vectorize"),
+        (
+            only_one_file_compiles,
+            "@serial",
+            "from qnn_ref.compiled import numba\n@numba.njit\n@serial",
+            "njit instead",
+        ),
+        *(
+            (numba_is_imported_by_the_first_kernel, '"""A file."""', line, "a.py:2: imports ")
+            for line in (
+                "import numba",
+                "import numba.core as core",
+                "from numba import prange",
+                "from llvmlite import binding",
+                "try: from numba import types\nexcept ImportError: pass",
+                "from qnn_ref.bits.vectors import load",
+                "from qnn_ref.bits import vectors",
+                "import qnn_ref.kernel_cache",
+            )
+        ),
         *(
             (no_writing_elsewhere, '"""A file."""', line, "a.py:2: writes: ")
             for line in (

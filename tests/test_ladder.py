@@ -222,7 +222,7 @@ def test_sums_on_the_way_may_leave_32_bits(kernel):
 
 @pytest.mark.parametrize("counts_vectors", [False, True])
 def test_the_processor_chooses_and_results_are_equal(counts_vectors, monkeypatch):
-    monkeypatch.setattr(gemm, "COUNTS_VECTORS", counts_vectors)
+    monkeypatch.setattr(gemm, "counts_vectors", lambda: counts_vectors)
     rng = np.random.default_rng(4)
     for W in (LONG - 1, LONG):
         short = vector_tiles if counts_vectors or W < LONG else carry_save

@@ -10,11 +10,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numba
-from llvmlite import binding
-
 from qnn_ref.bench.peers import MissingPeerError, library
 from qnn_ref.bits.gemm import kernel_for
+from qnn_ref.compiled import numba
 
 PACKAGES = (
     *("numpy", "numba", "llvmlite", "torch", "faiss-cpu", "numkong", "onnxruntime"),
@@ -51,6 +49,8 @@ def describe(unset: Mapping[str, str]) -> dict[str, Any]:
     dict
         Plain values.
     """
+    from llvmlite import binding
+
     features = binding.get_host_cpu_features()
     return {
         "cpu": model_name(),

@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from qnn_ref._typing import Array
 from qnn_ref.bench.inference import random_network
@@ -26,7 +25,7 @@ from qnn_ref.bench.measure import ROUNDS, Call, Timing, seconds, timing, warm_up
 from qnn_ref.bench.rows import Row, Settings, timed_row
 from qnn_ref.bits import gemm, lookup, pack, planes, signs_matmul, to_panels, words, xnor_matmul
 from qnn_ref.checks import check_array, check_written
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import parallel_kernel, prange
 from qnn_ref.optimizers import adam
 from qnn_ref.packed import pack as pack_network
 

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Ints, Words
@@ -39,7 +38,7 @@ from qnn_ref.bits.planes import pixel_planes, without_differences
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import pack_bits
 from qnn_ref.checks import check_array, whole
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import parallel_kernel, prange
 from qnn_ref.geometry import Geometry, Size, geometry_of
 from qnn_ref.grid import PIXELS, SIGNS, Grid, check_grid
 

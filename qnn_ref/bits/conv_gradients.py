@@ -18,21 +18,19 @@ given back. It does not depend on the channel.
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
-from numba import prange
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Pair
 from qnn_ref.bits.kernel_words import KernelPanels, pack_kernel, to_kernel_panels
+from qnn_ref.bits.lanes import lanes_of, turn
 from qnn_ref.bits.lookup import run_signs, signs_matmul
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
 from qnn_ref.bits.rooms import kept_empty
-from qnn_ref.bits.vectors import lanes_of, turn
 from qnn_ref.bits.words import pack, words_for
 from qnn_ref.checks import FLOATS, check_array, instance, whole
-from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.compiled import numba, parallel_kernel, prange, serial_kernel
 from qnn_ref.geometry import pair
 
 SOME = 16

@@ -11,12 +11,10 @@ matrix is a matrix of one bit plane.
 
 # mypy: allow-untyped-defs
 
+import functools
 from typing import Any
 
-import numba
 import numpy as np
-from llvmlite import binding
-from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Ints, Words
@@ -27,10 +25,7 @@ from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words
 from qnn_ref.checks import check_array, instance, whole
-from qnn_ref.compiled import parallel_kernel
-
-COUNTS_VECTORS = bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
-"""Whether this processor counts the ones of whole vectors with one instruction."""
+from qnn_ref.compiled import numba, parallel_kernel, prange
 
 LONG = 32
 """Words of a column from which carry-save adders pay for themselves."""
@@ -70,11 +65,19 @@ def _multiply_few(planes, b, base, step, out):
             out[m, n] = np.int32(base[n] - step * np.int64(differ))
 
 
+@functools.cache
+def counts_vectors() -> bool:
+    """Whether this processor counts the ones of whole vectors with one instruction."""
+    from llvmlite import binding  # slow, and not needed before the first product
+
+    return bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
+
+
 def kernel_names() -> str:
     """Say which kernels run on this processor, and why."""
     if numba.config.DISABLE_JIT:
         return "column_panels, as plain Python (NUMBA_DISABLE_JIT is set)"
-    if COUNTS_VECTORS:
+    if counts_vectors():
         return "vector_tiles (the processor counts bits of whole vectors)"
     return f"vector_tiles; carry_save from {LONG} words a column on (no vector popcount here)"
 
@@ -83,7 +86,7 @@ def kernel_for(W: int) -> Any:
     """Choose the kernel of `bits.ladder` for columns of W words, in panels, on this processor."""
     if numba.config.DISABLE_JIT:
         return column_panels
-    return carry_save if W >= LONG and not COUNTS_VECTORS else vector_tiles
+    return carry_save if W >= LONG and not counts_vectors() else vector_tiles
 
 
 def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) -> Ints:

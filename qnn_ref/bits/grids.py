@@ -19,22 +19,20 @@ Over 400 lines: the product of many rows and that of a few, each with its twin.
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.gemm import xnor_matmul
+from qnn_ref.bits.lanes import LANES, load, spread, store
 from qnn_ref.bits.operands import check_sums, read_only
 from qnn_ref.bits.panels import PANEL, Panels, both_ways, to_panels
 from qnn_ref.bits.planes import planes_matmul, to_planes, to_planes_reference
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.bits.vectors import LANES, load, spread, store
 from qnn_ref.bits.words import check_words, unpack
 from qnn_ref.checks import FLOATS, check_array, instance, whole
-from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.compiled import numba, parallel_kernel, prange, serial_kernel
 from qnn_ref.grid import Grid, check_grid
 
 FEW_ROWS = 4

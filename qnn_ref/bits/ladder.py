@@ -31,15 +31,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from qnn_ref._typing import Array
+from qnn_ref.bits.lanes import LANES, load, narrow, spread, store
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, to_panels
 from qnn_ref.bits.popcount import popcount
-from qnn_ref.bits.vectors import LANES, load, narrow, spread, store
 from qnn_ref.checks import check_array, check_written, whole
-from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
 
 WIDE = 256
 """Columns of a panel for the compiler's own vectors: few loops to be entered."""

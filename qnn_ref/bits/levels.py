@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import prange
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Ints, Words
@@ -22,7 +21,7 @@ from qnn_ref.bits.planes import planes_matmul, to_planes
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference
 from qnn_ref.checks import whole
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import parallel_kernel, prange
 from qnn_ref.grid import Grid, check_grid
 
 

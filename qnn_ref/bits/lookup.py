@@ -21,22 +21,20 @@ long file.
 
 from typing import Any
 
-import numba
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.gemm import FEW, run_panels
+from qnn_ref.bits.lanes import fence, lanes_of, load, spread, store, stream
 from qnn_ref.bits.operands import INT64, check_out, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
 from qnn_ref.bits.rooms import kept_empty
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.bits.vectors import fence, lanes_of, load, spread, store, stream
 from qnn_ref.bits.words import check_words, unpack, words_for
 from qnn_ref.checks import FLOATS, check_array, check_written, instance, whole
-from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.compiled import numba, parallel_kernel, prange, serial_kernel
 from qnn_ref.grid import PIXELS
 
 TABLES = 8

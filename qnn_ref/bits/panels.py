@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Words
@@ -20,7 +19,7 @@ from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import WORD_BITS, check_words, pack, pack_reference, words_for
 from qnn_ref.checks import check_array, instance, whole
-from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
 
 PANEL = 16
 """Columns in a panel: two vectors of eight words."""

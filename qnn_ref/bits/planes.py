@@ -19,7 +19,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import prange
 from numpy.typing import ArrayLike, NDArray
 
 from qnn_ref._typing import Array, Ints, Words
@@ -30,7 +29,7 @@ from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
 from qnn_ref.checks import check_array, whole
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import parallel_kernel, prange
 from qnn_ref.grid import Grid, check_grid
 
 

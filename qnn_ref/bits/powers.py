@@ -14,7 +14,6 @@ The backward products of a binary layer with 6-bit gradients need nothing else.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Words
@@ -22,7 +21,7 @@ from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits
 from qnn_ref.checks import check_array
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import parallel_kernel, prange
 
 LARGEST_POWER = 40
 """Exponents 0..40: sums of 2^22 such numbers fit in 63 bits."""

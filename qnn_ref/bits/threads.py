@@ -4,8 +4,9 @@ import functools
 import threading
 from typing import Any
 
-import numba
 from threadpoolctl import ThreadpoolController
+
+from qnn_ref.compiled import numba
 
 WORTH_WAKING = 200_000
 """Nanoseconds of work below which one thread does it all.

@@ -2,16 +2,14 @@
 
 # mypy: allow-untyped-defs
 
-import numba
 import numpy as np
-from numba import prange
 
 from qnn_ref._typing import Array
+from qnn_ref.bits.lanes import lanes_of, turn
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.bits.vectors import lanes_of, turn
 from qnn_ref.checks import FLOATS, check_array
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import numba, parallel_kernel, prange
 
 
 @parallel_kernel

@@ -10,7 +10,8 @@ A vector is as wide as the widest registers there are, 512 bits, whatever the pr
 of each lane for itself gives the same bits in one instruction or in four.
 
 They exist in compiled code only, without a plain Python form: kernels that use them stand beside
-one that does not. Places are checked where those of arrays are, with NUMBA_BOUNDSCHECK.
+one that does not. Places are checked where those of arrays are, with NUMBA_BOUNDSCHECK. This file
+imports Numba, so modules with kernels take its names from `lanes`.
 """
 
 # mypy: allow-untyped-defs
@@ -23,8 +24,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-LANES = 8
-"""Words in a vector, and numbers that were made of words."""
+from qnn_ref.bits.lanes import LANES
+from qnn_ref.bits.popcount import popcount
 
 VECTOR_BITS = 512
 """The widest registers there are, and a line of the cache."""
@@ -228,6 +229,14 @@ for _operator, _name in (
 
 
 @intrinsic
+def _popcount_word(typing_context, word):
+    def code(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), code
+
+
+@intrinsic
 def popcount_lanes(typing_context, words):
     """Count the ones of each lane."""
 
@@ -238,6 +247,16 @@ def popcount_lanes(typing_context, words):
         return builder.call(count, args)
 
     return words(words), code
+
+
+@overload(popcount)
+def _compiled_popcount(x):
+    # Refusing other integers keeps a signed or narrow word from being widened unseen.
+    if x == types.uint64:
+        return lambda x: _popcount_word(x)
+    if x == Vector(types.uint64):
+        return lambda x: popcount_lanes(x)
+    return None
 
 
 def _mask(comparison: str) -> Any:

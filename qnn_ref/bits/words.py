@@ -16,16 +16,14 @@ means than ``pack`` has to keep it zero.
 
 from typing import Any
 
-import numba
 import numpy as np
-from numba import prange
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qnn_ref._typing import Array, Ints, Words
+from qnn_ref.bits.lanes import lanes_of, load, nan_bits, sign_bits
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.bits.vectors import lanes_of, load, nan_bits, sign_bits
 from qnn_ref.checks import check_array, whole
-from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.compiled import numba, parallel_kernel, prange, serial_kernel
 
 WORD_BITS = 64
 _WORD = np.dtype(np.uint64)

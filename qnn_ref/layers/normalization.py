@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numba
 import numpy as np
-from numba import prange
 from numpy.typing import DTypeLike
 
 from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import FLOATS, Setting, check_array, choice, flag, real
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import numba, parallel_kernel, prange
 from qnn_ref.layers.base import Layer, in_float_type, needs_rng
 from qnn_ref.parameter import Parameter, glorot_scale
 

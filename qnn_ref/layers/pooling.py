@@ -9,12 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from qnn_ref._typing import Array, Pair, Shape
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import FLOATS, check_array, whole
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import parallel_kernel, prange
 from qnn_ref.geometry import output_size, pad_images, pair, taps
 from qnn_ref.layers.base import Layer
 from qnn_ref.quantizers import Encoding

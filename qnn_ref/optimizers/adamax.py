@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import Setting
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import parallel_kernel, prange
 from qnn_ref.optimizers.base import Optimizer, check_update, scaled_clipped_step
 from qnn_ref.parameter import Parameter
 

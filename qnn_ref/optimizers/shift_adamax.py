@@ -7,12 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import Setting, choice, flag
-from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
 from qnn_ref.optimizers.base import Optimizer, check_update
 from qnn_ref.parameter import Parameter
 from qnn_ref.shifts import ap2, ap2_reference, ap2_words

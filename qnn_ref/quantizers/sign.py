@@ -7,15 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
-from numba import prange
 
 from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import FLOATS, check_array
-from qnn_ref.compiled import parallel_kernel
+from qnn_ref.compiled import numba, parallel_kernel, prange
 from qnn_ref.grid import Encoding
 from qnn_ref.quantizers.base import (
     Quantizer,
