@@ -352,7 +352,7 @@ def test_help_needs_nothing_heavy_and_nothing_needs_torch():
     assert found.stdout.splitlines() == ["[]", "[]"], found.stderr
 
 
-COMPUTING = {"demo", "train", "check", "bench", "doctor"}
+COMPUTING = {"demo", "train", "check", "bench", "doctor", "report"}
 """Commands that begin to compute with the fewest arguments they take."""
 
 NOT_COMPUTING = (

@@ -6,7 +6,6 @@ import argparse
 
 from qnn_ref.cli.common import answer, check_folder
 from qnn_ref.experiments.finished import add_run, results_folder
-from qnn_ref.report import build_report, write_page
 
 
 def run(args: argparse.Namespace) -> int:
@@ -16,6 +15,8 @@ def run(args: argparse.Namespace) -> int:
         return add(args)
     if args.out:
         check_folder(args.out)
+    from qnn_ref.report import build_report, write_page  # slow: wrong use is answered without it
+
     report = build_report(folder)
     files = write_page(report, args.out) if args.out else []
     result = report.to_json() | {"files": [str(file) for file in files]}
