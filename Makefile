@@ -17,7 +17,7 @@ endef
 KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo models test lint types house-rules test-compiled test-bounds test-plain test-lowest mutants notebooks figures clean
+.PHONY: help demo models test lint types house-rules test-compiled test-bounds test-plain test-lowest test-exports mutants notebooks figures clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,11 @@ test-lowest: ## the tests of kernels with the lowest versions of NumPy, Numba, .
 	.lowest/bin/python -m pip install --quiet $(LOWEST) pytest hypothesis
 	$(call with_empty_cache,PYTHONPATH=. .lowest/bin/python -m pytest -q -W ignore::DeprecationWarning $(KERNEL_TESTS))
 
+test-exports: ## the tests of exported files that need the program which reads them (ONNX)
+	$(PYTHON) -m venv .exports
+	.exports/bin/python -m pip install --quiet ".[interop,check]" onnxruntime pytest
+	PYTHONPATH=. .exports/bin/python -m pytest -q -m other_side tests/test_interop_*.py
+
 mutants: $(VENV)/.dev ## plant small faults and see which no test finds (hours; ARGS="--sample 50")
 	$(PY) -m tests.mutation $(ARGS)
 
@@ -71,7 +76,7 @@ figures: $(VENV)/.dev ## every picture of the course as PNG and PDF (ARGS="01_on
 	$(PY) notebooks/figures.py $(ARGS)
 
 clean: ## remove .venv, caches and built files; data and runs stay
-	rm -rf $(VENV) .lowest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .lowest .exports build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: installed again only when pyproject.toml changes. `pip install --group` needs pip 25.1.

@@ -64,7 +64,7 @@ class Graph:
         return name
 
     def _new(self, operator: str) -> str:
-        name = f"{self.place}{operator}"
+        name = f"{self.place}.{operator}"
         taken = sum(node.output.partition("#")[0] == name for node in self.nodes)
         return f"{name}#{taken + 1}" if taken else name
 
@@ -75,13 +75,15 @@ class Graph:
     @contextmanager
     def at(self, place: str, stage: Stage) -> Iterator[None]:
         """Name what is added after a step; an error in it says which step has no such form."""
-        before, self.place = self.place, f"{place}."
+        before = self.place
+        self.place = f"{before}/{place}" if before else place
         try:
             yield
         except ValueError as error:
             if str(error).startswith("export: "):
                 raise
-            raise ValueError(f"export: step {place} ({type(stage).__name__}): {error}") from error
+            name = type(stage).__name__
+            raise ValueError(f"export: step {self.place} ({name}): {error}") from error
         finally:
             self.place = before
 
@@ -98,7 +100,7 @@ def library(name: str) -> ModuleType:
         ) from error
 
 
-def serialize(graph: Graph, opset: int, ir_version: int, domains: dict[str, int]) -> bytes:
+def serialize(graph: Graph, opset: int, ir_version: int) -> bytes:
     """The bytes of an ONNX file.
 
     Parameters
@@ -106,8 +108,6 @@ def serialize(graph: Graph, opset: int, ir_version: int, domains: dict[str, int]
     graph : Graph
     opset, ir_version : int
         Stamped as they are: what the library would write may be newer than any reader.
-    domains : dict of str to int
-        Versions of operators that are not ONNX's own.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def serialize(graph: Graph, opset: int, ir_version: int, domains: dict[str, int]
             ],
             [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
         ),
-        opset_imports=[helper.make_opsetid(*d) for d in [("", opset), *domains.items()]],
+        opset_imports=[helper.make_opsetid("", opset)],
         ir_version=ir_version,
         producer_name="qnn_ref",
         producer_version=__version__,
