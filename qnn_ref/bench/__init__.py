@@ -13,6 +13,7 @@ from typing import Any
 from qnn_ref.bench import (
     checks,
     convolution,
+    exports,
     inference,
     ladder,
     lookup,
@@ -34,6 +35,7 @@ SUBJECTS: dict[str, Callable[[Settings], list[Row]]] = {
     "cifar10": training.cifar10_rows,
     "convolution": convolution.rows,
     "inference": inference.rows,
+    "export": exports.rows,
     "memory": memory.rows,
     "checks": checks.rows,
     "overhead": overhead.rows,

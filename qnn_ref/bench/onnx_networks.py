@@ -1,4 +1,8 @@
-"""Our dense networks for onnxruntime, in float32 and with dynamic int8 products."""
+"""Approximations of our dense networks for onnxruntime: in float32, and with dynamic int8 products.
+
+Both round and fold what the trained network does not, so their scores are other ones, and with ties
+their classes too. What is exact is `qnn_ref.interop.onnx`, measured in `bench.exports`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ OPSET, IR_VERSION = 17, 8
 
 
 def onnx_model(network: Sequential) -> Any:
-    """Write a network of Pixels, Flatten, Dense, BatchNorm and Quantize as an ONNX graph.
+    """Write a network of Pixels, Flatten, Dense, BatchNorm and Quantize as a graph of floats.
 
     Parameters
     ----------
@@ -29,7 +33,7 @@ def onnx_model(network: Sequential) -> Any:
     Returns
     -------
     onnx.ModelProto
-        Maps "x", floats (batch, features) from -1 to 1, to "y", scores.
+        Maps "x", floats (batch, features) from -1 to 1, to scores: an approximation.
     """
     onnx = library("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
@@ -101,7 +105,7 @@ def _quantized(quantization: Any, model: Any) -> bytes:
 def onnx_inference(
     network: Sequential, pixels: Array, batch_size: int, threads: int, int8: bool
 ) -> Call:
-    """Prepare the classification of images in batches: a call that returns scores.
+    """Prepare the classification of images in batches: a call that returns approximate scores.
 
     Parameters
     ----------
@@ -110,7 +114,7 @@ def onnx_inference(
     batch_size : int
     threads : int
     int8 : bool
-        Whether products are of 8-bit integers: an approximation.
+        Whether products are of 8-bit integers: a coarser approximation.
 
     Returns
     -------

@@ -20,6 +20,7 @@ FAISS = "faiss"
 NUMKONG = "numkong"
 ONNX = "onnxruntime float32"
 ONNX_INT8 = "onnxruntime int8"
+ONNX_EXACT = "onnxruntime, exported file"
 ADAM = "ours with Adam"
 BEFORE = "commit 3e6173c"
 GRADCHECK = "PyTorch gradcheck"
@@ -99,6 +100,7 @@ GOALS = (
     Goal("training step, cifar10-theano", (TORCH,), 3, ("batch 50",)),
     Goal("packed inference", (TORCH,), 12, ("784-3x4096-10, 10000 images",)),
     Goal("packed inference", (TORCH,), 20, ("784-3x4096-10, 1 image",)),
+    Goal("exported network", (ONNX_EXACT,), 5, ("mnist, 1000 images",), (1,)),
     Goal("gradient check", (GRADCHECK_FAST,), 5, CHECKED[:1]),
     Goal("gradient check", (GRADCHECK,), 5, CHECKED[1:]),
     Goal("training step, character RNN", (TORCH,), 1, ("2048 units, batch 50, 50 steps",)),
