@@ -13,6 +13,7 @@ from qnn_ref.experiments.cifar10 import (
     CIFAR10_TORCH_FLOAT,
 )
 from qnn_ref.experiments.digits import DIGITS, DIGITS_FLOAT
+from qnn_ref.experiments.downhill import DOWNHILL
 from qnn_ref.experiments.fashion_small import FASHION_SMALL, FASHION_SMALL_FLOAT
 from qnn_ref.experiments.googlenet import GOOGLENET_BNN, GOOGLENET_QNN_4_4, GOOGLENET_QNN_6_6_6
 from qnn_ref.experiments.gradient_bits import GRADIENT_BITS
@@ -26,7 +27,8 @@ from qnn_ref.experiments.mnist_torch import (
     MNIST_TORCH_SMALL,
     MNIST_TORCH_SMALL_FLOAT,
 )
-from qnn_ref.experiments.recipe import Recipe
+from qnn_ref.experiments.questions import QUESTIONS
+from qnn_ref.experiments.recipe import IMAGE_SHAPES, Recipe
 from qnn_ref.experiments.relaxed_boundary import RELAXED_BOUNDARY
 from qnn_ref.experiments.svhn import (
     SVHN_THEANO,
@@ -77,18 +79,12 @@ NETWORKS: dict[str, NetworkRecipe] = {
     )
 }
 
-IMAGE_SHAPES = {
-    "mnist": (28, 28, 1),
-    "fashion-mnist": (28, 28, 1),
-    "digits": (8, 8, 1),
-    "cifar10": (32, 32, 3),
-    "svhn": (32, 32, 3),
-}
-"""Shape of an image of each data set that a recipe uses."""
-
 SWEEPS: dict[str, Sweep] = {
     sweep.name: sweep
-    for sweep in (ABLATION_SHIFT, BITS_SWEEP, GRADIENT_BITS, RELAXED_BOUNDARY, *TEXT_SWEEPS)
+    for sweep in (
+        *(ABLATION_SHIFT, BITS_SWEEP, GRADIENT_BITS, RELAXED_BOUNDARY, *TEXT_SWEEPS),
+        *(DOWNHILL, *QUESTIONS),
+    )
 }
 
 

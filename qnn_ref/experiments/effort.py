@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from qnn_ref.experiments import IMAGE_SHAPES
-from qnn_ref.experiments.recipe import Recipe
+from qnn_ref.experiments.recipe import IMAGE_SHAPES, Recipe
 from qnn_ref.experiments.text_recipe import TextRecipe
 
 IMAGES = {

@@ -117,6 +117,16 @@ REAL: Mapping[str, Mapping[str, float]] = {
 FLAGS = ("binary", "stochastic", "scale_gain_rate", "bit_products", "torch_last_norm")
 
 
+IMAGE_SHAPES = {
+    "mnist": (28, 28, 1),
+    "fashion-mnist": (28, 28, 1),
+    "digits": (8, 8, 1),
+    "cifar10": (32, 32, 3),
+    "svhn": (32, 32, 3),
+}
+"""Shape of an image of each data set that a recipe uses."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A network on images, as sections 2 and 4.2 train it: convolutions if any, then dense layers.
