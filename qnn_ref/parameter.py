@@ -15,7 +15,7 @@ from qnn_ref._typing import Array, Shape
 from qnn_ref.quantizers import Quantizer, Sign
 from qnn_ref.quantizers.base import check_quantizer
 
-__all__ = ["Parameter", "glorot_scale"]
+__all__ = ["Parameter", "Unformed", "glorot_scale"]
 __dir__ = __all__.copy
 
 Made = TypeVar("Made")
@@ -52,6 +52,39 @@ def glorot_scale(fan_in: int, fan_out: int) -> float:
     return float(np.sqrt((fan_in + fan_out) / 1.5))
 
 
+class Unformed:
+    """A gradient that is no array yet: a product whose rows are formed when they are wanted.
+
+    `Parameter.grad` forms it for whoever asks. An optimizer may take some rows at a time instead,
+    so that the whole of it, as large as the weights, never is in memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (rows, columns) of the gradient.
+    dtype : numpy.dtype
+
+    References
+    ----------
+    Algorithm 1, lines 9 and 11.
+    """
+
+    def __init__(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+
+    def rows(self, first: int, out: Array) -> None:
+        """Form the rows from `first`, that of a panel, on: as many as `out` (rows, columns)."""
+        raise TypeError(f"{type(self).__name__} forms no rows")
+
+    def array(self) -> Array:
+        """All of it."""
+        raise TypeError(f"{type(self).__name__} forms no array")
+
+    def surely_finite(self) -> bool:
+        """Whether all of it is finite, known without forming it; False where only it can tell."""
+        return False
+
+
 class Parameter:
     """A trained array, with its two faces named: `latent` and `quantized`.
 
@@ -86,7 +119,7 @@ class Parameter:
         self._latent = np.array(latent, order="C")
         float_type(self._latent.dtype, "latent")
         checks.all_finite("latent", self._latent)
-        self.grad: Array | None = None
+        self._grad: Array | Unformed | None = None
         self.quantizer = quantizer
         self.bound = bound if bound == np.inf else checks.real("bound", bound, above=0)
         self.learning_rate_scale = learning_rate_scale
@@ -110,6 +143,22 @@ class Parameter:
     def _repr_html_(self) -> str:
         facts = self._facts()
         return shown.html_table([("parameter", ""), *((n, f or "none") for n, f in facts.items())])
+
+    @property
+    def grad(self) -> Array | None:
+        """Gradient that the last backward pass left, formed now if it was not; else None."""
+        if isinstance(self._grad, Unformed):
+            self._grad = self._grad.array()
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: Array | Unformed | None) -> None:
+        self._grad = gradient
+
+    @property
+    def unformed(self) -> Unformed | None:
+        """The gradient, as long as nobody asked for its array."""
+        return self._grad if isinstance(self._grad, Unformed) else None
 
     @property
     def quantizer(self) -> Quantizer | None:

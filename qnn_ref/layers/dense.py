@@ -61,7 +61,7 @@ class Dense(Weighted):
             self.bias.grad = dy.sum(axis=0)
         ds = dy if self.input_scale == 1 else dy * dy.dtype.type(self.input_scale)
         self.weight.grad = None  # the old one makes room for the new one
-        self.weight.grad = self.products.weight_gradient(rows, ds, signs)
+        self.weight.grad = self.products.later_weight_gradient(rows, ds, signs)
         if not self.needs_input_gradient:
             return None
         scale = self.used_weight.scale

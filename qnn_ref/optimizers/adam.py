@@ -121,6 +121,7 @@ class Adam(Optimizer):
     section 2 for the other order.
     """
 
+    elementwise = True
     moments = ("first", "second")
 
     norms = frozenset({"second"})

@@ -94,6 +94,7 @@ class AdaMax(Optimizer):
     Section 2.5; Kingma and Ba, Algorithm 2.
     """
 
+    elementwise = True
     moments = ("first", "norm")
     norms = frozenset({"norm"})
     beta1, beta2 = Setting(least=0, below=1), Setting(least=0, below=1)

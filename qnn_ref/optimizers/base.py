@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from qnn_ref import shown
 from qnn_ref._typing import Array
+from qnn_ref.bits.panels import PANEL
+from qnn_ref.bits.rooms import kept_empty
 from qnn_ref.bits.threads import one_blas_thread, threads_for
 from qnn_ref.checks import (
     FLOATS,
@@ -23,7 +25,11 @@ from qnn_ref.checks import (
     plain_array,
     whole,
 )
-from qnn_ref.parameter import Parameter
+from qnn_ref.parameter import Parameter, Unformed
+
+ROOM = 2**22
+"""Numbers of an unformed gradient that are formed together, 16 MB. Its tables are built anew for
+each such part: with a quarter of the rows a step takes a tenth longer."""
 
 
 class Optimizer:
@@ -47,7 +53,16 @@ class Optimizer:
     norms: ClassVar[frozenset[str]] = frozenset()
     """Those of them that are never negative."""
 
+    elementwise: ClassVar[bool] = False
+    """Whether `update` treats each number by itself, so that it may be given some of them at a
+    time. Who writes another `update` says so anew."""
+
     learning_rate = Setting(above=0)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "update" in vars(cls) and "elementwise" not in vars(cls):
+            cls.elementwise = False
 
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate = learning_rate
@@ -84,20 +99,41 @@ class Optimizer:
                 moments = self.state.get(name)
                 if moments is None:
                     moments = {m: np.zeros_like(parameter.latent) for m in self.moments}
-                gradient = parameter.grad if _is_usual(parameter) else None
-                if gradient is None:
-                    gradient = checked_gradient(name, parameter)
+                gradient = self._gradient(name, parameter)
                 key = parameter.dtype, parameter.learning_rate_scale
                 if key not in known:
                     known[key] = self._numbers(name, parameter, self.steps + 1)
                 work.append((name, parameter, gradient, known[key], moments))
+        room = _room_for([gradient for _, _, gradient, _, _ in work])
         self.steps += 1
         for name, parameter, gradient, numbers, moments in work:
             self.state[name], self._moved[name] = moments, parameter.number
             flat = {m: array.reshape(-1) for m, array in moments.items()}
             bound = parameter.dtype.type(parameter.bound)
             with threads_for(parameter.size), parameter.edit() as latent:
-                self.update(latent.reshape(-1), gradient.reshape(-1), numbers, bound, **flat)
+                values = latent.reshape(-1)
+                if not isinstance(gradient, Unformed):
+                    self.update(values, gradient.reshape(-1), numbers, bound, **flat)
+                    continue
+                for part, numbers_there in _parts(gradient, room):
+                    there = {m: array[part] for m, array in flat.items()}
+                    self.update(values[part], numbers_there, numbers, bound, **there)
+
+    def _gradient(self, name: str, parameter: Parameter) -> Array | Unformed:
+        """The gradient, looked at: an array, or rows of one that are finite."""
+        later = parameter.unformed
+        if (
+            later is not None
+            and self.elementwise
+            and later.shape == parameter.shape
+            and later.dtype == parameter.dtype
+            and later.surely_finite()
+        ):
+            return later
+        gradient = parameter.grad
+        if gradient is None or not _is_usual(parameter, gradient):
+            return checked_gradient(name, parameter)
+        return gradient
 
     def constants(self, parameter: Parameter, t: int) -> list[float]:
         """Numbers of the rule for this parameter in step t, counted from 1.
@@ -226,12 +262,36 @@ def checked_gradient(name: str, parameter: Parameter) -> Array:
     return gradient
 
 
-def _is_usual(parameter: Parameter) -> bool:
+def _rows(gradient: Unformed) -> int:
+    """Rows that are formed together: whole panels, or all of them."""
+    rows, columns = gradient.shape
+    return min(rows, max(1, ROOM // (PANEL * columns)) * PANEL)
+
+
+def _room_for(gradients: Sequence[Array | Unformed]) -> Array:
+    """Memory for some rows of the widest gradient that is not formed yet."""
+    later = [gradient for gradient in gradients if isinstance(gradient, Unformed)]
+    if not later:
+        return np.empty(0, np.float32)
+    size = max(_rows(gradient) * gradient.shape[1] for gradient in later)
+    return kept_empty((size,), later[0].dtype)
+
+
+def _parts(gradient: Unformed, room: Array) -> Iterator[tuple[slice, Array]]:
+    """Form a gradient some rows at a time: where they stand in it, as one axis, and they."""
+    (rows, columns), step = gradient.shape, _rows(gradient)
+    for first in range(0, rows, step):
+        count = min(step, rows - first)
+        part = room[: count * columns]
+        gradient.rows(first, part.reshape(count, columns))
+        yield slice(first * columns, (first + count) * columns), part
+
+
+def _is_usual(parameter: Parameter, gradient: Array) -> bool:
     """Whether a gradient is all that `checked_gradient` asks for, at a glance.
 
     A sum of squares is finite only if all of them are; one that overflows is looked at there.
     """
-    gradient = parameter.grad
     return (
         type(gradient) is np.ndarray
         and gradient.dtype == parameter.dtype

@@ -98,6 +98,7 @@ class SGD(Optimizer):
     Section 2.2 (small noisy steps into the real-valued weights).
     """
 
+    elementwise = True
     momentum = Setting(least=0, below=1)
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0) -> None:

@@ -152,6 +152,7 @@ class ShiftAdaMax(Optimizer):
     Algorithm 4; the variant and the rounded scale from the authors' Torch code (CIFAR-10, SVHN).
     """
 
+    elementwise = True
     moments = ("first", "norm")
     norms = frozenset({"norm"})
     beta1, beta2 = Setting(least=0, below=1), Setting(least=0, below=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from operator import lt
 from typing import Any
@@ -24,10 +25,11 @@ from qnn_ref.bits import (
     xnor_matmul,
 )
 from qnn_ref.bits.grids import GridMatrix, grids_matmul, pack_grid_matrix
+from qnn_ref.bits.panels import PANEL, Panels
 from qnn_ref.bits.transpose import transposed
 from qnn_ref.geometry import Geometry
 from qnn_ref.grid import Grid
-from qnn_ref.parameter import Parameter
+from qnn_ref.parameter import Parameter, Unformed
 from qnn_ref.products.plain import EXACT_IN_FLOAT32, PlainProducts
 from qnn_ref.quantizers import Sign
 
@@ -89,6 +91,41 @@ class GridPacking:
         return pack_grid_matrix(codes, self.grid)
 
 
+class SignsGradient(Unformed):
+    """Line 9 of Algorithm 1 with signs: a product that is looked up when its rows are wanted.
+
+    Parameters
+    ----------
+    signs : Panels
+        Inputs of the batch, (fan_in, batch).
+    dy : array (batch, units)
+        Gradient of the sums; nobody else changes it.
+
+    References
+    ----------
+    Algorithm 1, line 9.
+    """
+
+    def __init__(self, signs: Panels, dy: Array) -> None:
+        super().__init__((signs.N, dy.shape[1]), dy.dtype)
+        self.signs, self.dy = signs, dy
+
+    def rows(self, first: int, out: Array) -> None:
+        """Look up some rows, which begin with a panel."""
+        panels = self.signs.words[first // PANEL : -(-(first + len(out)) // PANEL)]
+        signs_matmul(Panels(panels, len(out), self.signs.K), self.dy, out)
+
+    def array(self) -> Array:
+        """Look up all rows."""
+        return signs_matmul(self.signs, self.dy)
+
+    def surely_finite(self) -> bool:
+        """Whether the sum S of squares is finite: sums of n numbers are at most sqrt(n S)."""
+        flat = self.dy.reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return math.isfinite(np.dot(flat, flat))
+
+
 class BitProducts(PlainProducts):
     r"""The products on packed bits: XNOR and popcount forward, table lookup backward.
 
@@ -120,6 +157,9 @@ class BitProducts(PlainProducts):
 
     least_outputs = 64
     """Fewer outputs than this do not earn back the tables of a lookup."""
+
+    least_unformed = 2**23
+    """Bytes from which on the gradient of weights waits until an optimizer asks for its rows."""
 
     def weights(self, parameter: Parameter) -> Any:
         """Weights as bits where they are signs and many, else their codes."""
@@ -167,11 +207,22 @@ class BitProducts(PlainProducts):
 
     def weight_gradient(self, x: Array, dy: Array, signs: bool = False) -> Array:
         """Line 9 by lookup."""
-        fan_in, units = x.shape[1], dy.shape[1]
-        few = fan_in < self.least_outputs or fan_in * units < self.least_weights
-        if not signs or few or x.dtype != np.float32:
+        if not self._looked_up(x, dy, signs):
             return super().weight_gradient(x, dy, signs)
         return signs_matmul(pack_panels(x).columns, dy)
+
+    def later_weight_gradient(self, x: Array, dy: Array, signs: bool = False) -> Array | Unformed:
+        """Line 9 by lookup, a large one some rows at a time."""
+        large = x.shape[1] * dy.shape[1] * x.itemsize >= self.least_unformed
+        if not large or not self._looked_up(x, dy, signs):
+            return self.weight_gradient(x, dy, signs)
+        return SignsGradient(pack_panels(x).columns, dy.copy())
+
+    def _looked_up(self, x: Array, dy: Array, signs: bool) -> bool:
+        """Whether line 9 is a product of signs, and large enough for its tables."""
+        fan_in, units = x.shape[1], dy.shape[1]
+        few = fan_in < self.least_outputs or fan_in * units < self.least_weights
+        return signs and not few and x.dtype == np.float32
 
     def conv(
         self,

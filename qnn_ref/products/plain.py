@@ -10,7 +10,7 @@ import numpy as np
 from qnn_ref._typing import Array
 from qnn_ref.geometry import Geometry, add_windows, pad_images, windows
 from qnn_ref.grid import Grid
-from qnn_ref.parameter import Parameter
+from qnn_ref.parameter import Parameter, Unformed
 
 EXACT_IN_FLOAT32 = 2.0**24
 
@@ -146,6 +146,24 @@ class PlainProducts:
         Algorithm 1, line 9.
         """
         return x.T @ dy
+
+    def later_weight_gradient(self, x: Array, dy: Array, signs: bool = False) -> Array | Unformed:
+        """Line 9, formed now or when it is wanted; who overrides `weight_gradient` sees to this.
+
+        Parameters
+        ----------
+        x, dy, signs : array, array, bool
+            As in `weight_gradient`; neither array is kept.
+
+        Returns
+        -------
+        array (fan_in, units), or an Unformed one of that shape
+
+        References
+        ----------
+        Algorithm 1, line 9.
+        """
+        return self.weight_gradient(x, dy, signs)
 
     def conv(
         self,
