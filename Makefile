@@ -61,9 +61,9 @@ test-lowest: ## the tests of kernels with the lowest versions of NumPy, Numba, .
 	.lowest/bin/python -m pip install --quiet $(LOWEST) pytest hypothesis
 	$(call with_empty_cache,PYTHONPATH=. .lowest/bin/python -m pytest -q -W ignore::DeprecationWarning $(KERNEL_TESTS))
 
-test-exports: ## the tests of exported files that need the program which reads them (ONNX)
+test-exports: ## the tests of exported files that need the program which reads them
 	$(PYTHON) -m venv .exports
-	.exports/bin/python -m pip install --quiet ".[interop,check]" onnxruntime pytest
+	.exports/bin/python -m pip install --quiet ".[interop,check]" onnxruntime qonnx==1.0.0 pytest
 	PYTHONPATH=. .exports/bin/python -m pytest -q -m other_side tests/test_interop_*.py
 
 mutants: $(VENV)/.dev ## plant small faults and see which no test finds (hours; ARGS="--sample 50")

@@ -39,6 +39,25 @@ def by_reference(data, images):
     return ReferenceEvaluator(onnx.load_from_string(data)).run(["scores"], {"images": images})[0]
 
 
+def by_qonnx(data, images, clean):
+    """Scores of images by a QONNX file, in qonnx's executor; cleaned up first or as it is."""
+    import onnx
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.change_batchsize import ChangeBatchSize
+    from qonnx.transformation.infer_shapes import InferShapes
+    from qonnx.util.cleanup import cleanup_model
+
+    model = ModelWrapper(onnx.load_from_string(data))
+    if clean:
+        model = cleanup_model(model, override_inpsize=len(images))
+    elif len(images) != 1:
+        model = model.transform(ChangeBatchSize(len(images))).transform(InferShapes())
+    (given,), (wanted,) = model.graph.input, model.graph.output
+    answer = execute_onnx(model, {given.name: images.astype(np.float32)})
+    return answer[wanted.name]
+
+
 def plant_ties(network, images):
     """Move running means onto sums that occur, so that many numbers are exactly 0 behind them.
 

@@ -23,6 +23,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "onnx": Format("qnn_ref.interop.onnx", ".onnx", "onnxruntime and other readers of ONNX"),
+    "qonnx": Format("qnn_ref.interop.qonnx", ".onnx", "QONNX and compilers for hardware"),
     "c": Format("qnn_ref.interop.c", ".c", "any compiler of C99"),
 }
 """By the name that the command takes; of two with one ending the first is that ending's."""

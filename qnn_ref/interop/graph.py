@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from qnn_ref import __version__
 from qnn_ref._typing import Array, Shape
 from qnn_ref.packed.stages import Stage
@@ -38,14 +40,26 @@ class Graph:
     input_shape, output_shape : tuple of int
         Of one example; the batch is free.
     output_dtype : str
-        The input "images" is uint8.
+    input_dtype : str
+        Of the input "images".
+    batch : str or int
+        A name where it is free.
+    domains : dict of str to int
+        Versions of operators that are not ONNX's own.
     """
 
     input_shape: Shape
     output_shape: Shape
     output_dtype: str
+    input_dtype: str = "uint8"
+    batch: str | int = "N"
+    domains: dict[str, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list, init=False)
     constants: dict[str, Array] = field(default_factory=dict, init=False)
+    shapes: dict[str, Shape] = field(default_factory=dict, init=False)
+    """Of one example, for readers that find out none by themselves; all of them float32."""
+    annotations: dict[str, str] = field(default_factory=dict, init=False)
+    """Types of whole numbers that floats hold, as QONNX names them."""
     place: str = field(default="", init=False)
 
     def emit(self, operator: str, *inputs: str | Array, domain: str = "", **settings: Any) -> str:
@@ -70,6 +84,8 @@ class Graph:
 
     def name_result(self, name: str) -> None:
         """Give what the last operator makes the name under which it leaves the graph."""
+        for facts in (self.shapes, self.annotations):
+            facts.pop(self.nodes[-1].output, None)
         self.nodes[-1] = replace(self.nodes[-1], output=name)
 
     @contextmanager
@@ -119,24 +135,34 @@ def serialize(graph: Graph, opset: int, ir_version: int) -> bytes:
         Without the library onnx.
     """
     onnx = library("onnx")
-    helper, kinds = onnx.helper, onnx.TensorProto
-    result = graph.nodes[-1].output
+    helper, mapping = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype
+
+    def tensor(name: str, dtype: str, shape: Shape) -> Any:
+        kind = mapping(np.dtype(dtype))
+        return helper.make_tensor_value_info(name, kind, [graph.batch, *shape])
+
+    body = helper.make_graph(
+        [
+            helper.make_node(
+                n.operator, n.inputs, [n.output], n.output, domain=n.domain, **n.settings
+            )
+            for n in graph.nodes
+        ],
+        "packed_network",
+        [tensor("images", graph.input_dtype, graph.input_shape)],
+        [tensor(graph.nodes[-1].output, graph.output_dtype, graph.output_shape)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
+        value_info=[tensor(name, "float32", shape) for name, shape in graph.shapes.items()],
+    )
+    for name, datatype in graph.annotations.items():
+        entry = onnx.StringStringEntryProto(key="finn_datatype", value=datatype)
+        body.quantization_annotation.append(
+            onnx.TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=[entry])
+        )
+    domains = {"": opset, **graph.domains}
     model = helper.make_model(
-        helper.make_graph(
-            [
-                helper.make_node(n.operator, n.inputs, [n.output], domain=n.domain, **n.settings)
-                for n in graph.nodes
-            ],
-            "packed_network",
-            [helper.make_tensor_value_info("images", kinds.UINT8, ["N", *graph.input_shape])],
-            [
-                helper.make_tensor_value_info(
-                    result, getattr(kinds, KINDS[graph.output_dtype]), ["N", *graph.output_shape]
-                )
-            ],
-            [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", opset)],
+        body,
+        opset_imports=[helper.make_opsetid(*domain) for domain in domains.items()],
         ir_version=ir_version,
         producer_name="qnn_ref",
         producer_version=__version__,
@@ -144,7 +170,3 @@ def serialize(graph: Graph, opset: int, ir_version: int) -> bytes:
     onnx.checker.check_model(model)
     written: bytes = model.SerializeToString(deterministic=True)
     return written
-
-
-KINDS = {"float32": "FLOAT", "float64": "DOUBLE"}
-"""Types of scores, in the words of ONNX."""

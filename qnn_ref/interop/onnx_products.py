@@ -26,6 +26,7 @@ from qnn_ref.packed.product_stages import (
     XnorConv,
     XnorDense,
 )
+from qnn_ref.packed.stages import Flow
 
 INPUT_BASE, WEIGHT_BASE = 256, 64
 
@@ -54,7 +55,7 @@ class Weights:
 
     Parameters
     ----------
-    levels : array of uint32 (units, ..., fan_in or channels)
+    levels : array of int64 (units, ..., fan_in or channels)
         Places on the grid.
     grid : Grid
     """
@@ -62,11 +63,14 @@ class Weights:
     levels: Array
     grid: Grid
 
+    @property
+    def codes(self) -> Array:
+        """The weights themselves, whole numbers, in the shape of `levels`."""
+        return self.grid.low + self.grid.step * self.levels
+
     def sums(self) -> Array:
         """Sum of the codes of each unit, int64."""
-        units = len(self.levels)
-        levels = self.levels.reshape(units, -1).sum(axis=1, dtype=np.int64)
-        return self.grid.low * (self.levels.size // units) + self.grid.step * levels
+        return self.codes.reshape(len(self.levels), -1).sum(axis=1)
 
 
 def weights_of(stage: XnorDense | XnorConv | GridDense | GridConv) -> Weights:
@@ -91,9 +95,9 @@ def weights_of(stage: XnorDense | XnorConv | GridDense | GridConv) -> Weights:
     return Weights(np.tensordot(places, bits, axes=(0, 0)), grid)
 
 
-def input_grid(stage: XnorDense | XnorConv | GridDense | GridConv, value: Value) -> Grid:
+def input_grid(stage: XnorDense | XnorConv | GridDense | GridConv, flow: Flow) -> Grid:
     """The grid on which the step was told that its input lies."""
-    return stage.grid if isinstance(stage, GridDense | GridConv) else value.flow.grid
+    return stage.grid if isinstance(stage, GridDense | GridConv) else flow.grid
 
 
 def dense(graph: Graph, stage: XnorDense | GridDense, value: Value) -> Value:
@@ -118,7 +122,7 @@ def dense(graph: Graph, stage: XnorDense | GridDense, value: Value) -> Value:
     flow, weights = stage.output(value.flow), weights_of(stage)
     if len(value.flow.shape) > 1:  # images of pixels, still in our order
         value = Value(graph.emit("Flatten", value.name, axis=1), value.dtype, value.flow)
-    inputs = digits_of_input(graph, value, input_grid(stage, value))
+    inputs = digits_of_input(graph, value, input_grid(stage, value.flow))
     products = [
         (graph.emit("MatMulInteger", x, w), a * b)
         for w, b in digits_of_weights(graph, weights, (1, 0))
@@ -151,7 +155,7 @@ def convolution(graph: Graph, stage: XnorConv | GridConv, value: Value) -> Value
     if value.flow.kind == "pixels":
         turned = graph.emit("Transpose", value.name, perm=[0, 3, 1, 2])
         value = Value(turned, value.dtype, value.flow)
-    inputs = digits_of_input(graph, value, input_grid(stage, value))
+    inputs = digits_of_input(graph, value, input_grid(stage, value.flow))
     kernels = digits_of_weights(graph, weights, (0, 3, 1, 2))
     padded = [
         (pad(graph, x, stage.padding, high if stage.one_padding else 0 * high), a)

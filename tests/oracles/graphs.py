@@ -1,4 +1,4 @@
-"""Operators of ONNX in NumPy, as its specification has them, for graphs of whole numbers.
+"""Operators of ONNX and QONNX in NumPy, as they are specified, for graphs of whole numbers.
 
 A graph has `nodes` (operator, inputs, output, settings, domain) and `constants`. Types are looked
 at too: an operator takes here what onnxruntime's takes on a CPU, and no type is changed silently.
@@ -33,7 +33,28 @@ def conv_integer(x, w, strides):
     return np.einsum("nchwij,ucij->nuhw", view, w.astype(np.int32), dtype=np.int32)
 
 
-def max_pool(x, kernel_shape, strides):
+def conv(x, w, pads, strides, group=1):
+    """Floats: each group of channels has kernels of its own."""
+    x = np.pad(x, [(0, 0), (0, 0), *zip(pads[:2], pads[2:], strict=True)])
+    view = sliding_window_view(x, w.shape[2:], axis=(2, 3))[:, :, :: strides[0], :: strides[1]]
+    parts = zip(np.split(view, group, axis=1), np.split(w, group), strict=True)
+    return np.concatenate([np.einsum("nchwij,ucij->nuhw", v, k) for v, k in parts], axis=1)
+
+
+def multi_threshold(x, thresholds, out_dtype, out_scale, out_bias, data_layout):
+    """How many thresholds are reached, channels at axis 1."""
+    assert len(data_layout) == x.ndim
+    assert data_layout[1] == "C"
+    assert np.all(np.diff(thresholds) >= 0)
+    bounds = thresholds.T.reshape(thresholds.shape[1], -1, *(1,) * (x.ndim - 2))
+    reached = sum((x >= bound for bound in bounds), np.zeros(x.shape, np.int64))
+    return (out_scale * reached + out_bias).astype(x.dtype)
+
+
+def max_pool(x, kernel_shape, strides, pads=(0, 0, 0, 0)):
+    if any(pads):
+        around = [(0, 0), (0, 0), *zip(pads[:2], pads[2:], strict=True)]
+        x = np.pad(x, around, constant_values=-np.inf)
     view = sliding_window_view(x, kernel_shape, axis=(2, 3))
     return view[:, :, :: strides[0], :: strides[1]].max(axis=(4, 5))
 
@@ -70,6 +91,9 @@ OPERATORS = {
     "Cast": lambda x, to: x.astype(CASTS[to]),
     "MatMulInteger": lambda x, w: x.astype(np.int32) @ w.astype(np.int32),
     "ConvInteger": conv_integer,
+    "MatMul": np.matmul,
+    "Conv": conv,
+    "MultiThreshold": multi_threshold,
     "MaxPool": max_pool,
     "Max": lambda *parts: np.max(parts, axis=0),
     "GreaterOrEqual": np.greater_equal,
