@@ -7,8 +7,8 @@ Drawn networks (dense, convolutional, branches, pools, one bit and more, float32
 one network trained for an epoch on MNIST, as it is and with ties planted, on real test images. ONNX
 runs in onnxruntime, at all four levels of optimisation and with one and two threads, and in the
 reference evaluator of onnx; QONNX in its own executor, before and after its clean-up. Prints how
-many rows of scores are equal bit for bit; ends with 1 if one is not. It stands outside the test run,
-which has neither the libraries nor the minutes.
+many rows of scores are equal bit for bit; ends with 1 if one is not. It stands outside the test
+run, which has neither the libraries nor the minutes.
 """
 
 import argparse
