@@ -78,6 +78,5 @@ def recurrent_step(file: str) -> str | None:
         stages = PackedSequence.load(file).stages
     except FileError:
         return None
-    return next(
-        f"{i} (GridRecurrent)" for i, s in enumerate(stages) if isinstance(s, GridRecurrent)
-    )
+    cells = [i for i, stage in enumerate(stages) if isinstance(stage, GridRecurrent)]
+    return f"{cells[0]} (GridRecurrent)" if cells else "0 (Rows)"
