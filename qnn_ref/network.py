@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Self
@@ -43,6 +44,9 @@ class Sequential:
     dtype : dtype
         float32 for training, float64 for checks.
     """
+
+    _walked: tuple[list[Layer], list[tuple[str, Layer]]] = [], []
+    """Layers of the last walk, where none holds others, and they with their places."""
 
     def __init__(
         self,
@@ -162,6 +166,16 @@ class Sequential:
 
     def walk(self) -> Iterator[tuple[str, Layer]]:
         """Every layer with its place, layers inside layers after the one that holds them."""
+        row, places = self._walked
+        # The same objects, none of which holds others: a small step would walk for a tenth of it.
+        if len(row) == len(self.layers) and all(map(operator.is_, row, self.layers)):
+            return iter(places)
+        places = list(self._walk())
+        if all(type(layer).sublayers is Layer.sublayers for layer in self.layers):
+            self._walked = list(self.layers), places
+        return iter(places)
+
+    def _walk(self) -> Iterator[tuple[str, Layer]]:
         stack = [(str(i), layer) for i, layer in enumerate(self.layers)][::-1]
         while stack:
             place, layer = stack.pop()

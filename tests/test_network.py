@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 
 import numpy as np
 import pytest
@@ -949,3 +950,51 @@ def test_a_network_that_could_not_be_built_keeps_no_layer():
     with pytest.raises(ValueError, match=r"layer 6 .*: input: expected"):
         Sequential([*layers, Conv2D(1, 3)], (8,), np.random.default_rng(1))
     Sequential(layers, (8,), np.random.default_rng(1))
+
+
+def test_a_walk_sees_layers_that_were_exchanged_or_hold_others():
+    """Walks are remembered, by the objects that stand in the row and by nothing else."""
+    network = Sequential([Dense(4), HardTanh(), Dense(3)], (5,), np.random.default_rng(0))
+    first = list(network.walk())
+    assert list(network.walk()) == first
+    other = HardTanh(0.5)
+    network.layers[1] = other
+    assert [layer for _, layer in network.walk()] == [network.layers[0], other, network.layers[2]]
+    network.layers.append(other)
+    assert [place for place, _ in network.walk()][-1] == "3.HardTanh"
+    network.layers.clear()
+    assert list(network.walk()) == []
+    twin = network.copy()
+    assert list(twin.walk()) == []
+
+
+def test_a_copy_walks_over_its_own_layers():
+    network = Sequential([Dense(4), HardTanh(), Dense(3)], (5,), np.random.default_rng(0))
+    list(network.walk())
+    for twin in (network.copy(), pickle.loads(pickle.dumps(network))):
+        assert [layer for _, layer in twin.walk()] == twin.layers
+        assert not {id(layer) for layer in twin.layers} & {id(layer) for layer in network.layers}
+
+
+def test_layers_that_are_equal_are_not_the_same():
+    class Equal(HardTanh):
+        __hash__ = None
+
+        def __eq__(self, other):
+            return True
+
+    network = Sequential([Equal(), Dense(3)], (5,), np.random.default_rng(0))
+    list(network.walk())
+    network.layers[0] = Equal()
+    assert next(network.walk())[1] is network.layers[0]
+
+
+def test_a_walk_goes_into_what_is_put_into_a_layer_later():
+    branches = Branches([Conv2D(2, 1)], [Conv2D(3, 1)])
+    network = Sequential([branches, Flatten(), Dense(3)], (4, 4, 2), np.random.default_rng(0))
+    before = len(list(network.walk()))
+    inner = HardTanh()
+    branches.paths[0].append(inner)
+    after = [layer for _, layer in network.walk()]
+    assert inner in after
+    assert len(after) == before + 1

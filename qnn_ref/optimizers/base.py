@@ -189,7 +189,7 @@ class Optimizer:
                 )
 
     def _check_moments(self, name: str, parameter: Parameter, moments: Mapping[str, Array]) -> None:
-        if set(moments) != set(self.moments):
+        if tuple(moments) != self.moments and set(moments) != set(self.moments):
             raise ValueError(
                 f"{name}: expected the moments {sorted(self.moments)}, got {sorted(moments)}"
             )
