@@ -17,13 +17,16 @@ endef
 KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo models test lint types house-rules test-compiled test-bounds test-plain test-lowest test-exports mutants notebooks figures clean
+.PHONY: help demo page models test lint types house-rules test-compiled test-bounds test-plain test-lowest test-exports mutants notebooks figures clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.core ## set up, train a binarized network on MNIST, check it, pack it, compare
 	$(PY) -m qnn_ref demo $(ARGS)
+
+page: $(VENV)/.core ## a page where you draw digits and see the bits: page.html, for any browser
+	$(PY) -m qnn_ref export mnist -o page.html $(ARGS)
 
 models: $(VENV)/.core ## train the networks of data/models anew (minutes)
 	$(PY) -m qnn_ref.experiments.models

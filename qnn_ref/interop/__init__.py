@@ -25,6 +25,7 @@ FORMATS = {
     "onnx": Format("qnn_ref.interop.onnx", ".onnx", "onnxruntime and other readers of ONNX"),
     "qonnx": Format("qnn_ref.interop.qonnx", ".onnx", "QONNX and compilers for hardware"),
     "c": Format("qnn_ref.interop.c", ".c", "any compiler of C99"),
+    "html": Format("qnn_ref.interop.html", ".html", "any browser"),
 }
 """By the name that the command takes; of two with one ending the first is that ending's."""
 
