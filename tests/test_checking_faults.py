@@ -90,6 +90,28 @@ def test_a_linear_function(backward, words):
     assert words in first_line(linear, (X, W, B), backward)
 
 
+BENT = {
+    "squared": np.square,
+    "of a size": lambda dy: dy * np.abs(dy),
+    "its sign": np.sign,
+    "clipped": lambda dy: np.clip(dy, -0.5, 0.5),
+    "its larger half": lambda dy: dy * (np.abs(dy) >= np.median(np.abs(dy))),
+    "clipped by its norm": lambda dy: dy / max(0.1, np.linalg.norm(dy)),
+    "divided by its largest": lambda dy: dy / np.abs(dy).max(),
+    "rounded": lambda dy: np.round(4 * dy) / 4,
+}
+
+
+@pytest.mark.parametrize("bent", BENT.values(), ids=BENT)
+def test_what_is_not_linear_in_dy_is_not_taken_for_something_else(bent):
+    """For one dy it looks like a factor, a sum over part of the examples, another order."""
+    words = "the gradient is not linear in dy"
+    assert words in first_line(lambda x: x**2, X, lambda dy, x: 2 * x * bent(dy))
+    assert words in first_line(lambda x: x.sum(0), X, lambda dy, x: np.tile(bent(dy), (len(x), 1)))
+    assert words in first_line(np.matmul, (X, W), lambda dy, x, w: (bent(dy) @ w.T, x.T @ bent(dy)))
+    assert words in first_line(np.matmul, (X, W), lambda dy, x, w: (dy @ w.T, bent(x.T @ dy)))
+
+
 def ternary(x):
     return np.where(x > 0.5, 1.0, np.where(x < -0.5, -1.0, 0.0))
 
@@ -101,7 +123,7 @@ def inside(x):
 TERNARY = {
     "triangle": (lambda dy, x: dy * np.maximum(0, 1 - np.abs(x)), "it is that of another surrog"),
     "times x": (lambda dy, x: dy * x * inside(x), "has the factor x once too often"),
-    "no dy": (lambda dy, x: 1.0 * inside(x), "lacks the factor dy"),
+    "no dy": (lambda dy, x: 1.0 * inside(x), "the factor dy is missing"),
     "mean": (
         lambda dy, x: np.tile((dy * inside(x)).mean(0), (3, 1)),
         "is the mean over axis 0, the same for each of them",

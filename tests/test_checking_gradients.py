@@ -159,7 +159,7 @@ def wrong_element(change, units, seed, **options):
     return next(e for e in report.entries if e.tensor == "weight")
 
 
-@pytest.mark.parametrize("units", [30, 300, 1000])
+@pytest.mark.parametrize("units", [30, 500])
 def test_one_forgotten_element_is_seen_whatever_the_size(units):
     assert not wrong_element(lambda gradient: 0.0, units, seed=units).passed
 
@@ -167,18 +167,18 @@ def test_one_forgotten_element_is_seen_whatever_the_size(units):
 @pytest.mark.parametrize("directions", [1, 3])
 def test_errors_of_the_length_that_an_entry_states_are_missed_once_in_a_hundred(directions):
     def passes(factor):
-        """How many of 100 checks do not see an error of so many times the stated length."""
+        """How many of 60 checks do not see an error of so many times the stated length."""
         share = factor * wrong_element(lambda g: 0.0, 8, 0, directions=directions).unseen
         entries = [
             wrong_element(
                 lambda g: g[3, 5] + share * np.linalg.norm(g), 8, s, directions=directions
             )
-            for s in range(100)
+            for s in range(60)
         ]
         return sum(entry.passed for entry in entries)
 
-    assert passes(1) <= 5
-    assert passes(0.05) >= 20
+    assert passes(1) <= 3
+    assert passes(0.05) >= 12
 
 
 def test_a_gradient_of_zero_has_no_length_to_state():

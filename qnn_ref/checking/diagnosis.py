@@ -20,6 +20,7 @@ from qnn_ref.checking.elements import Settings, element_slope, gradient_of, unit
 from qnn_ref.checking.evidence import Evidence, sampled
 from qnn_ref.checking.jumps import Jump, draws, find_jump
 from qnn_ref.checking.patterns import constant_factor, recognised, transposed
+from qnn_ref.checking.patterns.chain import not_linear
 from qnn_ref.checking.points import Model, Point, Tensor
 from qnn_ref.checking.report import Diagnosis, Entry, GradientError
 from qnn_ref.checking.subjects import Pair
@@ -266,7 +267,7 @@ def _of_evidence(e: Evidence) -> Diagnosis:
         words = f"is {dtype} where x is float64: backward computes in {dtype}"
     elif e.fits and e.known.any():
         mostly = np.count_nonzero(np.abs(e.n) > e.allowed) > e.n.size / 2
-        words = (constant_factor(e) or transposed(e)) if mostly else None
+        words = not_linear(e) or ((constant_factor(e) or transposed(e)) if mostly else None)
     if words is None and e.gradient is not None:
         jump = find_jump(e.point, e.tensor, e.rng)
         if jump is not None:

@@ -6,7 +6,10 @@ import numpy as np
 
 from qnn_ref._typing import Array
 from qnn_ref.checking.evidence import Evidence, Words
+from qnn_ref.checking.patterns.masks import masked_dy
 from qnn_ref.checking.subjects import Pair, QuantizerLayer
+
+NOT_LINEAR = "is not linear in dy: dy is clipped, masked, rounded or squared on the way"
 
 
 def bent_dy(e: Evidence) -> Words:
@@ -14,17 +17,39 @@ def bent_dy(e: Evidence) -> Words:
     if e.dy is None or not e.fits:
         return None
     another = e.rng.normal(size=e.dy.shape)
-    found = [e.gradient_for(dy) for dy in (e.dy, another, e.dy + another, 0 * e.dy)]
-    here, there, both, none = (np.zeros_like(e.x) if g is None else g for g in found)
+    with np.errstate(divide="ignore", invalid="ignore"):  # by a norm, say, of 0
+        here, there, both, none = _gradients(e, e.dy, another, e.dy + another, 0 * e.dy)
     if not here.any():
         return None
-    if np.array_equal(here, there):
+    if np.array_equal(here, there) and np.array_equal(here, none):
         return "does not depend on dy: the factor dy is missing"
-    if none.any():
+    if none.any() and np.isfinite(none).all():
         return "is not 0 for a dy of 0: something is added that dy has no part in, as a decay"
     if not np.allclose(both, here + there, rtol=1e-5, atol=e.allowed):
-        return "is not linear in dy: dy is clipped, masked, rounded or squared on the way"
+        return NOT_LINEAR
     return None
+
+
+def not_linear(e: Evidence) -> Words:
+    """The gradient for a sum of two dys is not the sum of theirs.
+
+    No correct backward pass does that, and whatever else it looks like for one dy is chance.
+    """
+    if e.dy is None or not e.fits:
+        return None
+    other = e.rng.normal(size=e.dy.shape)
+    here, again, there, both = _gradients(e, e.dy, e.dy, other, 3 * e.dy - other)
+    if not here.any() or not np.array_equal(here, again):  # a mistake that has its own words
+        return None
+    near = 1e-5 * max(np.abs(here).max(), np.abs(there).max())  # float32 has its own words too
+    if np.allclose(both, 3 * here - there, 0, near):
+        return None
+    return masked_dy(e) or bent_dy(e) or NOT_LINEAR
+
+
+def _gradients(e: Evidence, *dys: Array) -> list[Array]:
+    found = (e.gradient_for(dy) for dy in dys)
+    return [np.zeros_like(e.x) if g is None else g for g in found]
 
 
 def exchanged(e: Evidence) -> Words:

@@ -48,7 +48,7 @@ def mask(e: Evidence) -> Words:
     if np.any(e.wrong & ~passes & ~stops) or (passes.any() and stops.any()):
         return (
             _inverted(e, outside, passes, stops, at_bound)
-            or _of_gradient(e)
+            or masked_dy(e)
             or _another(e, passes, stops)
         )
     if stops.any():
@@ -60,7 +60,7 @@ def mask(e: Evidence) -> Words:
             )
         return _early(e, x, stops, outside)
     if passes.any():
-        return _late(e, x, passes, outside, low, high) or _of_gradient(e)
+        return _late(e, x, passes, outside, low, high) or masked_dy(e)
     return None
 
 
@@ -91,7 +91,7 @@ def _another(e: Evidence, passes: Array, stops: Array) -> Words:
     return None
 
 
-def _of_gradient(e: Evidence) -> Words:
+def masked_dy(e: Evidence) -> Words:
     """A clip or a mask of the incoming gradient."""
     if e.dy is None or e.dy.shape != e.x.shape:
         return None
