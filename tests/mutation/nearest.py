@@ -29,7 +29,7 @@ NEAR = {
     "qnn_ref/layers/branches.py": ["test_branches", "test_network", "test_layers_contract"],
 }
 """What is known better than words can tell: these first."""
-FOREVER = {"test_notebooks", "test_packaging"}
+FOREVER = {"test_notebooks", "test_notebooks_students", "test_packaging"}
 """They run other programs for minutes, each with the package as it is installed."""
 
 
