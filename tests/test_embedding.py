@@ -83,3 +83,37 @@ def test_a_table_in_front_is_trained_and_has_no_gradient_below_it():
     y = network.forward(rng.integers(0, 5, (2, 4)), training=True)
     assert network.backward(np.ones_like(y)) is None
     assert network.layers[0].weight.grad.any()
+
+
+def test_what_a_table_can_be_made_of():
+    assert Embedding.differentiable is False
+    assert (Embedding(2**31 - 1, 1).vocabulary, Embedding(1, 2**31 - 1).units) == (2**31 - 1,) * 2
+    for arguments, words in (
+        ((2**31, 1), "vocabulary: expected .* 1 to 2147483647"),
+        ((0, 1), "vocabulary: "),
+        ((1, 2**31), "units: expected .* 1 to 2147483647"),
+        ((1, 1, "four bits"), "weight_quantizer: "),
+    ):
+        with pytest.raises((TypeError, ValueError), match="^" + words):
+            Embedding(*arguments)
+
+    class Typed(Sign):
+        def encode(self, x, noise=None):
+            raise TypeError("no weights of this")
+
+    with pytest.raises(TypeError, match=r"^weight_quantizer: no weights of this"):
+        Embedding(2, 3, Typed()).build((2,), np.random.default_rng(0))
+
+
+def test_a_table_of_floats_starts_within_one_and_has_no_bound():
+    weight = Embedding(40, 30, None).build((2,), np.random.default_rng(0)).weight
+    assert 0.99 < np.abs(weight.latent).max() <= 1
+    assert weight.bound == np.inf
+
+
+def test_a_gradient_is_that_of_the_codes_value_whatever_the_scale():
+    layer = Embedding(3, 2, LinearQuant(2, high=6.0)).build((2,), np.random.default_rng(0))
+    assert layer.weight.scale == 2
+    layer.forward(np.array([[0, 2], [2, 1]]), training=True)
+    layer.backward(np.ones((2, 2, 2), np.float32))
+    np.testing.assert_array_equal(layer.weight.grad, np.array([[1, 1], [1, 1], [2, 2]]) / 2)

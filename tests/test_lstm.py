@@ -178,3 +178,7 @@ def test_sums_far_out_give_no_warning_and_no_nan():
     np.testing.assert_allclose(
         sigmoid(z[2:5].astype(float)), 1 / (1 + np.exp([90.0, 0, -90])), atol=1e-15
     )
+
+
+def test_weights_are_of_four_bits_unless_said_otherwise():
+    assert LSTM(3).weight_quantizer == LinearQuant(4)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qnn_ref.grid import Grid
 from qnn_ref.layers import BatchNorm, Quantize, ShiftBatchNorm
-from qnn_ref.packed.thresholds import find_thresholds
+from qnn_ref.packed.stages import Flow
+from qnn_ref.packed.thresholds import Levels, Scores, Threshold, find_thresholds
 from qnn_ref.quantizers import Sign
 
 EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1e-30, -1e-30, 1e15, -1e15, 1e-45, -1e-45]
@@ -111,3 +113,76 @@ def test_sums_beyond_2_to_the_24_round_once_as_in_training():
 def test_sums_beyond_31_bits_are_refused():
     with pytest.raises(ValueError, match="largest: sums up to 2147483648 do not fit"):
         find_thresholds(lambda s: np.ones(1), 2**31, 1)
+
+
+# A step compares its arrays with each other, and with what flows in
+
+AT, FLIP = np.array([-3, 0, 5], np.int32), np.array([False, True, False])
+TWO, CODES = np.stack([AT, AT + 1]), np.array([-3, 1, 5], np.int32)
+SUMS = Flow("integers", (3,), Grid(-3, 6, 1))
+ONE = np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Threshold(AT.astype(np.int64), FLIP), r"at: expected int32 \(3,\)"),
+        (lambda: Threshold(AT[None], FLIP), r"at: expected int32 \(3,\), got int32 \(1, 3\)"),
+        (lambda: Threshold(AT, FLIP[:2]), r"flip: expected bool \(3,\), got bool \(2,\)"),
+        (lambda: Threshold(AT, AT), r"flip: expected bool \(3,\), got int32"),
+        (lambda: Levels(TWO, TWO > 0, CODES[::-1].copy()), "codes: expected two or more, each"),
+        (lambda: Levels(TWO, TWO > 0, np.array([0, 2, 1], np.int32)), "codes: expected two or mo"),
+        (lambda: Levels(TWO, TWO > 0, np.array([0, 0, 1], np.int32)), "codes: expected two or mo"),
+        (lambda: Levels(TWO[:0], TWO[:0] > 0, CODES[:1]), "codes: expected two or more"),
+        (lambda: Levels(TWO, TWO > 0, CODES.astype(np.int64)), r"codes: expected int32 \(3,\)"),
+        (lambda: Levels(TWO[0], TWO > 0, CODES), r"at: expected int32 \(2, 3\), got int32 \(3,\)"),
+        (lambda: Levels(np.array(3, np.int32), TWO > 0, CODES), r"at: expected int32 \(2, 0\)"),
+        (lambda: Levels(TWO, TWO[:1] > 0, CODES), r"flip: expected bool \(2, 3\)"),
+        (lambda: Scores("float16", 1.0), "dtype: expected float32 or float64, got 'float16'"),
+        (lambda: Scores("float32", 1.0, ONE, ONE, ONE, ONE), "mean, inverse_deviation, gain, sh"),
+        (lambda: Scores("float64", 1.0, ONE), r"bias: expected float64 \(3,\), got float32"),
+        (lambda: Scores("float32", 1.0, ONE * np.inf), "bias: expected finite numbers"),
+        (lambda: Scores("float32", 0.0), "scale: expected"),
+    ],
+)
+def test_arrays_that_do_not_fit_make_no_step(make, words):
+    with pytest.raises(ValueError, match="^" + words):
+        make()
+
+
+@pytest.mark.parametrize("step", [Threshold(AT, FLIP), Levels(TWO, TWO > 0, CODES)])
+def test_what_flows_into_thresholds(step):
+    shape, words = (4, 3), "at: expected thresholds from {} to {}, got {}"
+    assert step.output(Flow("integers", shape, Grid(-3, 6, 1))).shape == shape
+    for flow, said in (
+        (Flow("bits", (3,), Grid(-3, 6, 1)), "expected integers, got bits"),
+        (Flow("integers", (2,), Grid(-3, 6, 1)), "expected 3 channels"),
+        (Flow("integers", (3,), Grid(-2, 6, 1)), words.format(-2, 6, -3)),
+        (Flow("integers", (3,), Grid(-3, 4, 1)), words.format(-3, 4, step.at.max())),
+    ):
+        with pytest.raises(ValueError, match="^" + said):
+            step.output(flow)
+
+
+def test_what_flows_out_of_thresholds():
+    assert Threshold(AT, FLIP).output(SUMS) == Flow("bits", (3,), Grid(-1, 1, 2))
+    assert Levels(TWO, TWO > 0, CODES).output(SUMS) == Flow("integers", (3,), Grid(-3, 5, 4))
+    x = np.array([[[-4, -1, 5], [6, 1, -9]]], np.int32)
+    assert Threshold(AT, FLIP).run(x).shape == (1, 2, 1)
+    passed = ((x >= TWO[0]) ^ (TWO[0] > 0)).astype(int) + ((x >= TWO[1]) ^ (TWO[1] > 0))
+    np.testing.assert_array_equal(Levels(TWO, TWO > 0, CODES).run(x), CODES[passed])
+
+
+def test_what_flows_into_scores():
+    step = Scores("float32", 0.5, ONE, 2 * ONE, 3 * ONE, 4 * ONE, 5 * ONE)
+    assert step.output(SUMS) == SUMS
+    x = np.array([[2, 4, 6]], np.int32)
+    np.testing.assert_array_equal(step.run(x), [[5, 17, 29]])
+    np.testing.assert_array_equal(Scores("float32", 0.5, ONE).run(x), [[2, 3, 4]])
+    for flow, said in (
+        (Flow("bits", (3,), SUMS.grid), "expected integers, got bits"),
+        (Flow("integers", (2, 3), SUMS.grid), r"expected a row of sums, got \(2, 3\)"),
+        (Flow("integers", (4,), SUMS.grid), "bias: expected 4 classes, got 3"),
+    ):
+        with pytest.raises(ValueError, match="^" + said):
+            step.output(flow)

@@ -73,3 +73,7 @@ def test_powers_of_two_are_weights_too(activation, weights):
     layer.backward(np.ones_like(y))
     assert all(np.isfinite(p.grad).all() for p in layer.parameters().values())
     assert set(np.abs(y).ravel()) <= {0, 1, 2, 4, 8, 16, 32, 64}
+
+
+def test_weights_are_of_two_bits_unless_said_otherwise():
+    assert RNN(3).weight_quantizer == LinearQuant(2)

@@ -26,6 +26,12 @@ NEAR = {
     "qnn_ref/layers/dense.py": ["test_dense", "test_layers_base"],
     "qnn_ref/layers/dropout.py": ["test_dropout", "test_layers_base"],
     "qnn_ref/layers/pooling.py": ["test_pooling", "test_layers_contract", "test_faces"],
+    "qnn_ref/layers/embedding.py": ["test_embedding", "test_recurrent", "test_layers_base"],
+    "qnn_ref/layers/lstm.py": ["test_lstm", "test_recurrent"],
+    "qnn_ref/layers/recurrent.py": ["test_recurrent", "test_rnn", "test_lstm"],
+    "qnn_ref/layers/rnn.py": ["test_rnn", "test_recurrent"],
+    "qnn_ref/packed/thresholds.py": ["test_packed_thresholds", "test_packed_levels"],
+    "qnn_ref/packed/stages.py": ["test_packed_product_stages", "test_packed_file"],
     "qnn_ref/layers/branches.py": ["test_branches", "test_network", "test_layers_contract"],
 }
 """What is known better than words can tell: these first."""
