@@ -75,7 +75,7 @@ WIDE = {
     "8 bits a weight": [Dense(5, LinearQuant(8)), BatchNorm(), Quantize(), Dense(3)],
     "8 bits a code": [Dense(5), BatchNorm(), Quantize(LinearQuant(8)), Dense(3, LinearQuant(7))],
     "powers of two": [Dense(5), BatchNorm(), Quantize(LogQuant(4)), Dense(3, LogQuant(4))],
-    "sums": [Conv2D(2, 1), BatchNorm(), Quantize(LinearQuant(4)), AveragePool2D(5), Dense(3)],
+    "sums": [Conv2D(2, 1), BatchNorm(), Quantize(LinearQuant(4)), AveragePool2D(5)],
     "sums of sums": [
         *(Conv2D(2, 3, padding=1), BatchNorm(), Quantize(LinearQuant(5)), AveragePool2D(3, 1)),
         *(Conv2D(4, 3, padding=1, weight_quantizer=LinearQuant(7)), BatchNorm(), Quantize()),
@@ -92,14 +92,19 @@ WIDE = {
 }
 
 
+def wide_network(name, shape=(5, 6, 2)):
+    """One of `WIDE` with what it lacks at both ends, and layers of its own."""
+    layers = copy.deepcopy(WIDE[name])
+    if isinstance(layers[0], Dense):
+        layers = [Flatten(), *layers]
+    if isinstance(layers[-1], Quantize | AveragePool2D):
+        layers += [Flatten(), Dense(3)]
+    return made_of([Pixels(), *layers], shape)
+
+
 @pytest.mark.parametrize("name", WIDE)
 def test_numbers_of_more_than_8_bits_are_cut_into_digits(name):
-    layers, flat = WIDE[name], isinstance(WIDE[name][0], Dense)
-    ends = [] if isinstance(layers[-1], Dense | ShiftBatchNorm) else [Flatten(), Dense(3)]
-    layers = [Pixels(), *([Flatten()] if flat else []), *layers, *ends]
-    if name == "sums":
-        layers.insert(-1, Flatten())
-    packed = made_of(layers, (5, 6, 2))
+    packed = wide_network(name)
     images = some_images((5, 6, 2), np.random.default_rng(1))
     same_bits(by_numpy(packed, images), packed.scores(images))
 
@@ -112,8 +117,7 @@ def products(graph):
 @pytest.mark.parametrize("name", ["8 bits a weight", "8 bits a code", "powers of two"])
 def test_two_neighbours_of_a_product_fit_16_bits(name):
     """Processors without dot products of 8 bits add two of them in 16 bits, and saturate."""
-    packed = made_of([Pixels(), Flatten(), *WIDE[name]], (2, 2, 1))
-    graph = onnx.graph_of(packed)
+    graph = onnx.graph_of(wide_network(name, (2, 2, 1)))
     found = graphs.run(graph, images=np.zeros((1, 2, 2, 1), np.uint8))
     for weights in products(graph):
         assert found[weights].dtype == np.int8

@@ -26,7 +26,7 @@ from qnn_ref.packed.thresholds import Levels, Scores, Threshold
 from qnn_ref.quantizers import LinearQuant, LogQuant
 from tests.exports import by_qonnx, plant_ties, same_bits
 from tests.oracles import graphs
-from tests.test_interop_onnx import SMALL, WIDE, made_of
+from tests.test_interop_onnx import SMALL, WIDE, made_of, wide_network
 from tests.test_packed_file import convolutional_network, dense_network
 from tests.test_packed_packing import networks, some_images
 
@@ -207,12 +207,7 @@ def test_the_file_gives_the_scores_as_it_is_and_cleaned_up(other_side, make, tie
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", WIDE)
 def test_codes_of_more_bits_too(other_side, name):
-    layers, flat = copy.deepcopy(WIDE[name]), isinstance(WIDE[name][0], Dense)
-    ends = [Flatten(), Dense(3)] if not flat else []
-    layers = [Pixels(), *([Flatten()] if flat else []), *layers, *ends]
-    if any(isinstance(layer, Dense) for layer in layers[:-1]) and not flat:
-        return
-    packed = made_of(layers, (5, 6, 2))
+    packed = wide_network(name)
     images = some_images((5, 6, 2), np.random.default_rng(1))
     same_bits(by_qonnx(export(packed, "qonnx"), images, clean=True), packed.scores(images))
 
