@@ -11,10 +11,11 @@ from functools import partial
 import numpy as np
 
 from qnn_ref._typing import Array
+from qnn_ref.bench.c_program import by_c, size
 from qnn_ref.bench.machine import threads as use_threads
 from qnn_ref.bench.measure import Call, LeftOutError
 from qnn_ref.bench.peers import library
-from qnn_ref.bench.rows import ONNX_EXACT, Row, Settings, compare
+from qnn_ref.bench.rows import C_NATIVE, C_PROGRAM, ONNX_EXACT, Row, Settings, compare
 from qnn_ref.datasets import find_model
 from qnn_ref.interop import export
 from qnn_ref.packed import PackedNetwork
@@ -40,7 +41,11 @@ def export_rows(packed: PackedNetwork, count: int, threads: int, settings: Setti
     """Compare on one number of images; all read the same bytes."""
     shape = count, *packed.input_shape
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    peers: dict[str, Peer] = {ONNX_EXACT: partial(by_onnxruntime, threads=threads)}
+    peers: dict[str, Peer] = {
+        ONNX_EXACT: partial(by_onnxruntime, threads=threads),
+        C_PROGRAM: partial(by_c, flags=("-O2",)),
+        C_NATIVE: partial(by_c, flags=("-O3", "-march=native")),
+    }
     return compare(
         "exported network",
         f"{MODEL}, {count} image{'s' if count > 1 else ''}",
@@ -48,7 +53,16 @@ def export_rows(packed: PackedNetwork, count: int, threads: int, settings: Setti
         lambda: packed.scores(images),
         {name: partial(exact, peer, packed, images) for name, peer in peers.items()},
         settings,
+        notes={C_PROGRAM: said_size(packed)} if count == 1 else {},
     )
+
+
+def said_size(packed: PackedNetwork) -> str:
+    """Size of the C program, or why it is not known."""
+    try:
+        return size(packed)
+    except LeftOutError as error:
+        return str(error)
 
 
 def exact(peer: Peer, packed: PackedNetwork, images: Array) -> Call:

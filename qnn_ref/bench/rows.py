@@ -21,6 +21,8 @@ NUMKONG = "numkong"
 ONNX = "onnxruntime float32"
 ONNX_INT8 = "onnxruntime int8"
 ONNX_EXACT = "onnxruntime, exported file"
+C_PROGRAM = "C, cc -O2"
+C_NATIVE = "C, cc -O3 -march=native"
 ADAM = "ours with Adam"
 BEFORE = "commit 3e6173c"
 GRADCHECK = "PyTorch gradcheck"
@@ -47,6 +49,8 @@ class Goal:
         Sizes that it holds for.
     threads : tuple of int
         Numbers of threads that it holds for; none for any number.
+    most : bool
+        Whether the ratio should stay below it.
     """
 
     row: str
@@ -54,6 +58,7 @@ class Goal:
     value: float
     sizes: tuple[str, ...]
     threads: tuple[int, ...] = ()
+    most: bool = False
 
 
 LARGE = "4096 x 4096 x 4096"
@@ -101,6 +106,7 @@ GOALS = (
     Goal("packed inference", (TORCH,), 12, ("784-3x4096-10, 10000 images",)),
     Goal("packed inference", (TORCH,), 20, ("784-3x4096-10, 1 image",)),
     Goal("exported network", (ONNX_EXACT,), 5, ("mnist, 1000 images",), (1,)),
+    Goal("exported network", (C_PROGRAM, C_NATIVE), 1.3, ("mnist, 1 image",), (1,), most=True),
     Goal("gradient check", (GRADCHECK_FAST,), 5, CHECKED[:1]),
     Goal("gradient check", (GRADCHECK,), 5, CHECKED[1:]),
     Goal("training step, character RNN", (TORCH,), 1, ("2048 units, batch 50, 50 steps",)),
@@ -167,6 +173,10 @@ class Row:
     @property
     def goal(self) -> float | None:
         """The ratio that this row should reach; None if there is none."""
+        return None if self._goal is None else self._goal.value
+
+    @property
+    def _goal(self) -> Goal | None:
         for goal in GOALS:
             if (
                 goal.row == self.name
@@ -174,15 +184,17 @@ class Row:
                 and self.size in goal.sizes
                 and self.threads in (goal.threads or (self.threads,))
             ):
-                return goal.value
+                return goal
         return None
 
     @property
     def met(self) -> bool | None:
         """Whether the goal is reached; memory must stay below its goal."""
-        if self.goal is None or self.ratio is None:
+        goal = self._goal
+        if goal is None or self.ratio is None:
             return None
-        return self.ratio <= self.goal if self.unit == "bytes" else self.ratio >= self.goal
+        most = goal.most or self.unit == "bytes"
+        return self.ratio <= goal.value if most else self.ratio >= goal.value
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain values."""
