@@ -24,6 +24,8 @@ import numpy as np
 from qnn_ref import Sequential
 from qnn_ref.geometry import windows
 from qnn_ref.layers import (
+    LSTM,
+    RNN,
     Auxiliary,
     AveragePool2D,
     BatchNorm,
@@ -31,6 +33,7 @@ from qnn_ref.layers import (
     Conv2D,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     HardTanh,
     Layer,
@@ -471,6 +474,139 @@ def order_of_calls(rng: Rng, layer: Any, x: Array) -> str:
     return "order refused"
 
 
+# Layers that go through time
+
+
+def recurrent_layer(rng: Rng) -> Any:
+    units, features = pick(rng, [1, 3, 65]), pick(rng, [1, 2, 64])
+    weights, states = weight_quantizer(rng), pick(rng, [None, activation_quantizer(rng)])
+    layer = pick(
+        rng,
+        [
+            lambda: LSTM(units, weights, states, pick(rng, [0.0, 1.0])),
+            lambda: RNN(units, weights, states, pick(rng, ["relu", "tanh"])),
+        ],
+    )()
+    shape = pick(rng, [-1, 1, 5]), features
+    encoding, dtype = pick(rng, [None, SIGNS]), pick(rng, [np.float32, np.float64])
+    return layer.build(shape, np.random.default_rng(int(rng.integers(99))), encoding, dtype)
+
+
+def plain_states(layer: Any, x: Array, state: tuple[Array, ...]) -> Array:
+    """Codes after each step in float64, step by step, where nothing is drawn."""
+    w, r = (p.quantized.astype(float) for p in (layer.input_weight, layer.recurrent_weight))
+    h, *cell = (array.astype(float) for array in state)
+    codes = []
+    for t in range(x.shape[1]):
+        z = x[:, t] @ w * layer.input_scale + layer.bias.latent
+        z = z + layer.encode(h) * layer.hidden_scale @ r
+        if isinstance(layer, RNN):
+            h = np.maximum(z, 0) if layer.activation == "relu" else np.tanh(z)
+        else:
+            i, f, g, o = np.split(z, 4, axis=1)
+            i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+            cell = [f * cell[0] + i * np.tanh(g)]
+            h = o * np.tanh(cell[0])
+        codes.append(layer.encode(h))
+    return np.stack(codes, axis=1)
+
+
+def fuzz_recurrent(rng: Rng) -> str:
+    layer = recurrent_layer(rng)
+    kind, names = type(layer).__name__, len(layer.names)
+    batch, steps = pick(rng, [1, 2, 9]), layer.input_shape[0]
+    shape = (batch, pick(rng, [1, 2, 7]) if steps == -1 else steps, layer.input_shape[1])
+    x = rng.normal(size=shape) if layer.encoding is None else rng.choice([-1.0, 1.0], shape)
+    x = x.astype(layer.dtype)
+    state = tuple(rng.normal(size=(batch, layer.units)).astype(layer.dtype) for _ in range(names))
+    given: Any = state if names > 1 else state[0]
+    y = layer.forward(x, training=True, state=given)
+    must(y.shape == (*shape[:2], layer.units) and y.dtype == layer.dtype, f"{kind}: {y.shape}")
+    use = pick(rng, ["right", "parts", "input", "state", "dy", "dstate", "order"])
+    dy = rng.normal(size=y.shape).astype(layer.dtype)
+    what = f"{kind}.{use}"
+    if use == "right":
+        y = layer.forward(x, state=given)
+        if layer.dtype == np.float64 and "tochastic" not in repr(layer.quantizer):
+            close(y, plain_states(layer, x, state), what, 1e-9)
+        layer.forward(x, training=True, state=given)
+        found = layer.backward(dy, given)
+        must(np.isfinite(found) & (found.shape == x.shape), f"{what}: gradient")
+        must(all(np.isfinite(p.grad).all() for p in layer.parameters().values()), what)
+        return "recurrent right"
+    if use == "parts":
+        if steps == -1 and shape[1] > 1:
+            y, cut = layer.forward(x, state=given), int(rng.integers(1, shape[1]))
+            ends = [layer.forward(x[:, :cut], state=given)]
+            ends.append(layer.forward(x[:, cut:], state=layer.final_state))
+            if layer.dtype == np.float64:  # a product of fewer rows is rounded in another order
+                close(np.concatenate(ends, 1), y, what, 1e-9)
+        return "recurrent right"
+    if use in ("input", "dy"):
+        name, wrong, fine = spoiled(rng, x if use == "input" else dy, batch=True)
+        calls = {
+            "input": lambda: layer.forward(wrong, state=given),
+            "dy": lambda: layer.backward(wrong),
+        }
+        free = use == "input" and steps == -1 and name in ("one longer", "one shorter")
+        free = free and wrong.ndim == 3 and wrong.shape[::2] == x.shape[::2] and wrong.size
+        if fine or free:
+            calls[use]()
+            return "recurrent right"
+        refused(calls[use], f"{what} {name}")
+    elif use in ("state", "dstate"):
+        name, wrong, fine = spoiled(rng, state[-1], batch=True)
+        if fine:
+            return "recurrent right"
+        if rng.random() < 0.3:
+            name, wrong = "NaN", state[-1] * np.nan
+        spoilt: Any = (*state[:-1], wrong) if names > 1 else wrong
+        if names > 1 and rng.random() < 0.3:
+            name, spoilt = "number of arrays", pick(rng, [state[:1], (*state, state[0]), state[0]])
+        if spoilt is None or (isinstance(spoilt, list | tuple) and names == 1):
+            return "recurrent: no state"
+        if use == "state":
+            refused(lambda: layer.forward(x, state=spoilt), f"{what} {name}")
+        else:
+            refused(lambda: layer.backward(dy, spoilt), f"{what} {name}")
+    else:
+        if steps == -1:
+            return "recurrent: any steps"
+        layer.build(layer.input_shape, layer.rng, layer.encoding, layer.dtype)
+        return order_of_calls(rng, layer, x)
+    return "recurrent refused"
+
+
+def fuzz_embedding(rng: Rng) -> str:
+    words, units = pick(rng, [1, 2, 9]), pick(rng, [1, 3, 64])
+    made = Embedding(words, units, weight_quantizer(rng))
+    layer = made.build((pick(rng, [-1, 3]),), np.random.default_rng(0))
+    x = rng.integers(0, words, (pick(rng, [1, 4]), 3)).astype(pick(rng, ["i8", "i4", "u1"]))
+    y = layer.forward(x, training=True)
+    use = pick(rng, ["right", "word", "input", "dy"])
+    if use == "right":
+        dy = rng.normal(size=y.shape).astype(layer.dtype)
+        layer.backward(dy)
+        summed = np.zeros(layer.weight.shape)
+        np.add.at(summed, x, dy)
+        scale = 1 if layer.weight_quantizer is None else layer.weight.scale
+        close(layer.weight.grad * layer.dtype.type(scale), summed, "rows of a table", 1e-4)
+        must(np.array_equal(layer.forward(x), layer.weight.codes[x]), "rows of a table")
+        return "embedding right"
+    if use == "word":
+        x = x.astype("i8")
+        x.flat[int(rng.integers(x.size))] = pick(rng, [-1, words, 2**40, -(2**40)])
+        refused(lambda: layer.forward(x), "a word that is none")
+    elif use == "input":
+        wrong = pick(rng, [x.astype("f4"), x > 0, x[0], x[..., None], x[:0], x.tolist(), None])
+        refused(lambda: layer.forward(wrong), f"words {type(wrong).__name__}")
+    else:
+        dy = rng.normal(size=y.shape).astype(layer.dtype)
+        wrong = pick(rng, [dy[..., :-1], dy[:0], dy[0], dy.astype("f2"), dy.tolist(), None])
+        refused(lambda: layer.backward(wrong), "rows' gradients")
+    return "embedding refused"
+
+
 # Arguments
 
 
@@ -485,6 +621,10 @@ def fuzz_arguments(rng: Rng) -> str:
         "BatchNorm": lambda a, b, c: BatchNorm(a, b, uniform_gain=c),
         "ShiftBatchNorm": lambda a, b, c: ShiftBatchNorm(a, b, c),
         "Dropout": lambda a, b, c: Dropout(a),
+        "RNN": lambda a, b, c: RNN(a, b, c),
+        "RNN activation": lambda a, b, c: RNN(2, None, a, b),
+        "LSTM": lambda a, b, c: LSTM(a, b, None, c),
+        "Embedding": lambda a, b, c: Embedding(a, b, c),
         "Pixels": lambda a, b, c: Pixels(a),
         "HardTanh": lambda a, b, c: HardTanh(a),
         "Quantize": lambda a, b, c: Quantize(a),
@@ -780,6 +920,9 @@ PARTS = [
     fuzz_layer,
     fuzz_layer,
     fuzz_layer,
+    fuzz_recurrent,
+    fuzz_recurrent,
+    fuzz_embedding,
     fuzz_arguments,
     fuzz_quantizer,
     fuzz_optimizer,

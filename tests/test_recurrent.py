@@ -123,6 +123,13 @@ def test_a_state_that_was_given_stays_as_it_was():
         (LSTM, (np.zeros((2, 4)), np.full((2, 4), np.inf)), ValueError, "state, c: expected fin"),
         (LSTM, (None, np.zeros((2, 4))), TypeError, "state, h: expected"),
         (LSTM, {"h": 0, "c": 0}, ValueError, "state: expected 2 arrays"),
+        (
+            RNN,
+            np.ma.masked_array(np.zeros((2, 4))),
+            TypeError,
+            "state: .*NumPy array, got numpy.Ma",
+        ),
+        (LSTM, (np.zeros((2, 4)), np.zeros((2, 4)).view(np.recarray)), TypeError, "state, c: "),
     ],
 )
 def test_a_state_that_is_none_is_refused_by_name(kind, state, error, words):
@@ -133,6 +140,54 @@ def test_a_state_that_is_none_is_refused_by_name(kind, state, error, words):
     y = layer.forward(x, training=True)
     with pytest.raises((error, TypeError), match=r"^d" + words.replace("|", "|^d")):
         layer.backward(np.ones_like(y), state)
+
+
+# What a cell can be made of
+
+
+class Typed(Sign):
+    def encode(self, x, noise=None):
+        raise TypeError("no weights of this")
+
+
+@pytest.mark.parametrize("kind", [LSTM, RNN])
+def test_what_is_no_cell_is_refused_by_name(kind):
+    assert (kind(1).units, kind(2**31 - 1).units) == (1, 2**31 - 1)
+    for arguments, words in (
+        ((0,), "units: expected"),
+        ((2**31,), "units: expected .* 1 to 2147483647"),
+        ((2, "two bits"), "weight_quantizer: "),
+        ((2, None, "two bits"), "quantizer: "),
+    ):
+        with pytest.raises((TypeError, ValueError), match="^" + words):
+            kind(*arguments)
+    with pytest.raises(TypeError, match=r"^weight_quantizer: no weights of this"):
+        kind(2, Typed()).build((2, 2), np.random.default_rng(0))
+
+
+def test_sums_that_are_no_exact_whole_numbers_are_refused():
+    """The largest codes are 2^14 and 2^30, so 2^9 units are one too many."""
+    rng, weights, states = np.random.default_rng(0), LogQuant(5), LogQuant(6)
+    assert weights.encoding.largest * states.encoding.largest == 2**44
+    with pytest.raises(ValueError, match=r"^weight_quantizer: sums of 512 products of up to 1.75"):
+        RNN(512, weights, states).build((1, 1), rng)
+    assert RNN(511, weights, states).build((1, 1), rng).units == 511
+
+
+def test_a_cell_changes_its_type_and_forgets_its_states():
+    layer, rng = built(LSTM)
+    layer.forward(rng.normal(size=(2, 3, 3)))
+    layer.astype(np.float32)
+    assert layer.final_state is None
+    assert layer.forward(rng.normal(size=(2, 3, 3)).astype(np.float32)).dtype == np.float32
+    assert {p.dtype for p in layer.parameters().values()} == {np.dtype(np.float32)}
+
+
+def test_an_encoded_state_is_drawn_in_training_only():
+    layer, rng = built(RNN, units=200, quantizer=StochasticSign())
+    h = rng.uniform(-0.5, 0.5, (1, 200))
+    np.testing.assert_array_equal(layer.encode(h), np.where(h >= 0, 1, -1))
+    assert np.any(layer.encode(h, training=True) != layer.encode(h))
 
 
 # Any number of steps

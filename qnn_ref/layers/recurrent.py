@@ -26,7 +26,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from qnn_ref._typing import Array, Shape
-from qnn_ref.checks import all_finite, check_array, whole
+from qnn_ref.checks import all_finite, check_array, plain_array, whole
 from qnn_ref.grid import SIGNS
 from qnn_ref.layers.base import needs_rng
 from qnn_ref.layers.weighted import Multiplying, reach, scale_and_add, try_weights
@@ -170,6 +170,7 @@ class Recurrent(Multiplying):
             )
         for one, array in zip(self.names, arrays, strict=True):
             place = f"{name}, {one}" if len(self.names) > 1 else name
+            plain_array(place, array)
             check_array(place, array, (self.dtype,), shape)
             all_finite(place, array)
         return tuple(arrays)
