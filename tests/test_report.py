@@ -10,6 +10,8 @@ import pytest
 
 from qnn_ref import datasets
 from qnn_ref.cli import main
+from qnn_ref.cost import inference_cost, joules
+from qnn_ref.cost.energy import PRICES
 from qnn_ref.experiments import NETWORKS, RECIPES, TEXT_RECIPES
 from qnn_ref.experiments.finished import (
     RESULTS,
@@ -25,6 +27,7 @@ from qnn_ref.experiments.tables import IMAGENET, TABLE_1, TABLE_4
 from qnn_ref.files import FileError
 from qnn_ref.report import Row, build_report
 from qnn_ref.report.build import CLAIMS
+from qnn_ref.report.energy import started
 from qnn_ref.report.page import markdown_table, to_html, to_markdown
 from qnn_ref.report.rows import difference, mean_text
 from qnn_ref.report.trained import NAMES
@@ -200,6 +203,19 @@ def test_sweeps_stand_there_with_mean_and_spread(report):
     row = report.table("gradient-bits").rows[0]
     errors = [float(r["test_error"]) for r in read_rows(RESULTS / "gradient-bits.csv")[:1]]
     assert abs(float(row.ours.split()[0]) - np.mean(errors)) < 0.3
+
+
+def test_energies_are_recomputed_from_the_operations(report):
+    rows = {row.what: row for row in report.table("energy-networks").rows}
+    memory = rows["cifar10-theano: weights in 32 bits, in one"]
+    assert memory.ours == "56.09 MB, 1.75 MB: 32 times less"  # 14,022,016 weights
+    network = started("cifar10-theano")
+    for form, place in (("float32", 0), ("quantized", 1)):
+        cost = inference_cost(network, number=form)
+        pico = sum(count * PRICES[operation] for operation, count in cost.operations.items())
+        row = rows["cifar10-theano: energy of the operations, float32, bits"]
+        assert row.ours.split(":")[0].split(", ")[place] == joules(pico)
+        assert pico > 4.6 * cost.pairs if form == "float32" else pico < cost.pairs / 10
 
 
 class Tags(HTMLParser):

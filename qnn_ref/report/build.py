@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qnn_ref.experiments.finished import read_finished
+from qnn_ref.report.energy import network_totals, prices, repeated_filters
 from qnn_ref.report.figures import Picture, pictures
 from qnn_ref.report.measured import read_bench, section_6
 from qnn_ref.report.rows import Table
@@ -91,6 +92,9 @@ def build_report(folder: Path) -> Report:
         relatives(runs, bench),
         *imagenet(),
         table_4(runs, folder, bench),
+        *prices(),
+        network_totals(),
+        repeated_filters(),
         section_6(bench),
         *(sweep_table(folder, name, *words) for name, words in CLAIMS.items()),
     ]
