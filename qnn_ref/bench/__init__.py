@@ -22,6 +22,7 @@ from qnn_ref.bench import (
     packing,
     product,
     recurrent,
+    scaling,
     training,
 )
 from qnn_ref.bench.machine import cores, describe, load
@@ -40,10 +41,13 @@ SUBJECTS: dict[str, Callable[[Settings], list[Row]]] = {
     "checks": checks.rows,
     "overhead": overhead.rows,
     "recurrent": recurrent.rows,
+    "scaling": scaling.rows,
 }
 """What gives rows, by the name that the command takes; "ladder" gives bars instead."""
 
 NAMES = ("ladder", *SUBJECTS)
+ASKED_FOR = ("scaling",)
+"""Only where they are named: the same again at many sizes."""
 
 __all__ = ["GOALS", "NAMES", "SUBJECTS", "Row", "Settings", "bench", "cores"]
 __dir__ = __all__.copy
@@ -57,7 +61,7 @@ def bench(
     Parameters
     ----------
     names : sequence of str
-        Of `NAMES`; all if it is empty.
+        Of `NAMES`; if it is empty all but those of `ASKED_FOR`.
     settings : Settings
     unset : mapping of str to str, optional
         Environment variables that were taken away for this run.
@@ -75,7 +79,8 @@ def bench(
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise ValueError(f"NAME: unknown {', '.join(unknown)}; expected {', '.join(NAMES)}")
-    start, chosen = time.perf_counter(), [n for n in NAMES if n in names or not names]
+    default = [name for name in NAMES if name not in ASKED_FOR]
+    start, chosen = time.perf_counter(), [n for n in NAMES if n in (names or default)]
     before = load()  # of others: ours has not begun
     limits = ladder.ceiling(settings)
     bars = ladder.ladder(settings) if "ladder" in chosen else []

@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
         result = against(args.names, settings, args.against)
         answer(args, result, "\n".join(report(result)))
         return 0
-    names = [*args.names, *(["ladder"] if args.plot and args.names else [])]
+    ladder = args.plot and args.names and "scaling" not in args.names
+    names = [*args.names, *(["ladder"] if ladder else [])]
     result = bench(names, settings, args.unset)
     if args.plot:
         draw(args.plot, result)
@@ -62,9 +63,12 @@ def check(args: argparse.Namespace) -> None:
 
 
 def draw(path: str, result: dict[str, Any]) -> None:
-    """Write the picture of the ladder."""
+    """Write the picture of the ladder, or of the scaling where that was asked for."""
     from qnn_ref import plots  # slow: wrong use is answered without it
 
+    if scaling := [row for row in result["rows"] if row["name"].startswith("scaling: ")]:
+        save_picture(path, plots.scaling_figure(scaling, result["ceiling"]))
+        return
     measured = [bar for bar in result["ladder"] if bar["tops"] is not None]
     rungs = [bar for bar in measured if not bar["peer"]]
     peers = {bar["name"]: bar["tops"] for bar in measured if bar["peer"]}

@@ -15,7 +15,17 @@ from qnn_ref.interop import FORMATS
 
 BENCHES = (
     *("ladder", "product", "packing", "lookup", "training"),
-    *("cifar10", "convolution", "inference", "export", "memory", "checks", "overhead", "recurrent"),
+    *(
+        "cifar10",
+        "convolution",
+        "inference",
+        "export",
+        "memory",
+        "checks",
+        "overhead",
+        "recurrent",
+        "scaling",
+    ),
 )
 """Names of `qnn_ref.bench.NAMES`, which is slow to import."""
 MODES = ("full", "probe", "order")

@@ -11,7 +11,7 @@ from qnn_ref.plots.arrays import (
     table_figure,
     threshold_figure,
 )
-from qnn_ref.plots.bench import ladder_figure
+from qnn_ref.plots.bench import ladder_figure, scaling_figure
 from qnn_ref.plots.convolutions import (
     borders_figure,
     draw_signs,
@@ -144,6 +144,7 @@ __all__ = [
     "ratios_figure",
     "readings_figure",
     "runs_figure",
+    "scaling_figure",
     "shares_figure",
     "shift_figure",
     "slopes_figure",

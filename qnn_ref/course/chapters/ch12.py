@@ -1,0 +1,129 @@
+"""Chapter 12, the paper's tables and ours: is a difference one?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from qnn_ref._typing import Array
+from qnn_ref.course.compare import close
+from qnn_ref.course.exercise import Case, Exercise, Question, Wrong
+
+T_95 = np.array([np.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262])
+"""Quantile of Student's t at 97.5 %, by the degrees of freedom: 95 % lie between -t and t."""
+
+T = np.where(np.isnan(T_95), 0, T_95)  # an argument of a case holds no NaN
+
+# 12.1 Compare in pairs
+
+
+def compare(a: Array, b: Array, t: Array) -> tuple[float, float]:
+    """The right answer to 12.1."""
+    pairs = a - b
+    n = len(pairs)
+    return float(pairs.mean()), float(t[n - 1] * pairs.std(ddof=1) / np.sqrt(n))
+
+
+def _cases(rng: np.random.Generator) -> Iterator[Case]:
+    yield np.array([1.0, 3.0]), np.array([0.0, 0.0]), T
+    yield np.array([0.0, 0.0, 3.0]), np.array([0.0, 0.0, 0.0]), T
+    yield np.array([5.0, 6.0, 7.0]), np.array([4.0, 5.0, 6.0]), T
+    yield np.array([4.0, 6.0, 9.0]), np.array([5.0, 6.0, 7.0]), T
+    for n in (2, 3, 5, 10):
+        seeds = rng.normal(4, 1, n)
+        yield seeds + rng.normal(0, 0.2, n), seeds - 0.3, T
+
+
+def _width(a: Array, b: Array, factor: float, ddof: int = 1) -> tuple[float, float]:
+    pairs = a - b
+    return float(pairs.mean()), float(factor * pairs.std(ddof=ddof) / np.sqrt(len(pairs)))
+
+
+def _unpaired(a: Array, b: Array, t: Array) -> tuple[float, float]:
+    n = len(a)
+    error = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / n)
+    return float(a.mean() - b.mean()), float(t[n - 1] * error)
+
+
+COMPARE = Exercise(
+    id="12.1",
+    title="Compare in pairs",
+    name="compare",
+    task=(
+        "a and b (n,) are errors of two methods, element by element with the same seed. Return the "
+        "mean of a - b, and half the width of its 95 % interval; t[f] is the quantile for f "
+        "degrees of freedom."
+    ),
+    section="section 4, its tables; ours: their spread",
+    spec=compare,
+    cases=_cases,
+    gives=("difference", "half width"),
+    same=close(1e-9),
+    axes=("n", "n", "."),
+    simplify=("a", "b"),
+    wrong=(
+        Wrong(
+            "not in pairs",
+            _unpaired,
+            "Your interval knows nothing of the pairs. The seed is shared: what it does to both "
+            "methods is no difference between them.",
+        ),
+        Wrong(
+            "n for n - 1",
+            lambda a, b, t: _width(a, b, t[len(a) - 1], ddof=0),
+            "Your variance divides by n. The mean was taken from the same numbers: n - 1.",
+        ),
+        Wrong(
+            "2 for t",
+            lambda a, b, t: _width(a, b, 2.0),
+            "Your factor is 2, whatever n is. For three seeds t is 4.30: two degrees of freedom.",
+        ),
+        Wrong(
+            "1.96 for t",
+            lambda a, b, t: _width(a, b, 1.96),
+            "Your factor is 1.96, that of many numbers. For three seeds t is 4.30.",
+        ),
+        Wrong(
+            "t of n",
+            lambda a, b, t: _width(a, b, t[len(a) % len(t)]),
+            "n pairs have n - 1 degrees of freedom: one is used up by the mean.",
+        ),
+        Wrong(
+            "spread for error",
+            lambda a, b, t: (
+                float((a - b).mean()),
+                float(t[len(a) - 1] * (a - b).std(ddof=1)),
+            ),
+            "That is how far single pairs lie apart. The mean of n of them is surer, by the root "
+            "of n.",
+        ),
+        Wrong(
+            "divided by n",
+            lambda a, b, t: (
+                float((a - b).mean()),
+                float(t[len(a) - 1] * (a - b).std(ddof=1) / len(a)),
+            ),
+            "Your error falls as 1 / n. That of a mean falls as 1 / root n.",
+        ),
+        Wrong(
+            "no factor",
+            lambda a, b, t: _width(a, b, 1.0),
+            "That is the standard error. An interval of 95 % is t times as wide to each side.",
+        ),
+        Wrong(
+            "the other way round",
+            lambda a, b, t: (-compare(a, b, t)[0], compare(a, b, t)[1]),
+            "Your difference is b - a.",
+        ),
+    ),
+    hints=(
+        "What the seed does to both methods falls out of a - b, seed by seed.",
+        "d = a - b; mean(d) +- t[n - 1] s / sqrt(n), where s^2 divides by n - 1.",
+        "d.std(ddof=1), numpy.sqrt(len(d)), and t taken at one less than the number of pairs.",
+    ),
+)
+
+EXERCISES = (COMPARE,)
+
+QUESTIONS: tuple[Question, ...] = ()
