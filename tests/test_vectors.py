@@ -13,12 +13,16 @@ from qnn_ref.bits.vectors import (
     fence,
     lanes_of,
     load,
+    load_row,
     nan_bits,
     narrow,
+    repeat,
     sign_bits,
     spread,
     store,
+    store_row,
     stream,
+    stream_row,
     turn,
 )
 
@@ -125,6 +129,32 @@ def test_what_goes_past_the_caches_arrives_in_its_line(dtype):
     np.testing.assert_array_equal(out[count : 2 * count], x[3 : 3 + count])
     assert not out[:count].any()
     assert not out[2 * count :].any()
+
+
+@njit
+def three_vectors(x, start, out, at, past):
+    row = load_row(x, start, repeat(spread(x[0]), 3))
+    row += repeat(spread(x[1]), 3)
+    if past:
+        stream_row(out, at, row)
+        fence()
+    else:
+        store_row(out, at, row)
+    return lanes_of(row)
+
+
+@pytest.mark.parametrize("past", [False, True])
+@pytest.mark.parametrize("dtype", REAL + ["int16"])
+def test_a_row_is_vectors_side_by_side(dtype, past):
+    width = 3 * lanes(dtype)
+    x = np.arange(1, 2 * width + 1).astype(dtype)
+    room = np.full(5 * width, 7, dtype)
+    first = -room.ctypes.data % 64 // room.itemsize
+    out = room[first : first + 3 * width]
+    assert three_vectors(x, 3, out, width, past) == width
+    np.testing.assert_array_equal(out[width : 2 * width], x[3 : 3 + width] + x[1])
+    assert (out[:width] == 7).all()
+    assert (out[2 * width :] == 7).all()
 
 
 @njit

@@ -193,8 +193,9 @@ WORKS = (
     _product(1, 4096, 4096, quick=True, name="one vector"),
     Work("packing", "packing", "2048 x 2048", partial(packing, 2048), quick=True),
     *(
-        Work("lookup", name, f"H = {width}, batch 100", partial(make, width, 100), several=True)
+        Work("lookup", name, f"H = {width}, batch {n}", partial(make, width, n), several=n == 100)
         for width in (2048, 4096)
+        for n in (100, 128)
         for name, make in (
             ("lookup product, dX", input_gradient),
             ("lookup product, dW", weight_gradient),

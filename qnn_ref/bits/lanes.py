@@ -9,10 +9,25 @@ from qnn_ref.compiled import Later
 LANES = 8
 """Words in a vector, and numbers that were made of words."""
 
-fence, lanes_of, load, nan_bits, narrow, sign_bits, spread, store, stream, turn = (
+(
+    fence,
+    lanes_of,
+    load,
+    load_row,
+    nan_bits,
+    narrow,
+    repeat,
+    sign_bits,
+    spread,
+    store,
+    store_row,
+    stream,
+    stream_row,
+    turn,
+) = (
     Later("qnn_ref.bits.vectors", name)
     for name in (
-        *("fence", "lanes_of", "load", "nan_bits", "narrow"),
-        *("sign_bits", "spread", "store", "stream", "turn"),
+        *("fence", "lanes_of", "load", "load_row", "nan_bits", "narrow", "repeat"),
+        *("sign_bits", "spread", "store", "store_row", "stream", "stream_row", "turn"),
     )
 )

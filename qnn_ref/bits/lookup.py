@@ -26,7 +26,18 @@ from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.gemm import FEW, run_panels
-from qnn_ref.bits.lanes import fence, lanes_of, load, spread, store, stream
+from qnn_ref.bits.lanes import (
+    fence,
+    lanes_of,
+    load,
+    load_row,
+    repeat,
+    spread,
+    store,
+    store_row,
+    stream,
+    stream_row,
+)
 from qnn_ref.bits.operands import INT64, check_out, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
@@ -191,107 +202,70 @@ def _entry(bits, g, width):
 
 
 @serial_kernel
-def _add_one(sums, at, tables, words, first, shift, count):
-    """Add to the sums of a panel, one vector each, what the bits name in the first tables."""
-    lanes = lanes_of(tables)
-    for j in range(PANEL):
-        bits = words[np.uint64(first + j)] >> shift
-        row = np.uint64(at + j) * lanes
-        total = load(sums, row)
-        if count == TABLES:  # a number that the compiler knows: no loop is left
-            for g in range(TABLES):
-                total += load(tables, _entry(bits, g, lanes))
-        else:
-            for g in range(count):
-                total += load(tables, _entry(bits, g, lanes))
-        store(sums, row, total)
+def _look_up(tables, base, bits, count, total):
+    """Add what four bits after the other name in `count` tables, the first of them at `base`."""
+    width = lanes_of(total)
+    for g in range(count):
+        total += load_row(tables, base + _entry(bits, g, width), total)
+    return total
 
 
 @serial_kernel
-def _add_two(sums, at, tables, words, first, shift, count):
-    """The same for sums of two vectors each."""
-    lanes = lanes_of(tables)
-    width = np.uint64(2) * lanes
-    for j in range(PANEL):
-        bits = words[np.uint64(first + j)] >> shift
-        row = np.uint64(at + j) * width
-        s0, s1 = load(sums, row), load(sums, row + lanes)
-        if count == TABLES:
-            for g in range(TABLES):
-                entry = _entry(bits, g, width)
-                s0 += load(tables, entry)
-                s1 += load(tables, entry + lanes)
-        else:
-            for g in range(count):
-                entry = _entry(bits, g, width)
-                s0 += load(tables, entry)
-                s1 += load(tables, entry + lanes)
-        store(sums, row, s0)
-        store(sums, row + lanes, s1)
+def _add_row(tables, words, skip, shift, rows, sums, count, zero):
+    """Add what bits name in the first `count` tables to the sums of outputs.
+
+    The first word of a panel is `skip` behind that of the one before. A loop has few numbers that
+    are not constants: each that is not in a register is one more read, where reads are the bound.
+    """
+    width, base = lanes_of(zero), np.uint64(0)
+    if count == TABLES:  # a number that the compiler knows: no loop is left inside
+        for top in range(0, rows, PANEL):
+            for j in range(PANEL):
+                bits = words[np.uint64(top // PANEL * skip + j)] >> shift
+                at = np.uint64(top + j) * width
+                store_row(sums, at, _look_up(tables, base, bits, TABLES, load_row(sums, at, zero)))
+        return
+    for top in range(0, rows, PANEL):
+        for j in range(PANEL):
+            bits = words[np.uint64(top // PANEL * skip + j)] >> shift
+            at = np.uint64(top + j) * width
+            store_row(sums, at, _look_up(tables, base, bits, count, load_row(sums, at, zero)))
 
 
 @serial_kernel
-def _add_three(sums, at, tables, words, first, shift, count):
-    """The same for sums of three vectors each."""
-    lanes = lanes_of(tables)
-    second, width = np.uint64(2) * lanes, np.uint64(3) * lanes
-    for j in range(PANEL):
-        bits = words[np.uint64(first + j)] >> shift
-        row = np.uint64(at + j) * width
-        s0, s1, s2 = load(sums, row), load(sums, row + lanes), load(sums, row + second)
-        if count == TABLES:
-            for g in range(TABLES):
-                entry = _entry(bits, g, width)
-                s0 += load(tables, entry)
-                s1 += load(tables, entry + lanes)
-                s2 += load(tables, entry + second)
-        else:
-            for g in range(count):
-                entry = _entry(bits, g, width)
-                s0 += load(tables, entry)
-                s1 += load(tables, entry + lanes)
-                s2 += load(tables, entry + second)
-        store(sums, row, s0)
-        store(sums, row + lanes, s1)
-        store(sums, row + second, s2)
-
-
-@serial_kernel
-def _add_half(sums, tables, panels, half, K, width):
-    """Add the tables of a half word to the sums of all panels."""
-    W, lanes = panels.shape[1], np.int64(lanes_of(tables))
-    words = panels.reshape(-1)
-    shift = np.uint64(32 * (half % 2))
-    count = min(TABLES, (K - 32 * half + 3) // 4)
-    for p in range(panels.shape[0]):
-        first = (p * W + half // 2) * PANEL
-        if width == lanes:
-            _add_one(sums, p * PANEL, tables, words, first, shift, count)
-        elif width == 2 * lanes:
-            _add_two(sums, p * PANEL, tables, words, first, shift, count)
-        else:
-            _add_three(sums, p * PANEL, tables, words, first, shift, count)
+def _add(tables, words, skip, shift, rows, sums, count, vectors):
+    """Do `_add_row` for sums of so many vectors."""
+    zero = spread(tables.dtype.type(0))
+    if vectors == 1:
+        _add_row(tables, words, skip, shift, rows, sums, count, repeat(zero, 1))
+    elif vectors == 2:
+        _add_row(tables, words, skip, shift, rows, sums, count, repeat(zero, 2))
+    else:
+        _add_row(tables, words, skip, shift, rows, sums, count, repeat(zero, 3))
 
 
 @serial_kernel
 def _blocks(columns, head, lanes, most):
-    """Cut columns, after `head` that stand alone, into blocks of two vectors: how many.
-
-    Where one vector would be left, the last block has three, if `most` allows it.
-    """
+    """Cut columns, after `head` that stand alone, into blocks of up to `most` vectors: how many."""
     vectors = (columns - head + lanes - 1) // lanes
-    pairs = vectors // 2 if most == 3 and vectors > 2 else (vectors + 1) // 2
-    return (head > 0) + pairs
+    return (head > 0) + (vectors + most - 1) // most
 
 
 @serial_kernel
-def _block(index, blocks, columns, head, lanes):
-    """First column of a block, columns that are there, and lanes for them."""
+def _block(index, columns, head, lanes, most):
+    """First column of a block, columns that are there, and lanes for them.
+
+    The first blocks have one vector more than the last ones, or as many.
+    """
     if head and index == 0:
         return 0, head, lanes
-    left = head + (index - (head > 0)) * 2 * lanes
-    inside = columns - left if index == blocks - 1 else 2 * lanes
-    return left, inside, (inside + lanes - 1) // lanes * lanes
+    index -= head > 0
+    vectors = (columns - head + lanes - 1) // lanes
+    blocks = (vectors + most - 1) // most
+    size, more = vectors // blocks, vectors % blocks
+    left = head + (index * size + min(index, more)) * lanes
+    width = (size + (index < more)) * lanes
+    return left, min(width, columns - left), width
 
 
 @serial_kernel
@@ -322,68 +296,68 @@ def _signs_kernel(panels, x, starts, out, outputs, past):
     (N, L), K, lanes = out.shape, starts.size, np.int64(lanes_of(x))
     flat, head = out.reshape(-1), _head(out, past)
     past, head = head >= 0, max(0, head)
-    blocks = _blocks(L, head, lanes, 3)
+    blocks, skip = _blocks(L, head, lanes, 3), panels.shape[1] * PANEL
     parts, outputs = _parts(N, outputs)
     for task in prange(blocks * parts):
-        left, inside, width = _block(task // parts, blocks, L, head, lanes)
+        left, inside, width = _block(task // parts, L, head, lanes, 3)
         top = task % parts * outputs
-        rows_out = min(outputs, N - top)
-        part = panels[top // PANEL : (top + rows_out + PANEL - 1) // PANEL]
+        rows = min(outputs, N - top)
+        words = panels[top // PANEL : (top + rows + PANEL - 1) // PANEL].reshape(-1)
         tables = _aligned(TABLES * 16 * width, x)
-        sums = _aligned(part.shape[0] * PANEL * width, x)
+        sums = _aligned((rows + PANEL - 1) // PANEL * PANEL * width, x)
         sums[:] = 0
         for half in range((K + 31) // 32):
             _tables_of(half, tables, x, starts, left, inside, width)
-            _add_half(sums, tables, part, half, K, width)
-        for n in range(rows_out):
-            row = (top + n) * L + left
+            part, shift = words[half // 2 * PANEL :], np.uint64(32 * (half % 2))
+            count = min(TABLES, (K - 32 * half + 3) // 4)
+            _add(tables, part, skip, shift, rows, sums, count, width // lanes)
+        for n in range(rows):
+            at = (top + n) * L + left
             if inside < width:
                 for lane in range(inside):
-                    flat[row + lane] = sums[n * width + lane]
+                    flat[at + lane] = sums[n * width + lane]
             elif past:
                 for lane in range(0, width, lanes):
-                    stream(flat, row + lane, load(sums, n * width + lane))
+                    stream(flat, at + lane, load(sums, n * width + lane))
             else:
                 for lane in range(0, width, lanes):
-                    store(flat, row + lane, load(sums, n * width + lane))
+                    store(flat, at + lane, load(sums, n * width + lane))
         fence()
 
 
 @serial_kernel
-def _sum_up(target, row, step, count, tables, words, first, K, past):
-    """Write the sums of the first `count` columns of a panel, two vectors each, as they are made.
+def _sum_up(tables, words, skip, rows, K, out, at, L, past, zero):
+    """Write the sums of outputs as they are made, in rows of L from `at` on.
 
-    Those of column j begin at row + j step of `target`; they go past the caches where `past` is
-    true.
+    They go past the caches where `past` is true.
     """
-    lanes = lanes_of(tables)
-    width = np.uint64(2) * lanes
-    zero = spread(tables.dtype.type(0))
-    whole, rest = K // 64, (K % 64 + 3) // 4
-    for j in range(count):
-        s0, s1, table = zero, zero, np.uint64(0)
-        for w in range(whole):
-            bits = words[np.uint64(first + w * PANEL + j)]
-            for g in range(16):
-                at = table + _entry(bits, g, width)
-                s0 += load(tables, at)
-                s1 += load(tables, at + lanes)
-            table += np.uint64(16 * 16) * width
-        if rest:
-            bits = words[np.uint64(first + whole * PANEL + j)]
-            for _ in range(rest):
-                at = table + (bits & np.uint64(15)) * width
-                s0 += load(tables, at)
-                s1 += load(tables, at + lanes)
-                bits = bits >> np.uint64(4)
-                table += np.uint64(16) * width
-        at = np.uint64(row + j * step)
-        if past:
-            stream(target, at, s0)
-            stream(target, at + lanes, s1)
-        else:
-            store(target, at, s0)
-            store(target, at + lanes, s1)
+    width = lanes_of(zero)
+    whole, rest = (K + 3) // 4 // 16, (K + 3) // 4 % 16
+    for top in range(0, rows, PANEL):
+        for j in range(min(PANEL, rows - top)):
+            total, base = zero, np.uint64(0)
+            word = top // PANEL * skip + j
+            for _ in range(whole):
+                total = _look_up(tables, base, words[np.uint64(word)], 16, total)
+                base += np.uint64(16 * 16) * width
+                word += PANEL
+            if rest:  # in pieces whose sizes the compiler knows
+                bits = words[np.uint64(word)]
+                if rest & 8:
+                    total = _look_up(tables, base, bits, 8, total)
+                    base += np.uint64(16 * 8) * width
+                    bits = bits >> np.uint64(32)
+                if rest & 4:
+                    total = _look_up(tables, base, bits, 4, total)
+                    base += np.uint64(16 * 4) * width
+                    bits = bits >> np.uint64(16)
+                if rest & 3:
+                    total = _look_up(tables, base, bits, rest & 3, total)
+            if past:
+                stream_row(out, np.uint64(at), total)
+            else:
+                store_row(out, np.uint64(at), total)
+            at += L
 
 
 @parallel_kernel
@@ -393,31 +367,33 @@ def _few_rows_kernel(panels, x, starts, out, outputs, past):
     Sums stay in registers until they are done.
     """
     (N, L), K, lanes = out.shape, starts.size, np.int64(lanes_of(x))
-    flat, words, W = out.reshape(-1), panels.reshape(-1), panels.shape[1]
+    flat, skip = out.reshape(-1), panels.shape[1] * PANEL
     head = _head(out, past)
     past, head = head >= 0, max(0, head)
     blocks = _blocks(L, head, lanes, 2)
     parts, outputs = _parts(N, outputs)
     halves, width = (K + 31) // 32, 2 * lanes
     for task in prange(blocks * parts):
-        left, inside, _ = _block(task % blocks, blocks, L, head, lanes)
+        left, inside, _ = _block(task % blocks, L, head, lanes, 2)
         top = task // blocks * outputs
+        rows = min(outputs, N - top)
+        words = panels[top // PANEL : (top + rows + PANEL - 1) // PANEL].reshape(-1)
         tables = _aligned(halves * TABLES * 16 * width, x)
         for half in range(halves):
             room = tables[half * TABLES * 16 * width :]
             _tables_of(half, room, x, starts, left, inside, width)
-        panel = np.empty(PANEL * width, x.dtype)
-        for row in range(top, min(N, top + outputs), PANEL):
-            first, count = row * W, min(PANEL, N - row)
-            if inside == width:
-                at = row * L + left
-                _sum_up(flat, at, L, count, tables, words, first, K, past)
-            else:
-                _sum_up(panel, 0, width, count, tables, words, first, K, False)
-                for n in range(count):
-                    for lane in range(inside):
-                        flat[(row + n) * L + left + lane] = panel[n * width + lane]
-        fence()
+        two = repeat(spread(x.dtype.type(0)), 2)
+        if inside == width:
+            _sum_up(tables, words, skip, rows, K, flat, top * L + left, L, past, two)
+            fence()
+            continue
+        sums = _aligned(PANEL * width, x)
+        for row in range(0, rows, PANEL):
+            count, part = min(PANEL, rows - row), words[row // PANEL * skip :]
+            _sum_up(tables, part, skip, count, K, sums, 0, width, False, two)
+            for n in range(count):
+                for lane in range(inside):
+                    flat[(top + row + n) * L + left + lane] = sums[n * width + lane]
 
 
 def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array:
@@ -460,6 +436,55 @@ def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array
     return out
 
 
+def signs_block(b: Panels, x: Array, top: int, left: int, out: Array) -> None:
+    """Compute a block of `signs_matmul`, so that its reader finds it in the caches.
+
+    out[n, l] = sum_k s[top + n, k] x[k, left + l]
+
+    The tables of the columns are made anew for each block: a high block is cheaper than a wide one.
+
+    Parameters
+    ----------
+    b : Panels
+        The signs s, N columns of K.
+    x : array (K, L) of float32 or float64
+        Real numbers.
+    top : int
+        First row of the block in the product, a multiple of 16: columns of `b` lie in such panels.
+    left : int
+        First column of the block.
+    out : array (rows, columns), the dtype of `x`
+        C-contiguous array that receives the block; the same bits as in the whole product.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `signs_matmul`; also if the block is not inside the product, or begins within a panel.
+
+    References
+    ----------
+    Algorithm 1, line 9, a block of the gradient at a time.
+    """
+    instance("b", b, Panels)
+    check_array("x", x, FLOATS, (b.K, "L"))
+    check_array("out", out, (x.dtype,), ("rows", "columns"))
+    (rows, columns), (N, L) = out.shape, (b.N, x.shape[1])
+    top, left = whole("top", top, 0), whole("left", left, 0)
+    if top + rows > N or left + columns > L:
+        raise ValueError(
+            f"out: expected a block inside the product, {N} x {L}, got {rows} x {columns} from row "
+            f"{top} and column {left} on"
+        )
+    if top % PANEL:
+        raise ValueError(f"top: expected a multiple of {PANEL}, the columns of a panel, got {top}")
+    words = b.words[top // PANEL : (top + rows + PANEL - 1) // PANEL]
+    starts = left + np.arange(b.K) * x.shape[1]
+    if rows % PANEL and top + rows < N:  # the panel goes on: what follows is no column of these
+        words = words.copy()
+        words[-1, :, rows % PANEL :] = 0
+    run_signs(Panels(words, rows, b.K, gaps=b.gaps), read_only(x).reshape(-1), starts, out)
+
+
 def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -> None:
     """Multiply signs by real rows that may lie anywhere in an array, and overlap.
 
@@ -492,7 +517,9 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
             f"{starts.min()} to {starts.max()}"
         )
     x, starts = read_only(x), read_only(starts)
-    if numba.config.DISABLE_JIT:
+    if not starts.size:
+        out[...] = 0
+    elif numba.config.DISABLE_JIT:
         rows = x[starts[:, None] + np.arange(out.shape[1])]
         out[...] = signs_matmul_reference(panels.to_words(), rows)
     else:
@@ -529,7 +556,7 @@ def _pixels_kernel(quads, K, panels, base, out):
     parts, outputs = _parts(N, PIXEL_OUTPUTS)
     halves = (K + 31) // 32
     for task in prange(blocks * parts):
-        top, inside, width = _block(task // parts, blocks, M, 0, lanes)
+        top, inside, width = _block(task // parts, M, 0, lanes, 3)
         left = task % parts * outputs
         columns = min(outputs, N - left)
         part = panels[left // PANEL : (left + columns + PANEL - 1) // PANEL]
@@ -542,7 +569,10 @@ def _pixels_kernel(quads, K, panels, base, out):
         for half in range(halves):
             _spread_pixels(quads, top, inside, 8 * half, rows)
             _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
-            _add_half(sums, tables, part, half, K, width)
+            count = min(TABLES, (K - 32 * half + 3) // 4)
+            skip, shift = part.shape[1] * PANEL, np.uint64(32 * (half % 2))
+            words = part.reshape(-1)[half // 2 * PANEL :]
+            _add(tables, words, skip, shift, columns, sums, count, width // lanes)
             if half % PIXEL_HALVES == PIXEL_HALVES - 1 or half == halves - 1:
                 for i in range(total.size):
                     total[i] += np.int32(sums[i])

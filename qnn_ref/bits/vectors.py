@@ -49,6 +49,23 @@ class VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(lane, vector.lanes))
 
 
+class Row(types.Type):
+    """Numba's type of a few vectors side by side: as many numbers as several registers hold."""
+
+    def __init__(self, vector: Vector, count: int) -> None:
+        self.vector, self.count = vector, count
+        super().__init__(name=f"Row({vector}, {count})")
+
+
+@register_model(Row)
+class RowModel(models.PrimitiveModel):
+    """LLVM's own array of vectors, which it takes apart into registers."""
+
+    def __init__(self, manager: Any, row: Row) -> None:
+        vector = manager.lookup(row.vector).get_value_type()
+        super().__init__(manager, row, ir.ArrayType(vector, row.count))
+
+
 def _place(context: Any, builder: Any, array_type: Any, array: Any, index: Any, vector: Any) -> Any:
     view = context.make_array(array_type)(context, builder, array)
     if context.enable_boundscheck:
@@ -149,6 +166,64 @@ def turn(typing_context, x, start, step, out, at, out_step):
     return (types.void(x, start, step, out, at, out_step), code) if fits else None
 
 
+@intrinsic(prefer_literal=True)
+def repeat(typing_context, vector, count):
+    """Put `count` times the same vector side by side; `count` is written as a number."""
+    if not isinstance(vector, Vector) or not isinstance(count, types.IntegerLiteral):
+        return None
+    row = Row(vector, count.literal_value)
+
+    def code(context, builder, signature, args):
+        return cgutils.pack_array(builder, [args[0]] * row.count)
+
+    return row(vector, count), code
+
+
+@intrinsic
+def load_row(typing_context, array, index, like):
+    """Read as many vectors as `like` has, from `index` on."""
+
+    def code(context, builder, signature, args):
+        array_type, row = signature.args[0], args[2].type
+        vectors = []
+        for i in range(row.count):
+            at = builder.add(args[1], args[1].type(i * row.element.count))
+            place = _place(context, builder, array_type, args[0], at, row.element)
+            vectors.append(builder.load(place, align=array_type.dtype.bitwidth // 8))
+        return cgutils.pack_array(builder, vectors)
+
+    fits = _is_flat(array) and isinstance(like, Row) and like.vector == Vector(array.dtype)
+    return (like(array, index, like), code) if fits else None
+
+
+def _row_writer(past: bool) -> Any:
+    @intrinsic
+    def write(typing_context, array, index, row):
+        def code(context, builder, signature, args):
+            array_type = signature.args[0]
+            once = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+            for i, vector in enumerate(cgutils.unpack_tuple(builder, args[2])):
+                at = builder.add(args[1], args[1].type(i * vector.type.count))
+                place = _place(context, builder, array_type, args[0], at, vector.type)
+                written = builder.store(vector, place)
+                written.align = VECTOR_BITS // 8 if past else array_type.dtype.bitwidth // 8
+                if past:
+                    written.set_metadata("nontemporal", once)
+            return context.get_dummy_value()
+
+        fits = _is_flat(array) and isinstance(row, Row) and row.vector == Vector(array.dtype)
+        return (types.void(array, index, row), code) if fits else None
+
+    return write
+
+
+store_row = _row_writer(past=False)
+"""Write the vectors of a row to a contiguous array with one axis, from an index on."""
+
+stream_row = _row_writer(past=True)
+"""Do so past the caches, as `stream`."""
+
+
 @intrinsic
 def fence(typing_context):
     """Let all that was written before be seen by other threads before what is written after."""
@@ -162,10 +237,12 @@ def fence(typing_context):
 
 @intrinsic
 def lanes_of(typing_context, array):
-    """Give the number of lanes of a vector of the array's numbers: a constant for the compiler."""
+    """Give the lanes of a vector of the array's numbers, or of a row: the compiler knows them."""
+    is_row = isinstance(array, Row)
+    lanes = array.count * array.vector.lanes if is_row else Vector(array.dtype).lanes
 
     def code(context, builder, signature, args):
-        return context.get_constant(types.uint64, Vector(array.dtype).lanes)
+        return context.get_constant(types.uint64, lanes)
 
     return types.uint64(array), code
 
@@ -198,8 +275,13 @@ def _lanewise(name: str) -> Any:
     @intrinsic
     def operation(typing_context, a, b):
         def code(context, builder, signature, args):
-            kind = "f" if isinstance(a.lane, types.Float) else ""
-            return getattr(builder, kind + name)(*args)
+            lane = a.lane if isinstance(a, Vector) else a.vector.lane
+            kind = "f" if isinstance(lane, types.Float) else ""
+            operate = getattr(builder, kind + name)
+            if isinstance(a, Vector):
+                return operate(*args)
+            both = zip(*(cgutils.unpack_tuple(builder, row) for row in args), strict=True)
+            return cgutils.pack_array(builder, [operate(*vectors) for vectors in both])
 
         return a(a, b), code
 
@@ -211,7 +293,7 @@ def _overload(python_operator: Any, name: str) -> None:
 
     @overload(python_operator)
     def lanewise(a, b):
-        if isinstance(a, Vector) and a == b:
+        if isinstance(a, Vector | Row) and a == b:
             return lambda a, b: operation(a, b)
         return None
 
