@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -25,6 +26,9 @@ from qnn_ref.products import BitProducts, PlainProducts
 from qnn_ref.products.by_bits import are_signs
 from qnn_ref.quantizers import Quantizer
 from qnn_ref.quantizers.base import check_quantizer
+
+AT_ONCE = 2**24
+"""Numbers of a layer that an evaluation keeps at once: 64 MB in float32, a few times over."""
 
 __all__ = ["Sequential"]
 __dir__ = __all__.copy
@@ -251,8 +255,23 @@ class Sequential:
         return twin
 
     def scores(self, images: Array, batch_size: int = 1000) -> Array:
-        """Scores (N, classes) of images (N, ...) in inference, in batches; none is dropped."""
-        return in_batches(self._finite_scores, images, batch_size)
+        """Scores (N, classes) of images (N, ...) in inference, in batches; none is dropped.
+
+        A batch has up to `batch_size` images, fewer where a layer would make too many numbers.
+        """
+        most = checks.whole("batch_size", batch_size, 1)
+        checks.plain_array("images", images)
+        return in_batches(self._finite_scores, images, min(most, self._fitting(images.shape)))
+
+    def _fitting(self, shape: Shape) -> int:
+        """Images of which no layer makes more than `AT_ONCE` numbers, one at least."""
+        steps = shape[1] if len(shape) > 1 else 1
+        example = tuple(steps if size < 0 else size for size in self.input_shape)
+        largest = math.prod(example)
+        for layer in self.layers:
+            example = layer.output_shape(example)
+            largest = max(largest, math.prod(example))
+        return max(1, AT_ONCE // max(1, largest))
 
     def _finite_scores(self, images: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at

@@ -185,6 +185,8 @@ ISSUE = {  # what the goals are: (row, peer, size) and the ratio
     ("packed inference", rows.TORCH, "784-3x4096-10, 1 image"): 20,
     ("memory of a training step", rows.ARRAYS, "784-3x2048-10, batch 100"): 1.2,
     ("memory of a training step", rows.ARRAYS, "784-3x4096-10, batch 100"): 1.2,
+    ("memory of a training step", rows.LIMIT, "cifar10-theano, batch 50"): 1,
+    ("memory of an evaluation", rows.LIMIT, "cifar10-theano, 1000 images"): 1,
 }
 
 
@@ -214,7 +216,8 @@ def test_a_full_run_has_a_row_for_every_goal(monkeypatch):
     monkeypatch.setattr(inference, "pack", lambda network: None)
     for name in ("our_step", "our_text"):
         monkeypatch.setattr(recurrent, name, lambda *sizes: None)
-    monkeypatch.setattr(memory, "peak_of_step", lambda recipe: (1, 1))
+    monkeypatch.setattr(memory, "peak_of_step", lambda *of: (1, 1))
+    monkeypatch.setattr(memory, "peak_of_evaluation", lambda recipe, images: 1)
     monkeypatch.setattr(checks, "seconds", lambda passes: 1.0)
     monkeypatch.setattr(checks, "use_threads", no_threads)
     monkeypatch.setattr(machine.numba.config, "NUMBA_NUM_THREADS", 2)
@@ -404,6 +407,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(training, "QUICK", (16,))
     monkeypatch.setattr(memory, "QUICK", (16,))
     monkeypatch.setattr(training, "CIFAR10_THEANO", CIFAR10_THEANO.narrowed(16))
+    monkeypatch.setattr(memory, "CIFAR10_THEANO", CIFAR10_THEANO.narrowed(16))
     monkeypatch.setattr(convolution, "QUICK_BATCH", 1)
     monkeypatch.setattr(convolution, "SIZES", ((8, 64),))
     monkeypatch.setattr(inference, "QUICK", 16)

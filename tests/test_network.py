@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pickle
 
 import numpy as np
@@ -365,6 +366,29 @@ def test_the_same_seed_gives_the_same_network():
 
 
 # Scores and classes
+
+
+def test_an_evaluation_takes_as_many_images_as_fit(monkeypatch):
+    """The largest layer decides, the input too; the caller may ask for fewer, never for more."""
+    network = binary_network()
+    sizes = [math.prod(network.input_shape)]
+    shape = network.input_shape
+    for layer in network.layers:
+        shape = layer.output_shape(shape)
+        sizes.append(math.prod(shape))
+    x, seen = images(10), []
+    expected, forward = network.forward(x), network.forward
+    monkeypatch.setattr(network, "forward", lambda x: seen.append(len(x)) or forward(x))
+    for numbers, asked, batches in (
+        (4 * max(sizes) - 1, 1000, [3, 3, 3, 1]),
+        (4 * max(sizes), 1000, [4, 4, 2]),
+        (4 * max(sizes), 3, [3, 3, 3, 1]),
+        (1, 1000, [1] * 10),
+    ):
+        monkeypatch.setattr("qnn_ref.network.AT_ONCE", numbers)
+        np.testing.assert_array_equal(network.scores(x, asked), expected)
+        assert seen == batches
+        seen.clear()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 10, 1000])

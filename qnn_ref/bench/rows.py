@@ -28,6 +28,7 @@ BEFORE = "commit 3e6173c"
 GRADCHECK = "PyTorch gradcheck"
 GRADCHECK_FAST = "PyTorch gradcheck, fast mode"
 ARRAYS = "latent + two moments + gradient"
+LIMIT = "1.2 GB"
 
 COMPILED = (OURS, CEILING, SWEEP, ADAM, TORCH_COMPILED)
 """Candidates whose first call compiles."""
@@ -112,6 +113,8 @@ GOALS = (
     Goal("training step, character RNN", (TORCH,), 1, ("2048 units, batch 50, 50 steps",)),
     Goal("packed text", (TORCH,), 5, ("2048 units, 1000 characters",)),
     Goal("memory of a training step", (ARRAYS,), 1.2, STEPS),
+    Goal("memory of a training step", (LIMIT,), 1, ("cifar10-theano, batch 50",)),
+    Goal("memory of an evaluation", (LIMIT,), 1, ("cifar10-theano, 1000 images",)),
     Goal("training step, Adam", (BEFORE,), 1.5, STEPS[:1]),
     Goal("training step, Adam", (BEFORE,), 1.6, STEPS[1:], (1,)),
     Goal("training step, Adam", (BEFORE,), 2.4, STEPS[1:], (2,)),

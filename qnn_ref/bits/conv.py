@@ -239,20 +239,28 @@ def _excess(high: int, pad_value: int) -> int:
 @parallel_kernel
 def _gather(planes, pad, first, kernel, stride, padding, output, rows):
     """Write window first + m of all images as row m of each plane; pad[a] stands outside."""
-    P, _, H, W, V = planes.shape
+    P, B, H, W, V = planes.shape
+    source, target = planes.reshape(-1), rows.reshape(-1)
+    line = kernel[1] * V
     for m in prange(rows.shape[1]):
         b, place = divmod(first + m, output[0] * output[1])
         i, j = divmod(place, output[1])
+        left = j * stride[1] - padding[1]
+        within = left >= 0 and left + kernel[1] <= W
         for a in range(P):
-            at = 0
             for u in range(kernel[0]):
                 y = i * stride[0] + u - padding[0]
+                at = (a * rows.shape[1] + m) * rows.shape[2] + u * line
+                start = (((a * B + b) * H + y) * W + left) * V
+                if within and 0 <= y < H:  # one line of the window stands in one place
+                    for c in range(line):
+                        target[np.uint64(at + c)] = source[np.uint64(start + c)]
+                    continue
                 for v in range(kernel[1]):
-                    x = j * stride[1] + v - padding[1]
-                    inside = 0 <= y < H and 0 <= x < W
+                    inside = 0 <= y < H and 0 <= left + v < W
                     for c in range(V):
-                        rows[a, m, at] = planes[a, b, y, x, c] if inside else pad[a, c]
-                        at += 1
+                        word = source[np.uint64(start + v * V + c)] if inside else pad[a, c]
+                        target[np.uint64(at + v * V + c)] = word
 
 
 @parallel_kernel
