@@ -27,8 +27,8 @@ from qnn_ref.products.by_bits import are_signs
 from qnn_ref.quantizers import Quantizer
 from qnn_ref.quantizers.base import check_quantizer
 
-AT_ONCE = 2**24
-"""Numbers of a layer that an evaluation keeps at once: 64 MB in float32, a few times over."""
+AT_ONCE = 2**23
+"""Numbers of a layer that an evaluation keeps at once: 32 MB in float32, a few times over."""
 
 __all__ = ["Sequential"]
 __dir__ = __all__.copy
