@@ -88,6 +88,17 @@ def test_scores_and_states_are_those_of_the_trained_network_bit_for_bit(cell, we
     assert identical_steps(network, packed, tokens) == 18
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("states", STATES)
+def test_small_ones_are_so_without_the_compiler_too(cell, states):
+    for seed, weights in enumerate(WEIGHTS.values()):
+        options = {"units": 2 + seed, "vocabulary": 3, "norm": seed % 2 == 0}
+        network, rng = network_of(cell, weights, STATES[states], seed, **options)
+        packed, tokens = pack_sequence(network), rng.integers(0, 3, (2, 3))
+        assert_equal(network, packed, tokens)
+        assert_equal(network, packed, tokens, network.final_state, packed.final_state)
+
+
 @pytest.mark.slow_without_jit
 @settings(max_examples=25)
 @given(
