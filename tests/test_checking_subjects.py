@@ -4,7 +4,7 @@ import builtins
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qnn_ref.checking import GradientError, check_gradients, torch_function
@@ -70,6 +70,7 @@ def test_a_part_that_jumps_is_an_argument(kind, mode):
     assert [entry.passed for entry in report.entries] == [False, True]
 
 
+@settings(max_examples=20)
 @given(qst.arrays(qst.shapes((0, 3), 4), np.float64), st.sampled_from(["probe", "full"]))
 @example(np.array([1.0, -1.0, np.nextafter(1, 2), np.nextafter(1, 0)]), "full")
 def test_a_whole_function_with_a_surrogate(x, mode):

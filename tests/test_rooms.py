@@ -9,11 +9,14 @@ from qnn_ref.bits import pack, rooms, signs_matmul, to_panels
 from qnn_ref.bits.rooms import kept_empty
 from qnn_ref.layers import Dense
 
-SHAPE = 2, rooms.LEAST
+LEAST = rooms.LEAST
+SHAPE = 2, 2**12
 
 
 @pytest.fixture(autouse=True)
-def nothing_waits():
+def nothing_waits(monkeypatch):
+    """And small arrays wait too: of large ones a page at a time is made."""
+    monkeypatch.setattr(rooms, "LEAST", SHAPE[1])
     gc.collect()
     rooms._spare.clear()
     yield
@@ -106,7 +109,8 @@ def test_a_gradient_takes_the_memory_of_the_one_before(monkeypatch):
 
 
 @pytest.mark.slow_without_jit
-def test_a_large_product_is_made_in_it():
+def test_a_large_product_is_made_in_it(monkeypatch):
+    monkeypatch.setattr(rooms, "LEAST", LEAST)
     rng = np.random.default_rng(0)
     signs = to_panels(pack(rng.standard_normal((2048, 8))), 8)
     x = rng.standard_normal((8, 1024)).astype(np.float32)
