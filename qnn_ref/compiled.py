@@ -8,7 +8,8 @@ they add to `numba.njit` is what goes wrong with it in use:
 - To import Numba takes longer than all of this package. It is imported when a kernel is first
   called: until then a `Kernel` stands in its place, and `numba` and `prange` are to be had here.
 - With NUMBA_BOUNDSCHECK the tasks run one after the other, on one thread: an index out of range in
-  a thread of its own would end without a word.
+  a thread of its own would end without a word. So they do where there is one thread only, as in
+  the demo: a loop for several takes five times as long to compile.
 - A process that was forked after threads of GNU OpenMP had started is killed by its first parallel
   loop, and whoever waits for it waits for ever. A call raises an error before that.
 - Numba's own work queue, where there is neither OpenMP nor TBB, ends a process in which two threads
@@ -160,11 +161,10 @@ class Kernel:
                 names[name] = value.ready()
             elif hasattr(value, "compiled_by"):
                 importlib.import_module(value.compiled_by)
-        options = self.options | (
-            {"parallel": not numba.config.BOUNDSCHECK} if self.parallel else {}
-        )
-        compiled = dispatcher_of(function, **options)
-        ready = _guarded(function, compiled) if self.parallel else compiled
+        threads = not numba.config.BOUNDSCHECK and numba.config.NUMBA_NUM_THREADS > 1
+        several = {"parallel": threads} if self.parallel else {}
+        compiled = dispatcher_of(function, **self.options, **several)
+        ready = _guarded(function, compiled, threads) if self.parallel else compiled
         if names.get(function.__name__) is self:
             names[function.__name__] = ready
         self._ready = ready
@@ -178,11 +178,13 @@ def _names_in(code: CodeType) -> Iterator[str]:
             yield from _names_in(constant)
 
 
-def _guarded(function: Function, compiled: Any) -> Any:
+def _guarded(function: Function, compiled: Any, threads: bool) -> Any:
     """Stand around a parallel kernel, for calls from Python; other kernels may call it too."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
+        if not threads:
+            return compiled(*arguments)
         if _lost_threads:
             raise RuntimeError(FORKED)
         if _several_may_call:

@@ -16,7 +16,7 @@ from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.checks import FLOATS, Setting, check_array, choice, flag, real
-from qnn_ref.compiled import numba, parallel_kernel, prange
+from qnn_ref.compiled import numba, parallel_kernel, prange, serial_kernel
 from qnn_ref.layers.base import Layer, in_float_type, needs_rng
 from qnn_ref.parameter import Parameter, glorot_scale
 
@@ -48,18 +48,24 @@ def channel_mean_reference(x: Array) -> Array:
     return x.mean(axis=tuple(range(x.ndim - 1)), dtype=np.float64).astype(x.dtype)
 
 
-@parallel_kernel
-def _mean(a, means):
+@serial_kernel
+def _mean_of_block(a, first, sums, means):
     """Mean over the rows in float64, added in their order, as NumPy adds them."""
-    m, channels = a.shape
-    for block in prange((channels + CHANNELS - 1) // CHANNELS):
-        first = CHANNELS * np.int64(block)
-        total = np.zeros(min(CHANNELS, channels - first))
-        for i in range(m):
-            row = a[i, first : first + total.size]
-            for c in range(total.size):
-                total[c] += np.float64(row[c])
-        means[first : first + total.size] = total / m
+    last = min(first + CHANNELS, means.size)
+    total = sums[first:last]
+    total[:] = 0
+    for i in range(a.shape[0]):
+        row = a[i, first:last]
+        for c in range(total.size):
+            total[c] += np.float64(row[c])
+    for c in range(total.size):
+        means[first + c] = total[c] / a.shape[0]
+
+
+@parallel_kernel
+def _mean(a, sums, means):
+    for block in prange((means.size + CHANNELS - 1) // CHANNELS):
+        _mean_of_block(a, CHANNELS * np.int64(block), sums, means)
 
 
 def _is_fast(x: Array) -> bool:
@@ -97,7 +103,7 @@ def channel_mean(x: Array) -> Array:
     rows = read_only(x).reshape(-1, x.shape[-1])
     means = np.empty(x.shape[-1], x.dtype)
     with threads_for(x.size / 4):
-        _mean(rows, means)
+        _mean(rows, np.empty(means.size), means)
     return means
 
 
@@ -196,31 +202,32 @@ def normalize_batch_backward_reference(
     return dx, mean_dy_normalized * m, mean_dy * m
 
 
-@parallel_kernel
-def _mean_of_products(a, b, offset, means):
-    """Mean over the rows of (a - offset) (b - offset) in float64, a block of channels a task.
+@serial_kernel
+def _mean_of_products(a, b, offset, first, sums, means):
+    """Mean over the rows of (a - offset) (b - offset) in float64, for a block of channels.
 
     Rows are added in their order, as NumPy adds them: the same bits for any number of threads.
     """
-    m, channels = a.shape
-    for block in prange((channels + CHANNELS - 1) // CHANNELS):
-        first = CHANNELS * np.int64(block)
-        total = np.zeros(min(CHANNELS, channels - first))
-        start = offset[first : first + total.size]
-        for i in range(m):
-            left, right = a[i, first : first + total.size], b[i, first : first + total.size]
-            for c in range(total.size):
-                total[c] += np.float64((left[c] - start[c]) * (right[c] - start[c]))
-        means[first : first + total.size] = total / m
+    last = min(first + CHANNELS, means.size)
+    total, start = sums[first:last], offset[first:last]
+    total[:] = 0
+    for i in range(a.shape[0]):
+        left, right = a[i, first:last], b[i, first:last]
+        for c in range(total.size):
+            total[c] += np.float64((left[c] - start[c]) * (right[c] - start[c]))
+    for c in range(total.size):
+        means[first + c] = total[c] / a.shape[0]
 
 
 @parallel_kernel
-def _normalize_batch(x, gain, shift, epsilon, mean, r, normalized, y):
+def _normalize_batch(x, gain, shift, epsilon, sums, mean, r, normalized, y):
     """All of the forward pass in one call: a small batch takes no longer than a call."""
-    _mean(x, mean)
-    _mean_of_products(x, x, mean, r)
-    for c in range(r.size):
-        r[c] = np.float32(1) / np.sqrt(r[c] + epsilon)
+    for block in prange((mean.size + CHANNELS - 1) // CHANNELS):
+        first = CHANNELS * np.int64(block)
+        _mean_of_block(x, first, sums, mean)
+        _mean_of_products(x, x, mean, first, sums, r)
+        for c in range(first, min(first + CHANNELS, r.size)):
+            r[c] = np.float32(1) / np.sqrt(r[c] + epsilon)
     for i in prange(x.shape[0]):
         for c in range(x.shape[1]):
             value = (x[i, c] - mean[c]) * r[c]
@@ -229,10 +236,14 @@ def _normalize_batch(x, gain, shift, epsilon, mean, r, normalized, y):
 
 
 @parallel_kernel
-def _normalize_batch_backward(dy, normalized, r, gain, zeros, mean_dy, mean_dy_normalized, dx):
+def _normalize_batch_backward(
+    dy, normalized, r, gain, zeros, sums, mean_dy, mean_dy_normalized, dx
+):
     """All of the backward pass in one call."""
-    _mean(dy, mean_dy)
-    _mean_of_products(dy, normalized, zeros, mean_dy_normalized)
+    for block in prange((zeros.size + CHANNELS - 1) // CHANNELS):
+        first = CHANNELS * np.int64(block)
+        _mean_of_block(dy, first, sums, mean_dy)
+        _mean_of_products(dy, normalized, zeros, first, sums, mean_dy_normalized)
     for i in prange(dy.shape[0]):
         for c in range(dy.shape[1]):
             rest = dy[i, c] - mean_dy[c] - normalized[i, c] * mean_dy_normalized[c]
@@ -278,7 +289,7 @@ def normalize_batch(
     normalized, y = np.empty(rows.shape, x.dtype), np.empty(rows.shape, x.dtype)
     with threads_for(x.size):
         numbers = read_only(gain), read_only(shift), x.dtype.type(epsilon)
-        _normalize_batch(rows, *numbers, mean, r, normalized, y)
+        _normalize_batch(rows, *numbers, np.empty(r.size), mean, r, normalized, y)
     return y.reshape(x.shape), normalized.reshape(x.shape), mean, r
 
 
@@ -319,7 +330,7 @@ def normalize_batch_backward(
     m, dx = dy.dtype.type(len(rows)), np.empty(rows.shape, dy.dtype)
     mean_dy, mean_dy_normalized = np.empty_like(gain), np.empty_like(gain)
     with threads_for(dy.size):
-        numbers = read_only(r), read_only(gain), read_only(np.zeros_like(gain))
+        numbers = read_only(r), read_only(gain), np.zeros_like(gain), np.empty(gain.size)
         _normalize_batch_backward(rows, normal, *numbers, mean_dy, mean_dy_normalized, dx)
     return dx.reshape(dy.shape), mean_dy_normalized * m, mean_dy * m
 
