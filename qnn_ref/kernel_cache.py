@@ -1,7 +1,7 @@
 """What was compiled, on disk: Numba's cache, for a kernel and all that it takes from elsewhere.
 
-Imports Numba, so `compiled` imports it when the first kernel is called. The first compilation is
-logged, since it takes seconds: logger `qnn_ref.compiled`, level INFO.
+Imports Numba, so `compiled` imports it when the first kernel is called. What is
+compiled is logged, a line for each module, since it takes seconds: logger `qnn_ref.compiled`, INFO.
 """
 
 from __future__ import annotations
@@ -163,17 +163,23 @@ def say_once(level: int, message: str) -> None:
 class _Listener(event.Listener):  # type: ignore[misc]
     """What hears when Numba compiles; what it takes from the cache, it does not compile."""
 
+    inside = 0
+
     def on_start(self, event: Any) -> None:
+        """Say it, once for each module whose kernels are asked for."""
         function = event.data["dispatcher"].py_func
-        if function not in FOLDERS:  # somebody else's
+        ours, self.inside = function in FOLDERS and not self.inside, self.inside + 1
+        if not ours:  # somebody else's, or a part of one that was told
             return
         if FOLDERS[function] is None:
             say_once(logging.WARNING, EACH_RUN)
         else:
-            say_once(logging.INFO, "compiling kernels, once")
+            _, _, room = function.__module__.rpartition("qnn_ref.")
+            say_once(logging.INFO, f"compiling kernels, once: {room}")
 
     def on_end(self, event: Any) -> None:
-        """Nothing to do."""
+        """Count back."""
+        self.inside -= 1
 
 
 event.register("numba:compile", _Listener())

@@ -83,7 +83,7 @@ def folder(tmp_path_factory):
     (folder / "kernels" / "__init__.py").write_text(KERNELS)
     process = run_in(folder, folder / "cache", LISTEN + FILL)
     assert (process.returncode, process.stdout) == (0, "9900\n")
-    assert process.stderr == "INFO:qnn_ref.compiled:compiling kernels, once\n"
+    assert process.stderr == "INFO:qnn_ref.compiled:compiling kernels, once: kernels\n"
     return folder
 
 
@@ -203,6 +203,13 @@ def test_bounds_are_checked_on_one_thread_and_kept_apart(run):
     assert "IndexError: index is out of bounds" in first.stderr
     assert run(kept).stdout.startswith("9900\nTrue (Array")
     assert run(kept, NUMBA_BOUNDSCHECK="1").stdout.startswith("9900\nFalse (Array")
+
+
+@jit
+def test_one_thread_needs_no_kernel_for_several(run):
+    """It takes five times as long to compile."""
+    words = FILL + "print(fill.compiled.targetoptions['parallel'])"
+    assert run(words, NUMBA_NUM_THREADS="1").stdout == "9900\nFalse\n"
 
 
 @jit
@@ -351,7 +358,7 @@ def test_without_the_compiler_the_plain_function_comes_back(monkeypatch):
 
 
 @jit
-def test_the_first_compilation_of_ours_is_told_once(caplog, monkeypatch, tmp_path):
+def test_a_compilation_of_ours_is_told_once_a_module(caplog, monkeypatch, tmp_path):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     caplog.set_level(logging.INFO, "qnn_ref.compiled")
     kernel_cache.say_once.cache_clear()
@@ -359,7 +366,10 @@ def test_the_first_compilation_of_ours_is_told_once(caplog, monkeypatch, tmp_pat
     assert caplog.messages == []
     for _ in range(2):
         serial_kernel(lambda x: x)(1)
-    assert caplog.messages == ["compiling kernels, once"]
+    inner = serial_kernel(lambda x: x)
+    inner.ready()
+    serial_kernel(lambda x: inner(x))(1)
+    assert caplog.messages == [f"compiling kernels, once: {__name__}"]
 
 
 @jit

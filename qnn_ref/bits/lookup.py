@@ -185,11 +185,14 @@ def _tables_of(half, tables, x, starts, left, inside, width):
     if first + 32 <= K and last + left + width <= x.size:
         _fill_tables(tables, x, starts, first, left, width)
         return
-    rows = np.zeros((32, width), x.dtype)
+    rows, places = np.zeros((32, width), x.dtype), np.empty(32, np.int64)
+    for k in range(32):
+        places[k] = k * width
     for k in range(min(32, K - first)):
         start = starts[first + k] + left
-        rows[k, :inside] = x[start : start + inside]
-    _fill_tables(tables, rows.reshape(-1), np.arange(32) * width, 0, 0, width)
+        for c in range(inside):  # to copy a slice, Numba compiles an error message for 2 seconds
+            rows[k, c] = x[start + c]
+    _fill_tables(tables, rows.reshape(-1), places, 0, 0, width)
 
 
 @serial_kernel
