@@ -60,7 +60,8 @@ def recipes(parser: Parser) -> None:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="time a few training steps of each on this machine, for an estimate in hours",
+        help="time a few training steps of each on this machine, for an estimate in hours; it is "
+        "kept, and the list shows it from then on",
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import time
+import sys
 from typing import Any
-
-import numpy as np
 
 from qnn_ref.cli.common import answer
 from qnn_ref.experiments import (
@@ -17,21 +15,16 @@ from qnn_ref.experiments import (
     TEXT_RECIPES,
     Recipe,
     TextRecipe,
+    step_times,
 )
 from qnn_ref.experiments.effort import TOKENS, training_operations, training_steps
-from qnn_ref.experiments.runs import start_run
-from qnn_ref.experiments.text_runs import start_text_run
-from qnn_ref.language import in_every_step
-from qnn_ref.losses import softmax_cross_entropy, squared_hinge
-from qnn_ref.training import train_step
-
-STEPS = 3
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each recipe."""
-    rows = [describe(recipe, args.measure) for recipe in RECIPES.values()]
-    rows += [describe_text(recipe, args.measure) for recipe in TEXT_RECIPES.values()]
+    recipes: list[Recipe | TextRecipe] = [*RECIPES.values(), *TEXT_RECIPES.values()]
+    times = measured(recipes) if args.measure else step_times.stored_times()
+    rows = [describe(recipe, times) for recipe in recipes]
     lines = [f"{'recipe':<23}{'weights':>12}{'epochs':>8}{'operations':>12}{'hours':>8}  about"]
     for row in rows:
         hours = "-" if row["hours"] is None else f"{row['hours']:.3g}"
@@ -47,64 +40,41 @@ def run(args: argparse.Namespace) -> int:
     for row in networks:
         lines.append(f"{row['name']:<23}{row['weights']:>12,}  network only: {row['about']}")
     lines.append("operations: multiplications and additions of all training steps' products.")
-    answer(args, {"recipes": rows, "networks": networks}, "\n".join(lines))
+    lines.append(f"hours: {ESTIMATE if times else NOT_YET}")
+    result = {"recipes": rows, "networks": networks, "hours_on": step_times.machine()}
+    answer(args, result, "\n".join(lines))
     return 0
 
 
-def describe(recipe: Recipe, measure: bool) -> dict[str, Any]:
-    """Size and cost of a recipe; hours only if measured."""
-    shape, steps = IMAGE_SHAPES[recipe.dataset], training_steps(recipe)
-    seconds = step_seconds(recipe, shape) if measure else None
+ESTIMATE = "an estimate for this machine, from a few timed steps (`--measure` takes them anew)."
+NOT_YET = "`qnn-ref recipes --measure` times some steps, for an estimate on this machine."
+
+
+def measured(recipes: list[Recipe | TextRecipe]) -> dict[str, float]:
+    """Time a step of each family, and keep it."""
+    times: dict[str, float] = {}
+    for recipe in recipes:
+        name = step_times.family(recipe)
+        if name not in times:
+            times[name] = step_times.step_seconds(recipe)
+            sys.stderr.write(f"{recipe.name}: {times[name]:.3g} s a step\n")
+            step_times.store_times(times)
+    return times
+
+
+def describe(recipe: Recipe | TextRecipe, times: dict[str, float]) -> dict[str, Any]:
+    """Size and cost of a recipe; hours only if its steps were timed."""
+    if isinstance(recipe, TextRecipe):
+        weights = recipe.weights(TOKENS[recipe.dataset, recipe.level][1])
+    else:
+        weights = recipe.weights(IMAGE_SHAPES[recipe.dataset], 10)
     return {
         "name": recipe.name,
         "about": recipe.about,
         "dataset": recipe.dataset,
-        "weights": recipe.weights(shape, 10),
+        "weights": weights,
         "epochs": recipe.epochs,
-        "steps": steps,
+        "steps": training_steps(recipe),
         "operations": training_operations(recipe),
-        "hours": None if seconds is None else seconds * steps / 3600,
+        "hours": step_times.hours(recipe, times),
     }
-
-
-def step_seconds(recipe: Recipe, shape: tuple[int, ...]) -> float:
-    """Median time of a training step on random images."""
-    rng = np.random.default_rng(0)
-    state = start_run(recipe, shape, 10)
-    images = rng.integers(0, 256, (recipe.batch_size, *shape), dtype=np.uint8)
-    labels = rng.integers(0, 10, recipe.batch_size)
-    times = []
-    for _ in range(1 + STEPS):
-        start = time.perf_counter()
-        train_step(state.network, state.optimizer, squared_hinge, images, labels)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:]))
-
-
-def describe_text(recipe: TextRecipe, measure: bool) -> dict[str, Any]:
-    """Size and cost of a language model; hours only if measured."""
-    (_, symbols), steps = TOKENS[recipe.dataset, recipe.level], training_steps(recipe)
-    seconds = text_step_seconds(recipe, symbols) if measure else None
-    return {
-        "name": recipe.name,
-        "about": recipe.about,
-        "dataset": recipe.dataset,
-        "weights": recipe.weights(symbols),
-        "epochs": recipe.epochs,
-        "steps": steps,
-        "operations": training_operations(recipe),
-        "hours": None if seconds is None else seconds * steps / 3600,
-    }
-
-
-def text_step_seconds(recipe: TextRecipe, symbols: int) -> float:
-    """Median time of a training step on a random text."""
-    rng = np.random.default_rng(0)
-    state, loss = start_text_run(recipe, symbols), in_every_step(softmax_cross_entropy)
-    x, y = rng.integers(0, symbols, (2, recipe.lanes, recipe.steps))
-    times = []
-    for _ in range(1 + STEPS):
-        start = time.perf_counter()
-        train_step(state.network, state.optimizer, loss, x, y, longest=recipe.longest)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:]))
