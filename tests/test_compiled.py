@@ -64,6 +64,7 @@ def run_in(folder, cache, text, **variables):
         "PYTHONPATH": os.pathsep.join([str(folder), str(PACKAGE.parent)]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "NUMBA_CACHE_DIR": str(cache),
+        "NUMBA_NUM_THREADS": "2",  # with one, kernels are others
     }
     return subprocess.run(
         [sys.executable, "-c", "from kernels import *\n" + textwrap.dedent(text)],
