@@ -175,6 +175,7 @@ def test_the_page_runs_the_network_and_shows_what_a_person_does(tmp_path):
             f"[...document.querySelectorAll('[data-strokes]')].map(b => (b.click(), {answers}))"
         )
         assert page.ask(examples) == list(range(10))
+        assert page.ask(SMALL) == list(range(10))
 
         page.ask("$('clear').click()")
         assert page.ask("result.pixels.every(p => p === 0)")
@@ -216,6 +217,11 @@ def test_the_page_runs_the_network_and_shows_what_a_person_does(tmp_path):
         assert page.ask("messages") == []
 
 
+SMALL = """[...document.querySelectorAll("[data-strokes]")].map((button) => { // in a corner, aslant
+  const strokes = JSON.parse(button.dataset.strokes);
+  const small = strokes.map((s) => s.map(([x, y]) => [0.1 + 0.3 * x - 0.1 * y, 0.5 + 0.4 * y]));
+  return answerOf(run(imageOf(small)).scores);
+})"""
 MESSAGES = """
 window.messages = [];
 for (const kind of ["log", "info", "warn", "error"])

@@ -131,13 +131,14 @@ def _scores(scores: Scores) -> dict[str, Any]:
 
 
 def _drawing(side: int) -> dict[str, Any]:
-    """How a drawing becomes an image: the box of the ink, the pen's radius, the centre.
+    """How a drawing becomes an image: the box of the ink, the pen's radius, what is centred.
 
     MNIST's digits fit a box of 20 in 28, their centre of mass in the middle; the 8x8 ones fill it.
+    With these pens a drawing has about as much ink as an image of the set: 102 and 20 pixels.
     """
     if side < 16:
-        return {"box": side, "pen": 0.075 * side, "mass": False}
-    return {"box": side * 20 / 28, "pen": side * 1.2 / 28, "mass": True}
+        return {"box": side, "pen": 0.085 * side, "mass": False}
+    return {"box": side * 20 / 28, "pen": side * 1.4 / 28, "mass": True}
 
 
 def _example(digit: int) -> str:
