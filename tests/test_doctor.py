@@ -131,3 +131,18 @@ def test_checked_indices_and_other_threads_are_said(tmp_path):
     assert "NUMBA_BOUNDSCHECK" in answer["notes"]["indices"]
     assert "one thread of Python" in answer["notes"]["threads"]
     assert answer["notes"]["new processes"] == "may be forked"
+
+
+@pytest.mark.parametrize(
+    ("has", "words"),
+    [
+        (["avx512f", "avx2"], "as wide as a register"),
+        (["avx2"], "two registers of 256"),
+        ([], "four registers of 128"),
+    ],
+)
+def test_the_width_of_vectors_is_said(monkeypatch, has, words):
+    from llvmlite import binding
+
+    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: dict.fromkeys(has, True))
+    assert words in doctor.vector_words()

@@ -136,6 +136,7 @@ def notes_on(kernels: dict[str, Any]) -> dict[str, str]:
     from qnn_ref.bits.gemm import kernel_names
 
     notes = {"processor": processor(), "binary product": kernel_names()}
+    notes["lookup product"] = vector_words() if kernels["compiled"] else "its NumPy twin"
     if not kernels["compiled"]:
         return notes | {"compiler": "off, NUMBA_DISABLE_JIT is set: kernels are slow Python"}
     if kernels["bounds_checked"]:
@@ -182,6 +183,18 @@ def processor() -> str:
     features = binding.get_host_cpu_features()
     wanted = ("avx512vpopcntdq", "avx512f", "avx2", "popcnt")
     return f"{binding.get_host_cpu_name()}; " + ", ".join(f for f in wanted if features.get(f))
+
+
+def vector_words() -> str:
+    """How wide the vectors of lookup products are, and what this processor has for them."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return "vectors of 512 bits, as wide as a register here (avx512f)"
+    if features.get("avx2"):
+        return "vectors of 512 bits in two registers of 256 (avx2)"
+    return "vectors of 512 bits in four registers of 128"
 
 
 def waiting() -> str:
