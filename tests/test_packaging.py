@@ -100,7 +100,8 @@ def test_wheel_holds_the_package_its_digits_and_its_licence(wheel):
     assert {n for n in names if n.endswith(".py")} == modules
 
     kinds = re.compile(
-        r"(qnn_ref/.*\.py|qnn_ref/py\.typed|qnn_ref/data/.*|.*/programs/.*|.*\.dist-info/.*)"
+        r"(qnn_ref/.*\.py|qnn_ref/py\.typed|qnn_ref/data/.*|.*/programs/.*|.*\.dist-info/.*|"
+        r"qnn_ref/interop/page/page\.(html|css|js))"
     )
     assert [n for n in names if not kinds.fullmatch(n)] == []
     assert [n for n in names if "mnist" in n and n.endswith(".gz")] == []

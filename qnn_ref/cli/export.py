@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     }
     text = (
         f"{args.output}: {len(data):,} bytes for {FORMATS[form].reader}; "
-        f"{source} has {packed_bytes:,}"
+        f"{args.file} has {packed_bytes:,}"
     )
     answer(args, result, text)
     return 0

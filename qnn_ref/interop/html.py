@@ -184,7 +184,8 @@ def _card(number: int, layers: list[dict[str, Any]]) -> str:
     return f"""\
   <div>
     <h3>Layer {number + 1}: {inputs} to {units} <small>line {1 if number == 0 else 2}</small></h3>
-    <canvas id="bits{number}" tabindex="0" role="img" aria-label="{bits}"></canvas>
+    <canvas id="bits{number}" tabindex="0" role="img" aria-describedby="unit"
+            aria-label="{bits}"></canvas>
     <p class="hint" id="lit{number}"></p>
     <canvas id="sums{number}" class="sums" width="1024" height="240" role="img"
             aria-label="{sums}"></canvas>
