@@ -17,7 +17,6 @@ from qnn_ref.bits import (
     KernelPanels,
     Panels,
     SignKernel,
-    SignMatrix,
     pack,
     pack_kernel,
     pack_sign_kernel,
@@ -152,11 +151,6 @@ def ladder_panels(rng: Rng) -> Arguments:
         "step": 2,
         "out": np.zeros((M, N), np.int32),
     }
-
-
-def without_rows(both: SignMatrix) -> SignMatrix:
-    """The columns one after the other are there only where somebody asked for them."""
-    return SignMatrix(*(dataclasses.replace(p, rows=None) for p in (both.columns, both.rows)))
 
 
 def run_few(planes, rows, base, step, out):
@@ -461,7 +455,7 @@ EXAMPLES: dict[str, Example] = {
     "bits.grids.codes_matmul": Example(few_codes, codes_matmul_reference),
     "bits.panels.both_ways": Example(
         lambda rng: {"words": pack(signs(rng, M, K)), "C": K},
-        lambda words, C: without_rows(pack_panels_reference(unpack(words, C))),
+        lambda words, C: pack_panels_reference(unpack(words, C)),
     ),
     "bits.planes.to_planes": Example(
         lambda rng: {
@@ -472,7 +466,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "bits.panels.pack_panels": Example(
         lambda rng: {"x": reals(rng, K, N)},
-        lambda x: without_rows(pack_panels_reference(x)),
+        lambda x: pack_panels_reference(x),
     ),
     "bits.planes.pack_levels": Example(
         lambda rng: {"levels": rng.integers(0, 8, (M, K), np.uint8), "P": 3}, pack_levels_reference

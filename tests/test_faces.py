@@ -147,7 +147,6 @@ def test_errors_of_others_are_no_refusals(error):
         ({"K": 129}, "words: expected 3 a column"),
         ({"K": 64}, "words: expected 1 a column"),
         ({"K": 65}, "words: a padding bit beyond K = 65"),
-        ({"rows": np.zeros((17, 2), np.uint64)}, "rows: expected shape"),
         ({"words": np.zeros((2, 2, 8), np.uint64)}, "words: expected shape"),
     ],
 )

@@ -257,6 +257,24 @@ def test_few_rows_give_the_same_in_every_form(K):
 
 
 @pytest.mark.slow_without_jit
+@pytest.mark.parametrize("counts_vectors", [False, True])
+@pytest.mark.parametrize("M", [0, 1, 3, 4, 6, 16, 21])
+def test_alone_or_together_every_ragged_size_gives_the_same(M, counts_vectors, monkeypatch):
+    """Tiles of four rows and single rows, whole panels and one that is not, one thread or all."""
+    monkeypatch.setattr(gemm, "COUNTS_VECTORS", counts_vectors)
+    rng = np.random.default_rng(M)
+    for K, N in ((0, 17), (1, 1), (64, 16), (130, 33), (64 * LONG + 3, 7), (70, 0)):
+        x, y = signs(rng, M, K), signs(rng, N, K)
+        expected = x.astype(np.int64) @ y.T.astype(np.int64)
+        for several in (False, True):
+            monkeypatch.setattr(gemm, "worth_waking", lambda nanoseconds, s=several: s)
+            border, out = bordered(M, N, np.int32)
+            xnor_matmul(pack(x), to_panels(pack(y), K), K, out)
+            np.testing.assert_array_equal(out, expected)
+            check_border(border)
+
+
+@pytest.mark.slow_without_jit
 @every_panel_kernel
 def test_number_of_threads_does_not_matter(kernel):
     """Few rows are cut along the columns, many along the rows, and nothing is left out."""

@@ -174,7 +174,7 @@ def test_infinities_of_both_signs_give_nan():
     assert (result[1] == np.inf).all()
 
 
-def test_views_read_only_operands_and_panels_without_rows():
+def test_views_read_only_operands_and_panels_of_both_directions():
     rng = np.random.default_rng(5)
     x = rng.normal(size=(90, 90)).astype(np.float32)
     s = signs(rng, 40, 45)

@@ -19,8 +19,10 @@ from qnn_ref.bits.vectors import (
     repeat,
     sign_bits,
     spread,
+    spread_from,
     store,
     store_row,
+    store_some,
     stream,
     stream_row,
     turn,
@@ -36,7 +38,7 @@ SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -1e-45
 
 
 def lanes(dtype):
-    return LANES if dtype == "int32" else 64 // np.dtype(dtype).itemsize
+    return 64 // np.dtype(dtype).itemsize
 
 
 def numbers(rng, dtype, count):
@@ -78,8 +80,18 @@ def spread_one(x, place, out):
 
 
 @njit
-def narrow_one(x, out):
-    store(out, 0, narrow(load(x, 0)))
+def narrow_two(x, out):
+    store(out, 0, narrow(load(x, 0), load(x, LANES)))
+
+
+@njit
+def copy_some(x, start, out, count):
+    store_some(out, 1, load(x, start), count)
+
+
+@njit
+def read_one(x, index, out):
+    store(out, 0, spread_from(x, index))
 
 
 @njit
@@ -216,13 +228,32 @@ def test_spread_fills_all_lanes_with_one_number(dtype):
         np.testing.assert_array_equal(out, [x[place]] * count + [0])
 
 
+@pytest.mark.parametrize("dtype", WHOLE + REAL)
+def test_some_lanes_are_written_and_nothing_beside_them(dtype):
+    x = numbers(np.random.default_rng(0), dtype, 2 * lanes(dtype))
+    for count in range(1, lanes(dtype) + 1):
+        out = np.full(lanes(dtype) + 2, 7, dtype)
+        copy_some(x, 1, out, count)
+        np.testing.assert_array_equal(out[1 : 1 + count], x[1 : 1 + count])
+        assert (out[count + 1 :] == 7).all()
+        assert out[0] == 7
+
+
+@pytest.mark.parametrize("dtype", WHOLE + REAL)
+def test_one_number_is_read_into_all_lanes(dtype):
+    x, out = numbers(np.random.default_rng(1), dtype, 5), np.empty(lanes(dtype), dtype)
+    for index in range(5):
+        read_one(x, index, out)
+        np.testing.assert_array_equal(out, x[index])
+
+
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 @given(seed=SEEDS)
 @FEW
 def test_narrow_keeps_the_low_32_bits(dtype, seed):
-    x = numbers(np.random.default_rng(seed), dtype, LANES)
-    out = np.empty(LANES, np.int32)
-    narrow_one(x, out)
+    x = numbers(np.random.default_rng(seed), dtype, 2 * LANES)
+    out = np.empty(2 * LANES, np.int32)
+    narrow_two(x, out)
     np.testing.assert_array_equal(out, x.astype(np.int32))
 
 

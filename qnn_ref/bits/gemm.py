@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Ints, Words
-from qnn_ref.bits.ladder import carry_save, column_panels, vector_tiles
+from qnn_ref.bits.ladder import COMPILED, carry_save, column_panels, vector_tiles
 from qnn_ref.bits.operands import INT64, WORDS, check_out, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.popcount import popcount
-from qnn_ref.bits.threads import threads_for
+from qnn_ref.bits.threads import threads_for, worth_waking
 from qnn_ref.bits.words import check_words
 from qnn_ref.checks import check_array, instance, whole
 from qnn_ref.compiled import numba, parallel_kernel, prange
@@ -34,7 +34,7 @@ NS_A_WORD = 0.2
 """Nanoseconds for XOR and popcount of a pair of words, roughly."""
 
 FEW = 4
-"""Left rows below which a product goes row by row: a tile of four would be half empty."""
+"""Left rows below which it does not pay to arrange columns in panels for one product."""
 
 
 def xnor_matmul_reference(a: Words, b: Words, K: int) -> Ints:
@@ -89,6 +89,12 @@ def kernel_for(W: int) -> Any:
     return carry_save if W >= LONG and not counts_vectors() else vector_tiles
 
 
+def _compiled_for(W: int, several: bool) -> Any:
+    """What `kernel_for` chose, in the form for several threads or for the one that calls."""
+    alone, together = COMPILED[kernel_for(W).__name__]
+    return together if several else alone
+
+
 def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) -> Ints:
     """Multiply matrices of +1 and -1 that are stored as bits.
 
@@ -130,7 +136,8 @@ def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) ->
         out = np.empty((len(a), len(b)), np.int32) if out is None else out
         return run_few(a[None], b, np.full(len(b), K, np.int64), 2, out)
     panels = as_panels(b, K)
-    return run_panels(a[None], panels, panels.all_agree, 2, out)
+    out = room_for(out, (len(a), panels.N), np.int32, a, panels.words)
+    return _run_panels(a[None], panels, panels.all_agree, 2, out)
 
 
 def run_panels(
@@ -166,14 +173,20 @@ def run_panels(
     check_array("planes", planes, WORDS, ("P", "M", panels.words.shape[1]))
     check_array("base", base, INT64, (panels.N,))
     step = whole("step", step, -(2**32), 2**32)
-    out = room_for(out, (planes.shape[1], panels.N), np.int32, planes)
-    if panels.rows is not None and planes.shape[1] < FEW:
-        return _run_few(planes, panels.rows, base, step, out)
+    out = room_for(out, (planes.shape[1], panels.N), np.int32, planes, panels.words, base)
     padded = np.zeros(len(panels.words) * PANEL, np.int64)
     padded[: panels.N] = base
-    multiply = kernel_for(panels.words.shape[1])
-    with threads_for(NS_A_WORD * planes.size * panels.N):
-        multiply(planes, panels.words, padded, step, out)
+    return _run_panels(planes, panels, padded, step, out)
+
+
+def _run_panels(
+    planes: Words, panels: Panels, base: NDArray[np.int64], step: int, out: Ints
+) -> Ints:
+    """Call the kernel on operands that were checked; `base` goes to the end of the last panel."""
+    multiply = _compiled_for(
+        panels.words.shape[1], worth_waking(NS_A_WORD * planes.size * panels.N)
+    )
+    multiply(read_only(planes), panels.words, read_only(base), step, out)
     return out
 
 

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.bits.lanes import LANES, load, narrow, spread, store
+from qnn_ref.bits.lanes import LANES, load, narrow, spread, spread_from, store, store_some
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, to_panels
 from qnn_ref.bits.popcount import popcount
@@ -197,13 +197,12 @@ def column_panels(planes: Array, panels: Array, base: Array, step: int, out: Arr
 
 
 @serial_kernel
-def _write_edge(out, start, width, first, second):
-    """Write the results of a panel that is not full: `width` of 16."""
-    edge = np.empty(PANEL, np.int32)
-    store(edge, 0, first)
-    store(edge, LANES, second)
-    for n in range(width):
-        out[start + n] = edge[n]
+def _put(out, start, results, width):
+    """Write the results of a row of a panel, of which `width` are there."""
+    if width >= PANEL:
+        store(out, start, results)
+    else:
+        store_some(out, start, results, width)
 
 
 @serial_kernel
@@ -223,70 +222,86 @@ def _tasks(M):
 
 
 @serial_kernel
-def _count_tile(a, starts, b, start, W, counts):
-    """Add what W words of four rows and 16 columns differ to eight vectors of counters."""
-    r0, r1, r2, r3 = starts
+def _count_row(a, row, b, start, W, counts):
+    """Add what W words of a row and of 16 columns differ to two vectors of counters."""
+    p, q = counts
+    for w in range(W):
+        x = spread_from(a, row + w)
+        p += popcount(x ^ load(b, start + PANEL * w))
+        q += popcount(x ^ load(b, start + PANEL * w + LANES))
+    return p, q
+
+
+@serial_kernel
+def _count_tile(a, row, b, start, W, counts):
+    """Do the same for four rows that follow each other, with eight vectors of counters."""
     p0, q0, p1, q1, p2, q2, p3, q3 = counts
     for w in range(W):
         left = load(b, start + PANEL * w)
         right = load(b, start + PANEL * w + LANES)
-        x = spread(a[r0 + w])
+        x = spread_from(a, row + w)
         p0 += popcount(x ^ left)
         q0 += popcount(x ^ right)
-        x = spread(a[r1 + w])
+        x = spread_from(a, row + W + w)
         p1 += popcount(x ^ left)
         q1 += popcount(x ^ right)
-        x = spread(a[r2 + w])
+        x = spread_from(a, row + 2 * W + w)
         p2 += popcount(x ^ left)
         q2 += popcount(x ^ right)
-        x = spread(a[r3 + w])
+        x = spread_from(a, row + 3 * W + w)
         p3 += popcount(x ^ left)
         q3 += popcount(x ^ right)
     return p0, q0, p1, q1, p2, q2, p3, q3
 
 
+@serial_kernel
+def _tiles_of_task(task, planes, panels, base, step, out):
+    """Multiply the rows and columns of a task."""
+    P, M, W = planes.shape
+    N, plane = out.shape[1], M * W
+    a, b, c = planes.reshape(-1), panels.reshape(-1), out.reshape(-1)
+    steps, zero = spread(np.int32(step)), spread(np.uint64(0))
+    zeros = zero, zero, zero, zero, zero, zero, zero, zero
+    top, first, last = _share(task, _tasks(M)[0], panels.shape[0])
+    bottom = min(top + ROWS, M)
+    tiles = bottom - (bottom - top) % 4
+    for p in range(first, last):
+        left, start = PANEL * p, PANEL * p * W
+        bases, width = narrow(load(base, left), load(base, left + LANES)), N - left
+        for m in range(top, tiles, 4):
+            row = (P - 1) * plane + m * W
+            counts = _count_tile(a, row, b, start, W, zeros)
+            for _ in range(P - 1):
+                row -= plane
+                p0, q0, p1, q1, p2, q2, p3, q3 = counts
+                counts = p0 + p0, q0 + q0, p1 + p1, q1 + q1, p2 + p2, q2 + q2, p3 + p3, q3 + q3
+                counts = _count_tile(a, row, b, start, W, counts)
+            p0, q0, p1, q1, p2, q2, p3, q3 = counts
+            at = m * N + left
+            _put(c, at, bases - steps * narrow(p0, q0), width)
+            _put(c, at + N, bases - steps * narrow(p1, q1), width)
+            _put(c, at + 2 * N, bases - steps * narrow(p2, q2), width)
+            _put(c, at + 3 * N, bases - steps * narrow(p3, q3), width)
+        for m in range(tiles, bottom):
+            row = (P - 1) * plane + m * W
+            p0, q0 = _count_row(a, row, b, start, W, (zero, zero))
+            for _ in range(P - 1):
+                row -= plane
+                p0, q0 = _count_row(a, row, b, start, W, (p0 + p0, q0 + q0))
+            _put(c, m * N + left, bases - steps * narrow(p0, q0), width)
+
+
 @parallel_kernel
 def _vector_tiles(planes, panels, base, step, out):
-    P, M, W = planes.shape
-    N = out.shape[1]
-    a, b, c = planes.reshape(-1), panels.reshape(-1), out.reshape(-1)
-    steps = spread(np.int32(step))
-    blocks, tasks = _tasks(M)
-    for task in prange(tasks):
-        top, first, last = _share(task, blocks, panels.shape[0])
-        for p in range(first, last):
-            left = PANEL * p
-            base0, base1 = narrow(load(base, left)), narrow(load(base, left + LANES))
-            for m in range(top, min(top + ROWS, M), 4):
-                # Below the last row it stands in for the missing ones.
-                m1, m2, m3 = min(m + 1, M - 1), min(m + 2, M - 1), min(m + 3, M - 1)
-                zero = spread(np.uint64(0))
-                counts = zero, zero, zero, zero, zero, zero, zero, zero
-                for plane in range(P - 1, -1, -1):
-                    p0, q0, p1, q1, p2, q2, p3, q3 = counts
-                    counts = p0 + p0, q0 + q0, p1 + p1, q1 + q1, p2 + p2, q2 + q2, p3 + p3, q3 + q3
-                    rows = plane * M
-                    starts = (rows + m) * W, (rows + m1) * W, (rows + m2) * W, (rows + m3) * W
-                    counts = _count_tile(a, starts, b, left * W, W, counts)
-                p0, q0, p1, q1, p2, q2, p3, q3 = counts
-                left0, right0 = base0 - steps * narrow(p0), base1 - steps * narrow(q0)
-                left1, right1 = base0 - steps * narrow(p1), base1 - steps * narrow(q1)
-                left2, right2 = base0 - steps * narrow(p2), base1 - steps * narrow(q2)
-                left3, right3 = base0 - steps * narrow(p3), base1 - steps * narrow(q3)
-                if left + PANEL <= N:
-                    store(c, m * N + left, left0)
-                    store(c, m * N + left + LANES, right0)
-                    store(c, m1 * N + left, left1)
-                    store(c, m1 * N + left + LANES, right1)
-                    store(c, m2 * N + left, left2)
-                    store(c, m2 * N + left + LANES, right2)
-                    store(c, m3 * N + left, left3)
-                    store(c, m3 * N + left + LANES, right3)
-                else:
-                    _write_edge(c, m * N + left, N - left, left0, right0)
-                    _write_edge(c, m1 * N + left, N - left, left1, right1)
-                    _write_edge(c, m2 * N + left, N - left, left2, right2)
-                    _write_edge(c, m3 * N + left, N - left, left3, right3)
+    for task in prange(_tasks(planes.shape[1])[1]):
+        _tiles_of_task(np.int64(task), planes, panels, base, step, out)
+
+
+@serial_kernel
+def _vector_tiles_alone(planes, panels, base, step, out):
+    """Do the same on the thread that calls: small work is over before the others have heard."""
+    for task in range(_tasks(planes.shape[1])[1]):
+        _tiles_of_task(task, planes, panels, base, step, out)
 
 
 def vector_tiles(planes: Array, panels: Array, base: Array, step: int, out: Array) -> None:
@@ -313,6 +328,12 @@ def _carry(x, y, z):
 
 
 @serial_kernel
+def _differ(a, row, b, start):
+    """Mark where a word of a row and the words of eight columns differ."""
+    return spread_from(a, row) ^ load(b, start)
+
+
+@serial_kernel
 def _count_with_carries(a, row, b, start, W):
     """Count what W words of a row and of eight columns differ, eight words a turn (Harley, Seal).
 
@@ -324,14 +345,14 @@ def _count_with_carries(a, row, b, start, W):
     whole = W - W % 8
     for w in range(0, whole, 8):
         r, c = row + w, start + PANEL * w
-        x, y = spread(a[r]) ^ load(b, c), spread(a[r + 1]) ^ load(b, c + PANEL)
+        x, y = _differ(a, r, b, c), _differ(a, r + 1, b, c + PANEL)
         two0, ones = _carry(ones, x, y), _sum(ones, x, y)
-        x, y = spread(a[r + 2]) ^ load(b, c + 2 * PANEL), spread(a[r + 3]) ^ load(b, c + 3 * PANEL)
+        x, y = _differ(a, r + 2, b, c + 2 * PANEL), _differ(a, r + 3, b, c + 3 * PANEL)
         two1, ones = _carry(ones, x, y), _sum(ones, x, y)
         four0, twos = _carry(twos, two0, two1), _sum(twos, two0, two1)
-        x, y = spread(a[r + 4]) ^ load(b, c + 4 * PANEL), spread(a[r + 5]) ^ load(b, c + 5 * PANEL)
+        x, y = _differ(a, r + 4, b, c + 4 * PANEL), _differ(a, r + 5, b, c + 5 * PANEL)
         two0, ones = _carry(ones, x, y), _sum(ones, x, y)
-        x, y = spread(a[r + 6]) ^ load(b, c + 6 * PANEL), spread(a[r + 7]) ^ load(b, c + 7 * PANEL)
+        x, y = _differ(a, r + 6, b, c + 6 * PANEL), _differ(a, r + 7, b, c + 7 * PANEL)
         two1, ones = _carry(ones, x, y), _sum(ones, x, y)
         four1, twos = _carry(twos, two0, two1), _sum(twos, two0, two1)
         count += popcount(_carry(fours, four0, four1))
@@ -343,37 +364,43 @@ def _count_with_carries(a, row, b, start, W):
     count += count
     count += popcount(ones)
     for w in range(whole, W):
-        count += popcount(spread(a[row + w]) ^ load(b, start + PANEL * w))
+        count += popcount(_differ(a, row + w, b, start + PANEL * w))
     return count
 
 
-@parallel_kernel
-def _carry_save(planes, panels, base, step, out):
+@serial_kernel
+def _carries_of_task(task, planes, panels, base, step, out):
+    """Multiply the rows and columns of a task."""
     P, M, W = planes.shape
     N = out.shape[1]
     a, b, c = planes.reshape(-1), panels.reshape(-1), out.reshape(-1)
     steps = spread(np.int32(step))
-    blocks, tasks = _tasks(M)
-    for task in prange(tasks):
-        top, first, last = _share(task, blocks, panels.shape[0])
-        for p in range(first, last):
-            left = PANEL * p
-            base0, base1 = narrow(load(base, left)), narrow(load(base, left + LANES))
-            for m in range(top, min(top + ROWS, M)):
-                count0 = spread(np.uint64(0))
-                count1 = count0
-                for plane in range(P - 1, -1, -1):
-                    row = (plane * M + m) * W
-                    count0 += count0
-                    count1 += count1
-                    count0 += _count_with_carries(a, row, b, left * W, W)
-                    count1 += _count_with_carries(a, row, b, left * W + LANES, W)
-                result0, result1 = base0 - steps * narrow(count0), base1 - steps * narrow(count1)
-                if left + PANEL <= N:
-                    store(c, m * N + left, result0)
-                    store(c, m * N + left + LANES, result1)
-                else:
-                    _write_edge(c, m * N + left, N - left, result0, result1)
+    top, first, last = _share(task, _tasks(M)[0], panels.shape[0])
+    for p in range(first, last):
+        left = PANEL * p
+        bases = narrow(load(base, left), load(base, left + LANES))
+        for m in range(top, min(top + ROWS, M)):
+            count0 = spread(np.uint64(0))
+            count1 = count0
+            for plane in range(P - 1, -1, -1):
+                row = (plane * M + m) * W
+                count0 += count0
+                count1 += count1
+                count0 += _count_with_carries(a, row, b, left * W, W)
+                count1 += _count_with_carries(a, row, b, left * W + LANES, W)
+            _put(c, m * N + left, bases - steps * narrow(count0, count1), N - left)
+
+
+@parallel_kernel
+def _carry_save(planes, panels, base, step, out):
+    for task in prange(_tasks(planes.shape[1])[1]):
+        _carries_of_task(np.int64(task), planes, panels, base, step, out)
+
+
+@serial_kernel
+def _carry_save_alone(planes, panels, base, step, out):
+    for task in range(_tasks(planes.shape[1])[1]):
+        _carries_of_task(task, planes, panels, base, step, out)
 
 
 def carry_save(planes: Array, panels: Array, base: Array, step: int, out: Array) -> None:
@@ -385,6 +412,14 @@ def carry_save(planes: Array, panels: Array, base: Array, step: int, out: Array)
     _check_panels(planes, panels, base, step, out, PANEL)
     operands = read_only(planes), read_only(panels), read_only(base)
     _carry_save(*operands, np.int64(step), out)
+
+
+COMPILED = {
+    "column_panels": (_column_panels, _column_panels),
+    "vector_tiles": (_vector_tiles_alone, _vector_tiles),
+    "carry_save": (_carry_save_alone, _carry_save),
+}
+"""The kernels under the rungs that take panels: for one thread alone, and for several."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ rest. These names stand in it until its first kernel is compiled.
 from qnn_ref.compiled import Later
 
 LANES = 8
-"""Words in a vector, and numbers that were made of words."""
+"""Words in a vector."""
 
 (
     fence,
@@ -19,8 +19,10 @@ LANES = 8
     repeat,
     sign_bits,
     spread,
+    spread_from,
     store,
     store_row,
+    store_some,
     stream,
     stream_row,
     turn,
@@ -28,6 +30,7 @@ LANES = 8
     Later("qnn_ref.bits.vectors", name)
     for name in (
         *("fence", "lanes_of", "load", "load_row", "nan_bits", "narrow", "repeat"),
-        *("sign_bits", "spread", "store", "store_row", "stream", "stream_row", "turn"),
+        *("sign_bits", "spread", "spread_from", "store", "store_row"),
+        *("store_some", "stream", "stream_row", "turn"),
     )
 )

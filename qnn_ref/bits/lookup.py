@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Array, Ints, Words
-from qnn_ref.bits.gemm import FEW, run_panels
+from qnn_ref.bits.gemm import FEW
 from qnn_ref.bits.lanes import (
     fence,
     lanes_of,
@@ -40,10 +40,10 @@ from qnn_ref.bits.lanes import (
 )
 from qnn_ref.bits.operands import INT64, check_out, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
-from qnn_ref.bits.planes import pixel_planes, planes_matmul_reference
+from qnn_ref.bits.planes import pixel_planes, planes_matmul, planes_matmul_reference
 from qnn_ref.bits.rooms import kept_empty
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.bits.words import check_words, unpack, words_for
+from qnn_ref.bits.words import check_words, unpack
 from qnn_ref.checks import FLOATS, check_array, check_written, instance, whole
 from qnn_ref.compiled import numba, parallel_kernel, prange, serial_kernel
 from qnn_ref.grid import PIXELS
@@ -65,8 +65,6 @@ PIXEL_OUTPUTS = 512
 
 NS_A_PAIR = 0.006
 """Nanoseconds for a product of two numbers by lookup, roughly."""
-
-PLANE_WEIGHTS = 1 << np.arange(8, dtype=np.int32)
 
 PIXEL_HALVES = 4
 """Half words after which 16 bits may be full: 128 pixels give sums of up to 32,640."""
@@ -627,11 +625,8 @@ def pixels_matmul(
     panels = as_panels(b, K)
     out = room_for(out, (len(images), panels.N), np.int32, images)
     if len(images) < FEW:
-        # Algorithm 5 as it stands: the planes of an image are eight rows of one binary product.
-        planes = pixel_planes(images).reshape(8 * len(images), words_for(K))
-        sums = run_panels(planes[None], panels, panels.all_agree, 2, None)
-        np.einsum("a,amn->mn", PLANE_WEIGHTS, sums.reshape(8, *out.shape), out=out)
-        return out
+        # Algorithm 5 as it stands: tables for so few would cost more than they save.
+        return planes_matmul(pixel_planes(images), panels, K, PIXELS, out)
     if numba.config.DISABLE_JIT:
         out[...] = pixels_matmul_reference(images, panels.to_words(), K)
         return out

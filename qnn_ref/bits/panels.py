@@ -39,9 +39,6 @@ class Panels:
         Number of columns.
     K : int
         Number of elements of a column: of weights, fan_in.
-    rows : array (N, ceil(K / 64)) of uint64, or None
-        The same columns one after the other, for products with one vector; None where they were
-        never asked for.
     gaps : bool
         Whether zero bits stand between the elements, as between the taps of a convolution.
     """
@@ -49,7 +46,6 @@ class Panels:
     words: Words
     N: int
     K: int
-    rows: Words | None = None
     gaps: bool = False
 
     def __post_init__(self) -> None:
@@ -63,10 +59,8 @@ class Panels:
         beyond = np.uint64(K % WORD_BITS)
         if beyond and not self.gaps and (self.words[:, -1] >> beyond).any():
             raise ValueError(f"words: a padding bit beyond K = {K} is set; padding must be zero")
-        if self.rows is not None:
-            check_array("rows", self.rows, word, (N, W))
-            # As kernels take it: a product with one vector is over before a view has been made.
-            object.__setattr__(self, "rows", read_only(self.rows))
+        # As kernels take it: a small product is over before a view has been made.
+        object.__setattr__(self, "words", read_only(self.words))
 
     def __repr__(self) -> str:
         return f"<Panels: {self.N} columns of {self.K} bits, {self.words.nbytes:,} bytes>"
@@ -79,8 +73,8 @@ class Panels:
 
     @cached_property
     def all_agree(self) -> NDArray[np.int64]:
-        """What a product of signs has where no bit differs: K for each column, (N,)."""
-        sums = np.full(self.N, self.K, np.int64)
+        """What a product of signs has where no bit differs: K, for each column of each panel."""
+        sums = np.full(len(self.words) * PANEL, self.K, np.int64)
         sums.flags.writeable = False
         return sums
 
@@ -138,7 +132,7 @@ def arrange_panels(b: Words, K: int, gaps: bool = True) -> Panels:
     for p in range(len(words)):
         columns = b[p * PANEL : (p + 1) * PANEL]
         words[p, :, : len(columns)] = columns.T
-    return Panels(words, N, int(K), b.copy(order="C"), gaps)
+    return Panels(words, N, int(K), gaps)
 
 
 @serial_kernel

@@ -15,6 +15,11 @@ Waking a sleeping thread takes some microseconds, and a millisecond where the pr
 """
 
 
+def worth_waking(nanoseconds: float) -> bool:
+    """Whether work that takes one thread so long is better done by several, if there are any."""
+    return nanoseconds >= WORTH_WAKING and numba.get_num_threads() > 1
+
+
 class threads_for:  # reads as a word: `with threads_for(...)`
     """Let compiled kernels use one thread inside, if their work is small; else all of them.
 

@@ -17,6 +17,7 @@ imports Numba, so modules with kernels take its names from `lanes`.
 # mypy: allow-untyped-defs
 
 import operator
+import sys
 from typing import Any
 
 from llvmlite import ir
@@ -32,11 +33,11 @@ VECTOR_BITS = 512
 
 
 class Vector(types.Type):
-    """Numba's type of a vector of numbers of the type `lane`: 512 bits, but eight of int32."""
+    """Numba's type of a vector of numbers of the type `lane`: 512 bits."""
 
     def __init__(self, lane: Any) -> None:
         self.lane = lane
-        self.lanes = LANES if lane == types.int32 else VECTOR_BITS // lane.bitwidth
+        self.lanes = VECTOR_BITS // lane.bitwidth
         super().__init__(name=f"Vector({lane}, {self.lanes})")
 
 
@@ -104,6 +105,40 @@ def store(typing_context, array, index, vector):
 
     fits = _is_flat(array) and vector == Vector(array.dtype)
     return (types.void(array, index, vector), code) if fits else None
+
+
+@intrinsic
+def store_some(typing_context, array, index, vector, count):
+    """Write the first `count` lanes of a vector, 1 or more, and nothing else, from `index` on."""
+
+    def code(context, builder, signature, args):
+        array, index, lanes, count = args
+        view = context.make_array(signature.args[0])(context, builder, array)
+        if context.enable_boundscheck:
+            last = builder.add(index, builder.sub(count, count.type(1)))
+            for lane in (index, last):
+                cgutils.do_boundscheck(context, builder, lane, view.nitems)
+        place = builder.bitcast(builder.gep(view.data, [index]), lanes.type.as_pointer())
+        numbers = ir.VectorType(count.type, lanes.type.count)
+        inside = builder.icmp_signed(
+            "<",
+            ir.Constant(numbers, list(range(lanes.type.count))),
+            _in_all_lanes(builder, numbers, count),
+        )
+        align = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [lanes.type, place.type, align, inside.type])
+        write = f"llvm.masked.store.v{lanes.type.count}{_short(vector.lane)}.p0"
+        write = cgutils.get_or_insert_function(builder.module, kind, write)
+        builder.call(write, [lanes, place, align(vector.lane.bitwidth // 8), inside])
+        return context.get_dummy_value()
+
+    fits = _is_flat(array) and vector == Vector(array.dtype) and count == types.int64
+    return (types.void(array, index, vector, count), code) if fits else None
+
+
+def _short(lane: Any) -> str:
+    """LLVM's name of a number, as in the names of its functions."""
+    return f"{'f' if isinstance(lane, types.Float) else 'i'}{lane.bitwidth}"
 
 
 @intrinsic
@@ -247,28 +282,54 @@ def lanes_of(typing_context, array):
     return types.uint64(array), code
 
 
+def _in_all_lanes(builder: Any, vector: Any, number: Any) -> Any:
+    empty = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(empty, number, ir.Constant(ir.IntType(32), 0))
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, empty, lanes)
+
+
 @intrinsic
 def spread(typing_context, number):
     """Put one number into all lanes."""
 
     def code(context, builder, signature, args):
-        empty = ir.Constant(context.get_value_type(signature.return_type), ir.Undefined)
-        first = builder.insert_element(empty, args[0], ir.Constant(ir.IntType(32), 0))
-        count = signature.return_type.lanes
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-        return builder.shuffle_vector(first, empty, lanes)
+        return _in_all_lanes(builder, context.get_value_type(signature.return_type), args[0])
 
     return Vector(number)(number), code
 
 
 @intrinsic
-def narrow(typing_context, words):
-    """Keep the low 32 bits of each lane, as int32."""
+def spread_from(typing_context, array, index):
+    """Read one number of a contiguous array with one axis into all lanes.
+
+    `spread(array[index])` asks first whether the index counts from the end.
+    """
 
     def code(context, builder, signature, args):
-        return builder.trunc(args[0], context.get_value_type(signature.return_type))
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        if context.enable_boundscheck:
+            cgutils.do_boundscheck(context, builder, args[1], view.nitems)
+        number = builder.load(builder.gep(view.data, [args[1]]))
+        return _in_all_lanes(builder, context.get_value_type(signature.return_type), number)
 
-    return Vector(types.int32)(words), code
+    return (Vector(array.dtype)(array, index), code) if _is_flat(array) else None
+
+
+@intrinsic
+def narrow(typing_context, left, right):
+    """Keep the low 32 bits of each lane of two vectors of words, side by side, as int32."""
+
+    def code(context, builder, signature, args):
+        vector = context.get_value_type(signature.return_type)
+        halves = (builder.bitcast(words, vector) for words in args)
+        first = int(sys.byteorder == "big")  # of the two halves of a word, the low one
+        low = [2 * lane + first for lane in range(vector.count)]
+        index = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), low)
+        return builder.shuffle_vector(*halves, index)
+
+    fits = left == right and left.lane.bitwidth == 64
+    return (Vector(types.int32)(left, right), code) if fits else None
 
 
 def _lanewise(name: str) -> Any:

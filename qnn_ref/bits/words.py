@@ -63,13 +63,13 @@ def check_words(name: str, words: Any, K: int, ndim: int | None = None) -> None:
     """
     width = words_for(K)
     if (
-        K % WORD_BITS == 0
-        and type(words) is np.ndarray
+        type(words) is np.ndarray
         and words.dtype == _WORD
         and words.ndim == (ndim or words.ndim or 1)
         and words.shape[-1] == width
+        and (K % WORD_BITS == 0 or words[..., -1].max(initial=0) < 1 << K % WORD_BITS)
     ):
-        return  # the usual case: there are no padding bits
+        return  # the usual case: no padding bits, or all of them zero
     if not isinstance(words, np.ndarray):
         raise TypeError(f"{name}: expected an array of uint64 words, got {type(words).__name__}")
     if words.dtype != _WORD:
@@ -79,7 +79,7 @@ def check_words(name: str, words: Any, K: int, ndim: int | None = None) -> None:
         raise ValueError(
             f"{name}: expected shape ({leading}{width}) for K = {K}, got {words.shape}"
         )
-    if K % WORD_BITS and np.any(words[..., -1] >> np.uint64(K % WORD_BITS)):
+    if K % WORD_BITS and words[..., -1].max(initial=0) >> K % WORD_BITS:
         raise ValueError(
             f"{name}: a padding bit beyond K = {K} is set; padding must be zero, "
             "otherwise it would be counted as an element"
