@@ -44,7 +44,7 @@ from qnn_ref.cli import main
 from qnn_ref.experiments import CIFAR10_SMALL, CIFAR10_THEANO
 from qnn_ref.layers import HardTanh
 
-OPTIONAL = ("torch", "faiss", "numkong", "onnx", "onnxruntime", "threadpoolctl")
+OPTIONAL = ("torch", "faiss", "numkong", "bnn", "onnx", "onnxruntime", "threadpoolctl")
 FAST = Settings(repeats=1, budget=0.0, quick=True)
 
 
@@ -267,6 +267,7 @@ SHAPES = [(5, 7, 64), (33, 17, 130), (1, 40, 777)]  # M, N, K
         (rows.TORCH_INT8, "torch"),
         (rows.FAISS, "faiss"),
         (rows.NUMKONG, "numkong"),
+        (rows.BNN_LAB, "bnn.kernels"),
     ],
 )
 def test_a_peer_gives_our_integers(name, module, shape, threads):
@@ -435,9 +436,14 @@ def test_every_subject_gives_rows_and_a_missing_peer_says_what_to_install(monkey
         assert found["goal"] is None or one_size
         if found["peer"] is None:
             assert found["ratio"] is None
-            assert "is missing; pip install 'qnn-ref[bench]'" in found["note"]
+            bnn_lab = found["peer_name"] == rows.BNN_LAB
+            how = peers.BNN_LAB_ALONE if bnn_lab else peers.OUR_EXTRA
+            assert f"is missing; {how}" in found["note"]
         else:
             assert found["ratio"] > 0
+        unlike = rows.APPROXIMATIONS.get(found["peer_name"], "")
+        assert unlike in found["note"]
+        assert ("approximation" in found["note"]) == bool(unlike)
     ran = {found["peer_name"] for found in answer["rows"] if found["peer"] is not None}
     assert ran == {rows.CEILING, rows.SWEEP, rows.ADAM, rows.ARRAYS}
     named = {bar["name"]: bar["tops"] for bar in answer["ladder"]}

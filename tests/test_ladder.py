@@ -261,7 +261,7 @@ def test_few_rows_give_the_same_in_every_form(K):
 @pytest.mark.parametrize("M", [0, 1, 3, 4, 6, 16, 21])
 def test_alone_or_together_every_ragged_size_gives_the_same(M, counts_vectors, monkeypatch):
     """Tiles of four rows and single rows, whole panels and one that is not, one thread or all."""
-    monkeypatch.setattr(gemm, "COUNTS_VECTORS", counts_vectors)
+    monkeypatch.setattr(gemm, "counts_vectors", lambda: counts_vectors)
     rng = np.random.default_rng(M)
     for K, N in ((0, 17), (1, 1), (64, 16), (130, 33), (64 * LONG + 3, 7), (70, 0)):
         x, y = signs(rng, M, K), signs(rng, N, K)

@@ -63,5 +63,4 @@ def inference_rows(
             ONNX_INT8: lambda: onnx_inference(network, pixels, BATCH, threads, int8=True),
         },
         settings,
-        notes={ONNX: "approximation: floats, folded", ONNX_INT8: "approximation: 8-bit products"},
     )

@@ -16,7 +16,7 @@ from qnn_ref.compiled import numba
 
 PACKAGES = (
     *("numpy", "numba", "llvmlite", "torch", "faiss-cpu", "numkong", "onnxruntime"),
-    "threadpoolctl",
+    *("bnn-lab", "threadpoolctl"),
 )
 FEATURES = ("avx512vpopcntdq", "avx512f", "avx512_vnni", "avx512vnni", "avx2", "fma", "popcnt")
 

@@ -18,20 +18,27 @@ import numpy as np
 
 from qnn_ref._typing import Array
 from qnn_ref.bench.measure import Call, LeftOutError
-from qnn_ref.bench.rows import FAISS, NUMKONG, NUMPY, TORCH, TORCH_INT8
+from qnn_ref.bench.rows import BNN_LAB, FAISS, NUMKONG, NUMPY, TORCH, TORCH_INT8
+
+OUR_EXTRA = "pip install 'qnn-ref[bench]'"
+BNN_LAB_ALONE = (
+    "bnn-lab asks for NumPy below 2, we for 2: pip install torch; pip install --no-deps bnn-lab"
+)
 
 
 class MissingPeerError(LeftOutError):
     """A library that a comparison needs is not here."""
 
 
-def library(name: str) -> Any:
+def library(name: str, how: str = OUR_EXTRA) -> Any:
     """Import an optional library.
 
     Parameters
     ----------
     name : str
         Its module.
+    how : str
+        How it is installed, for the error.
 
     Returns
     -------
@@ -45,7 +52,7 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
-        raise MissingPeerError(f"{name} is missing; pip install 'qnn-ref[bench]'") from error
+        raise MissingPeerError(f"{name} is missing; {how}") from error
 
 
 def check_blas(threads: int) -> None:
@@ -151,12 +158,26 @@ def numkong_product(operands: Operands) -> Call:
     return call
 
 
+def bnn_lab_product(operands: Operands) -> Call:
+    """Prepare its product of packed signs; each call makes a new result, of float32."""
+    kernels = library("bnn.kernels", BNN_LAB_ALONE)
+    if not hasattr(kernels, "binary_gemm_native_prepacked"):
+        raise MissingPeerError("bnn is another package of that name; " + BNN_LAB_ALONE)
+    if not kernels.native_kernel_available():
+        raise MissingPeerError("bnn-lab has no compiled kernel for this machine")
+    kernels.set_num_threads(operands.threads)
+    a, b = np.ascontiguousarray(operands.a), np.ascontiguousarray(operands.b)
+    K = operands.K
+    return lambda: kernels.binary_gemm_native_prepacked(a, b, K)
+
+
 PRODUCTS: dict[str, Callable[[Operands], Call]] = {
     NUMPY: numpy_product,
     TORCH: torch_product,
     TORCH_INT8: torch_int8_product,
     FAISS: faiss_product,
     NUMKONG: numkong_product,
+    BNN_LAB: bnn_lab_product,
 }
 
 

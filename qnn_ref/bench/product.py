@@ -128,12 +128,12 @@ def fastest_loop(threads: int, settings: Settings) -> str:
 def vector_rows(threads: int, settings: Settings) -> list[Row]:
     """Compare the product with one vector: it is bound by reading the weights."""
     operands = operands_of(VECTOR, threads)
-    out = np.empty(operands.shape, np.int32)
+    panels, out = to_panels(operands.b, operands.K), np.empty(operands.shape, np.int32)
     return compare(
         "one vector",
         label(VECTOR),
         threads,
-        lambda: xnor_matmul(operands.a, operands.b, operands.K, out=out),
+        lambda: xnor_matmul(operands.a, panels, operands.K, out=out),
         {name: partial(prepare, operands) for name, prepare in PRODUCTS.items()},
         settings,
     )

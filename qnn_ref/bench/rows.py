@@ -18,6 +18,7 @@ TORCH_INT8 = "PyTorch int8"
 TORCH_COMPILED = "PyTorch compiled"
 FAISS = "faiss"
 NUMKONG = "numkong"
+BNN_LAB = "bnn-lab"
 ONNX = "onnxruntime float32"
 ONNX_INT8 = "onnxruntime int8"
 ONNX_EXACT = "onnxruntime, exported file"
@@ -29,6 +30,12 @@ GRADCHECK = "PyTorch gradcheck"
 GRADCHECK_FAST = "PyTorch gradcheck, fast mode"
 ARRAYS = "latent + two moments + gradient"
 LIMIT = "1.2 GB"
+
+APPROXIMATIONS = {
+    ONNX: "approximation: batch norms are folded into products, so ties may fall otherwise",
+    ONNX_INT8: "approximation: 8-bit products of rounded numbers",
+}
+"""Peers that do not give our results, and why; every row with one of them says so."""
 
 COMPILED = (OURS, CEILING, SWEEP, ADAM, TORCH_COMPILED)
 """Candidates whose first call compiles."""
@@ -287,7 +294,8 @@ def compare(
         found = measured.timings.get(peer)
         if found is not None:
             found = found.scaled((scales or {}).get(peer, 1.0))
-        note = "; ".join(filter(None, ((notes or {}).get(peer, ""), missing.get(peer, ""))))
+        says = APPROXIMATIONS.get(peer), (notes or {}).get(peer), missing.get(peer)
+        note = "; ".join(filter(None, says))
         rows.append(timed_row(name, size, threads, measured.timings[OURS], peer, found, note))
     return rows
 

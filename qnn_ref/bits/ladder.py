@@ -265,12 +265,13 @@ def _tiles_of_task(task, planes, panels, base, step, out):
     top, first, last = _share(task, _tasks(M)[0], panels.shape[0])
     bottom = min(top + ROWS, M)
     tiles = bottom - (bottom - top) % 4
+    words = W if P else 0  # without planes nothing differs
     for p in range(first, last):
         left, start = PANEL * p, PANEL * p * W
         bases, width = narrow(load(base, left), load(base, left + LANES)), N - left
         for m in range(top, tiles, 4):
             row = (P - 1) * plane + m * W
-            counts = _count_tile(a, row, b, start, W, zeros)
+            counts = _count_tile(a, row, b, start, words, zeros)
             for _ in range(P - 1):
                 row -= plane
                 p0, q0, p1, q1, p2, q2, p3, q3 = counts
@@ -284,7 +285,7 @@ def _tiles_of_task(task, planes, panels, base, step, out):
             _put(c, at + 3 * N, bases - steps * narrow(p3, q3), width)
         for m in range(tiles, bottom):
             row = (P - 1) * plane + m * W
-            p0, q0 = _count_row(a, row, b, start, W, (zero, zero))
+            p0, q0 = _count_row(a, row, b, start, words, (zero, zero))
             for _ in range(P - 1):
                 row -= plane
                 p0, q0 = _count_row(a, row, b, start, W, (p0 + p0, q0 + q0))
