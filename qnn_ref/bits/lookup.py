@@ -37,6 +37,7 @@ from qnn_ref.bits.lanes import (
     store_row,
     stream,
     stream_row,
+    turn,
 )
 from qnn_ref.bits.operands import INT64, check_out, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
@@ -66,8 +67,11 @@ PIXEL_OUTPUTS = 512
 NS_A_PAIR = 0.006
 """Nanoseconds for a product of two numbers by lookup, roughly."""
 
-PIXEL_HALVES = 4
-"""Half words after which 16 bits may be full: 128 pixels give sums of up to 32,640."""
+PIXEL_HALVES = 7
+"""Half words after which 16 bits may be full: 224 numbers p - 128 give sums of up to 28,672."""
+
+MIDDLE, FOUR_MIDDLES = 128, 0x80808080
+"""What is taken from a pixel, since p - 128 has half the magnitude; and four of it, as bytes."""
 
 
 def signs_matmul_reference(b: Words, x: Array) -> Array:
@@ -534,24 +538,40 @@ def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -
 
 @serial_kernel
 def _spread_pixels(quads, top, count, first, rows):
-    """Write 32 pixels of `count` images as rows, an image a column; four are read at a time."""
+    """Write 32 pixels of `count` images, less 128, as rows; four of an image are read at a time."""
     four = np.empty(count, np.uint32)
     for q in range(8):
         if first + q < quads.shape[1]:
             for lane in range(count):
                 four[lane] = quads[top + lane, first + q]
         else:
-            four[:] = 0
+            four[:] = FOUR_MIDDLES
         for i in range(4):
             row, shift = rows[4 * q + i], np.uint32(8 * i)
             for lane in range(count):
-                row[lane] = np.int16((four[lane] >> shift) & np.uint32(255))
+                row[lane] = np.int32((four[lane] >> shift) & np.uint32(255)) - np.int32(MIDDLE)
+
+
+@serial_kernel
+def _write_images(total, width, top, inside, flat, left, columns, N):
+    """Write sums, a row for each output, as rows for images: in squares, then what is left."""
+    side = np.int64(lanes_of(total))
+    lanes, outputs = inside - inside % side, columns - columns % side
+    for n in range(0, outputs, side):
+        for lane in range(0, lanes, side):
+            turn(total, n * width + lane, width, flat, (top + lane) * N + left + n, N)
+    for lane in range(inside):
+        for n in range(outputs if lane < lanes else 0, columns):
+            # Unsigned: the compiler need not think of indices from the end.
+            to, at = np.uint64((top + lane) * N + left + n), np.uint64(n * width + lane)
+            flat[to] = total[at]
 
 
 @parallel_kernel
 def _pixels_kernel(quads, K, panels, base, out):
-    """Write base + 2 (pixels times signs)."""
+    """Write base + 2 (pixels less 128 times signs)."""
     M, N = out.shape
+    flat = out.reshape(-1)
     lanes = np.int64(lanes_of(np.empty(0, np.int16)))
     blocks = _blocks(M, 0, lanes, 3)
     parts, outputs = _parts(N, PIXEL_OUTPUTS)
@@ -566,7 +586,9 @@ def _pixels_kernel(quads, K, panels, base, out):
         tables = _aligned(TABLES * 16 * width, rows)
         sums = _aligned(part.shape[0] * PANEL * width, rows)
         sums[:] = 0
-        total = np.zeros(part.shape[0] * PANEL * width, np.int32)
+        total = np.empty(part.shape[0] * PANEL * width, np.int32)
+        for n in range(columns):
+            total[n * width : n * width + width] = base[left + n]
         for half in range(halves):
             _spread_pixels(quads, top, inside, 8 * half, rows)
             _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
@@ -575,15 +597,10 @@ def _pixels_kernel(quads, K, panels, base, out):
             words = part.reshape(-1)[half // 2 * PANEL :]
             _add(tables, words, skip, shift, columns, sums, count, width // lanes)
             if half % PIXEL_HALVES == PIXEL_HALVES - 1 or half == halves - 1:
-                for i in range(total.size):
-                    total[i] += np.int32(sums[i])
+                for i in range(columns * width):
+                    total[i] += np.int32(2) * np.int32(sums[i])
                 sums[:] = 0
-        for lane in range(inside):
-            row = out[top + lane]
-            for n in range(columns):
-                # Unsigned: the compiler need not think of indices from the end.
-                column, at = np.uint64(left + n), np.uint64(n * width + lane)
-                row[column] = base[column] + np.int32(2) * total[at]
+        _write_images(total, width, top, inside, flat, left, columns, N)
 
 
 def pixels_matmul(
@@ -591,7 +608,7 @@ def pixels_matmul(
 ) -> Ints:
     """Multiply pixels, as the odd integers 2 p - 255, by weights +-1, exactly.
 
-    (2 p - 255) . w = 2 (p . w) - 255 sum w, with p . w looked up. A few images go as bit planes.
+    (2 p - 255) . w = 2 ((p - 128) . w) + sum w, the product looked up. A few images go as bit planes.
 
     Parameters
     ----------
@@ -630,10 +647,10 @@ def pixels_matmul(
     if numba.config.DISABLE_JIT:
         out[...] = pixels_matmul_reference(images, panels.to_words(), K)
         return out
-    base = (-255 * (2 * panels.plus - K)).astype(np.int32)
+    base = (2 * panels.plus - K).astype(np.int32)
     quads = images
     if K % 4:
-        quads = np.zeros((len(images), K + 4 - K % 4), np.uint8)
+        quads = np.full((len(images), K + 4 - K % 4), MIDDLE, np.uint8)
         quads[:, :K] = images
     quads = np.ascontiguousarray(quads).view("<u4").astype(np.uint32, copy=False)
     with threads_for(NS_A_PAIR / 2 * K * out.size):
