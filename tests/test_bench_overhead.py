@@ -11,10 +11,10 @@ from qnn_ref.bits import gemm, words
 
 
 def test_kernels_are_taken_out_and_put_back():
-    before = gemm._compiled_for, words._pack_thresholds
-    with without(((gemm, "_compiled_for"), (words, "_pack_thresholds"))):
-        assert gemm._compiled_for(1, 2) is words._pack_thresholds
-    assert (gemm._compiled_for, words._pack_thresholds) == before
+    before = gemm._multiply_few, words._pack_thresholds
+    with without(((gemm, "_multiply_few"), (words, "_pack_thresholds"))):
+        assert gemm._multiply_few(1, 2) is words._pack_thresholds
+    assert (gemm._multiply_few, words._pack_thresholds) == before
 
 
 @pytest.mark.slow_without_jit

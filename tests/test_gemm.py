@@ -6,9 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import Panels, gemm, pack, planes_matmul, to_panels, unpack, xnor_matmul
+from qnn_ref.bits import Panels, ladder, pack, planes_matmul, to_panels, unpack, xnor_matmul
 from qnn_ref.bits.gemm import kernel_for, xnor_matmul_reference
-from qnn_ref.bits.ladder import COMPILED
 from qnn_ref.bits.panels import PANEL
 from qnn_ref.grid import SIGNS
 
@@ -155,14 +154,14 @@ def test_panels_hold_the_weights_and_zeros(K, N, seed):
 @pytest.mark.parametrize("several", [False, True])
 def test_the_kernel_is_compiled_for_one_signature(several, monkeypatch):
     """Read-only or not, contiguous or not: no second compilation, which takes seconds."""
-    monkeypatch.setattr(gemm, "worth_waking", lambda nanoseconds: several)
+    monkeypatch.setattr(ladder, "worth_waking", lambda nanoseconds: several)
     rng = np.random.default_rng(5)
     a, b = pack(signs(rng, 4, 70)), pack(signs(rng, 4, 70))
     xnor_matmul(a, b, 70)
     a.flags.writeable = False
     xnor_matmul(a[::2], to_panels(b[::-1], 70), 70, out=np.empty((2, 4), np.int32))
     planes_matmul(a[None], to_panels(b, 70), 70, SIGNS)
-    kernel = COMPILED[kernel_for(2).__name__][several]
+    kernel = getattr(ladder, f"_{kernel_for(2).__name__}" + ("" if several else "_alone"))
     assert len(getattr(kernel, "compiled", kernel).signatures) == 1
 
 

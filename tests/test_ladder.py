@@ -6,7 +6,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qnn_ref.bits import gemm, pack, pack_panels, planes_matmul, to_panels, to_planes, xnor_matmul
+from qnn_ref.bits import (
+    gemm,
+    ladder,
+    pack,
+    pack_panels,
+    planes_matmul,
+    to_panels,
+    to_planes,
+    xnor_matmul,
+)
 from qnn_ref.bits.gemm import LONG, kernel_for, run_few, xnor_matmul_reference
 from qnn_ref.bits.ladder import RUNGS, WIDE, carry_save, column_panels, vector_tiles
 from qnn_ref.bits.operands import read_only
@@ -267,7 +276,7 @@ def test_alone_or_together_every_ragged_size_gives_the_same(M, counts_vectors, m
         x, y = signs(rng, M, K), signs(rng, N, K)
         expected = x.astype(np.int64) @ y.T.astype(np.int64)
         for several in (False, True):
-            monkeypatch.setattr(gemm, "worth_waking", lambda nanoseconds, s=several: s)
+            monkeypatch.setattr(ladder, "worth_waking", lambda nanoseconds, s=several: s)
             border, out = bordered(M, N, np.int32)
             xnor_matmul(pack(x), to_panels(pack(y), K), K, out)
             np.testing.assert_array_equal(out, expected)
@@ -276,8 +285,9 @@ def test_alone_or_together_every_ragged_size_gives_the_same(M, counts_vectors, m
 
 @pytest.mark.slow_without_jit
 @every_panel_kernel
-def test_number_of_threads_does_not_matter(kernel):
+def test_number_of_threads_does_not_matter(kernel, monkeypatch):
     """Few rows are cut along the columns, many along the rows, and nothing is left out."""
+    monkeypatch.setattr(ladder, "worth_waking", lambda nanoseconds: True)
     rng = np.random.default_rng(5)
     before = numba.get_num_threads()
     rung = next(rung for rung in RUNGS if rung.run is kernel)

@@ -37,8 +37,9 @@ def test_equals_the_product_of_integers_and_the_planes(M, N, K, seed):
 @pytest.mark.parametrize("pixel", [0, 255])
 @pytest.mark.parametrize("weight", [-1, 1])
 def test_extremes(pixel, weight):
-    for K in (1, 31, 32, 33, 64, 65, 1000):
-        check(np.full((2, K), pixel, np.uint8), np.full((2, K), weight, np.int8))
+    for K in (1, 31, 32, 33, 64, 65, 224, 225, 256, 257, 1000):
+        for M in (2, 5):  # a few go as planes
+            check(np.full((M, K), pixel, np.uint8), np.full((2, K), weight, np.int8))
 
 
 @pytest.mark.slow_without_jit

@@ -35,7 +35,7 @@ WAKING = "the same on one thread"
 Kernel = tuple[ModuleType, str]
 
 PACKED: tuple[Kernel, ...] = (
-    (gemm, "_compiled_for"),
+    (gemm, "kernel_for"),
     (words, "_pack_thresholds"),
     (planes, "_split_rows"),
 )
@@ -82,7 +82,7 @@ def calls(quick: bool) -> dict[tuple[str, str], tuple[Call, tuple[Kernel, ...], 
         a, b = pack(signs(M, K)), to_panels(pack(signs(N, K)), K)
         found["xnor_matmul", f"{M} x {N} x {K}"] = (
             partial(xnor_matmul, a, b, K),
-            ((gemm, "_compiled_for"),),
+            ((gemm, "kernel_for"),),
             1,
         )
     s, x = to_panels(pack(signs(64, 100)), 100), rng.standard_normal((100, 64), np.float32)

@@ -18,20 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnn_ref._typing import Ints, Words
-from qnn_ref.bits.ladder import COMPILED, carry_save, column_panels, vector_tiles
-from qnn_ref.bits.operands import INT64, WORDS, check_out, check_sums, read_only, room_for
+from qnn_ref.bits.ladder import NS_A_WORD, carry_save, column_panels, vector_tiles
+from qnn_ref.bits.operands import INT32, INT64, WORDS, check_out, check_sums, read_only, room_for
 from qnn_ref.bits.panels import PANEL, Panels, as_panels
 from qnn_ref.bits.popcount import popcount
-from qnn_ref.bits.threads import threads_for, worth_waking
+from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words
 from qnn_ref.checks import check_array, instance, whole
 from qnn_ref.compiled import numba, parallel_kernel, prange
 
 LONG = 32
 """Words of a column from which carry-save adders pay for themselves."""
-
-NS_A_WORD = 0.2
-"""Nanoseconds for XOR and popcount of a pair of words, roughly."""
 
 FEW = 4
 """Left rows below which it does not pay to arrange columns in panels for one product."""
@@ -89,12 +86,6 @@ def kernel_for(W: int) -> Any:
     return carry_save if W >= LONG and not counts_vectors() else vector_tiles
 
 
-def _compiled_for(W: int, several: bool) -> Any:
-    """What `kernel_for` chose, in the form for several threads or for the one that calls."""
-    alone, together = COMPILED[kernel_for(W).__name__]
-    return together if several else alone
-
-
 def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) -> Ints:
     """Multiply matrices of +1 and -1 that are stored as bits.
 
@@ -136,8 +127,12 @@ def xnor_matmul(a: Words, b: Words | Panels, K: int, out: Ints | None = None) ->
         out = np.empty((len(a), len(b)), np.int32) if out is None else out
         return run_few(a[None], b, np.full(len(b), K, np.int64), 2, out)
     panels = as_panels(b, K)
-    out = room_for(out, (len(a), panels.N), np.int32, a, panels.words)
-    return _run_panels(a[None], panels, panels.all_agree, 2, out)
+    if out is None:
+        out = np.empty((len(a), panels.N), np.int32)
+    else:
+        check_array("out", out, INT32, (len(a), panels.N))
+    kernel_for(panels.words.shape[1])(a[None], panels.words, panels.all_agree, 2, out)
+    return out
 
 
 def run_panels(
@@ -176,17 +171,7 @@ def run_panels(
     out = room_for(out, (planes.shape[1], panels.N), np.int32, planes, panels.words, base)
     padded = np.zeros(len(panels.words) * PANEL, np.int64)
     padded[: panels.N] = base
-    return _run_panels(planes, panels, padded, step, out)
-
-
-def _run_panels(
-    planes: Words, panels: Panels, base: NDArray[np.int64], step: int, out: Ints
-) -> Ints:
-    """Call the kernel on operands that were checked; `base` goes to the end of the last panel."""
-    multiply = _compiled_for(
-        panels.words.shape[1], worth_waking(NS_A_WORD * planes.size * panels.N)
-    )
-    multiply(read_only(planes), panels.words, read_only(base), step, out)
+    kernel_for(panels.words.shape[1])(planes, panels.words, padded, step, out)
     return out
 
 

@@ -37,6 +37,7 @@ from qnn_ref.bits.lanes import LANES, load, narrow, spread, spread_from, store, 
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, to_panels
 from qnn_ref.bits.popcount import popcount
+from qnn_ref.bits.threads import worth_waking
 from qnn_ref.checks import check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
 
@@ -48,6 +49,9 @@ ROWS = 16
 
 TASKS = 16
 """Tasks that a product is cut into at least, for the sake of several threads."""
+
+NS_A_WORD = 0.2
+"""Nanoseconds for XOR and popcount of a pair of words, roughly."""
 
 FLOAT32, INT32, INT64, WORDS = (
     (np.dtype(kind),) for kind in (np.float32, np.int32, np.int64, np.uint64)
@@ -313,7 +317,10 @@ def vector_tiles(planes: Array, panels: Array, base: Array, step: int, out: Arra
     """
     _check_panels(planes, panels, base, step, out, PANEL)
     operands = read_only(planes), read_only(panels), read_only(base)
-    _vector_tiles(*operands, np.int64(step), out)
+    if worth_waking(NS_A_WORD * planes.size * out.shape[1]):
+        _vector_tiles(*operands, np.int64(step), out)
+    else:
+        _vector_tiles_alone(*operands, np.int64(step), out)
 
 
 @serial_kernel
@@ -412,15 +419,10 @@ def carry_save(planes: Array, panels: Array, base: Array, step: int, out: Array)
     """
     _check_panels(planes, panels, base, step, out, PANEL)
     operands = read_only(planes), read_only(panels), read_only(base)
-    _carry_save(*operands, np.int64(step), out)
-
-
-COMPILED = {
-    "column_panels": (_column_panels, _column_panels),
-    "vector_tiles": (_vector_tiles_alone, _vector_tiles),
-    "carry_save": (_carry_save_alone, _carry_save),
-}
-"""The kernels under the rungs that take panels: for one thread alone, and for several."""
+    if worth_waking(NS_A_WORD * planes.size * out.shape[1]):
+        _carry_save(*operands, np.int64(step), out)
+    else:
+        _carry_save_alone(*operands, np.int64(step), out)
 
 
 @dataclass(frozen=True)

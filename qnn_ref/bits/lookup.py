@@ -608,7 +608,8 @@ def pixels_matmul(
 ) -> Ints:
     """Multiply pixels, as the odd integers 2 p - 255, by weights +-1, exactly.
 
-    (2 p - 255) . w = 2 ((p - 128) . w) + sum w, the product looked up. A few images go as bit planes.
+    (2 p - 255) . w = 2 ((p - 128) . w) + sum w, and (p - 128) . w is looked up. A few images go as
+    bit planes.
 
     Parameters
     ----------

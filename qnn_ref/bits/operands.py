@@ -11,7 +11,7 @@ from qnn_ref.checks import check_array, check_written
 INT32_END = 2**31
 """The first whole number that an int32 cannot hold: sums of bits have to stay below."""
 
-WORDS, INT64 = (np.dtype(np.uint64),), (np.dtype(np.int64),)
+WORDS, INT32, INT64 = ((np.dtype(kind),) for kind in (np.uint64, np.int32, np.int64))
 
 
 def check_sums(name: str, count: int, largest: int) -> None:
