@@ -12,6 +12,8 @@ of each lane for itself gives the same bits in one instruction or in four.
 They exist in compiled code only, without a plain Python form: kernels that use them stand beside
 one that does not. Places are checked where those of arrays are, with NUMBA_BOUNDSCHECK. This file
 imports Numba, so modules with kernels take its names from `lanes`.
+
+Over 400 lines: all that kernels say about vectors shares one form of code.
 """
 
 # mypy: allow-untyped-defs
