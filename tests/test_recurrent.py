@@ -492,3 +492,45 @@ def test_codes_that_dropout_took_off_the_grid_are_multiplied_as_they_are():
     assert set(np.unique(dropped)) == {-2, 0, 2}
     z = dropped[0] @ layer.input_weight.codes
     np.testing.assert_allclose(y[:, 0], np.tanh(z), atol=1e-12)
+
+
+@pytest.mark.parametrize("quantizer", [Sign(), LinearQuant(2)])
+@pytest.mark.parametrize("kind", [LSTM, RNN])
+def test_zeros_of_dropout_are_no_codes_in_training(kind, quantizer):
+    """On codes alone a product may run on bits; in training there are zeros among them."""
+    layer, rng = built(kind, features=70, dtype=np.float32, encoding=quantizer.encoding, quantizer=None,
+                       weight_quantizer=quantizer)  # fmt: skip
+    layer.tell_training_encoding(None)
+    twin = copy.deepcopy(layer)
+    twin.products, layer.products = PLAIN, BitProducts()
+    layer.products.least_weights = layer.products.least_outputs = 1
+    x = rng.choice(np.float32([-2, 0, 2]), (2, 3, 70))
+    y = layer.forward(x, training=True)
+    np.testing.assert_allclose(y, twin.forward(x, training=True), atol=1e-5)
+    np.testing.assert_allclose(layer.backward(y), twin.backward(y), atol=1e-3)
+    for name, parameter in layer.parameters().items():
+        np.testing.assert_allclose(parameter.grad, twin.parameters()[name].grad, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("scale", "weights"), [(1.0, LinearQuant(4, high=0.5)), (2.0, Sign()), (0.5, LogQuant(3))]
+)
+def test_gradients_count_the_units_of_all_codes_once(scale, weights):
+    """The same cell with codes of another unit: relu is linear, and nothing is rounded here."""
+    rng = np.random.default_rng(0)
+    states = LinearQuant(4, high=15 * scale)
+    layer = RNN(2, weights, states).build((1, 3), rng, Encoding(scale, -9, 9, 1), np.float64)
+    plain = RNN(2, None, None).build((1, 3), rng, None, np.float64)
+    for ours, theirs in zip(layer.parameters().values(), plain.parameters().values(), strict=True):
+        theirs.assign(ours.quantized)
+    codes, h = rng.integers(-9, 10, (4, 1, 3)).astype(float), scale * np.array([[1.0, 3]] * 4)
+    dy = rng.normal(size=(4, 1, 2))
+    y = plain.forward(scale * codes, training=True, state=h)
+    inside = y <= 15 * scale  # where the straight-through gradient passes
+    layer.forward(codes, training=True, state=h)
+    dx, expected = layer.backward(dy), plain.backward(dy * inside / scale)
+    np.testing.assert_allclose(dx / scale, expected, atol=1e-12)
+    np.testing.assert_allclose(layer.state_gradient, plain.state_gradient, atol=1e-12)
+    for name, parameter in layer.parameters().items():
+        np.testing.assert_allclose(parameter.grad, plain.parameters()[name].grad, atol=1e-12)
+    assert np.abs(expected).max() > 0.1
