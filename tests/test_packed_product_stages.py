@@ -158,3 +158,47 @@ def test_a_unit_has_no_more_inputs_than_an_image(make):
     """A unit alone fills a panel of sixteen: its words are looked at before they are arranged."""
     with pytest.raises(ValueError, match=r"words: expected at most 2\^24 inputs of a unit"):
         make(2**25)
+
+
+MAKE = {
+    "K: ": lambda size: Xnor(pack(np.ones((4, 1))), size),
+    "channels: ": lambda size: XnorConv(pack_kernel(np.ones((1, 1, 1, 4))), size, *PLACE),
+    "size: ": lambda size: GridDense(to_planes(np.ones((4, 1)), CODES), size, CODES, CODES),
+}
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_inputs_of_a_unit_are_counted_from_one_to_31_bits(name):
+    assert MAKE[name](1)
+    for size in (0, 2**31):
+        with pytest.raises(ValueError, match=f"^{name}expected .* 1 to 2147483647"):
+            MAKE[name](size)
+    with pytest.raises(ValueError, match=r"^words: "):  # it is the words that do not hold so many
+        MAKE[name](2**31 - 1)
+
+
+def test_planes_are_those_of_the_grid_of_the_weights():
+    words = to_planes(np.ones((4, 6)), CODES)
+    with pytest.raises(ValueError, match=r"^words: "):
+        GridDense(np.concatenate([words, words]), 6, CODES, CODES)
+
+
+@pytest.mark.parametrize("grid", [SIGNS, CODES, Grid(0, 3, 1), Grid(-2, 1, 1)])
+@pytest.mark.parametrize("kernel", [False, True])
+def test_every_grid_of_weights_has_its_planes(grid, kernel):
+    """By the definition, also where the rows' sums are needed."""
+    rng = np.random.default_rng(0)
+    w = rng.choice(np.arange(grid.low, grid.high + 1, grid.step), (3, 5)).astype(float)
+    x = rng.choice([-3, -1, 1, 3], (2, 5)).astype(np.int32)
+    if not kernel:
+        step = GridDense(to_planes(w, grid), 5, CODES, grid)
+        np.testing.assert_array_equal(step.run(x), x @ w.T)
+        return
+    step = GridConv(to_planes(w[:, None, None], grid), 5, CODES, grid, *PLACE)
+    np.testing.assert_array_equal(step.run(x[:, None, None]), (x @ w.T)[:, None, None])
+
+
+def test_pixels_of_images_are_one_row():
+    step = PixelsDense(DENSE, 6)
+    x = np.arange(12, dtype=np.uint8).reshape(2, 3, 2, 1)
+    np.testing.assert_array_equal(step.run(x)[:, 0], (2 * x.reshape(2, 6).astype(int) - 255).sum(1))

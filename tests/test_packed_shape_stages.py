@@ -322,3 +322,101 @@ def test_joined_integers_are_those_of_all_paths():
             assert Join(paths, [1, 1]).output(flow) == Flow("integers", (2, 2, 2), Grid(*joined))
     flow = Flow("integers", (2, 2, 1), Grid(1, 7, 6))
     assert Join([[], []], [1, 1]).output(flow).grid == Grid(1, 7, 6)
+
+
+# What does not fit is refused, and what flows out is said
+
+ROW, IMAGE = Flow("bits", (6,), SIGNS), Flow("bits", (3, 2, 5), SIGNS)
+SUMS = Flow("integers", (3, 2, 5), Grid(-9, 9, 1))
+ONE = (1, 1), (1, 1), (0, 0)
+FLIP = np.array([True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("step", "flow", "words"),
+    [
+        (MaxPool(*ONE), ROW, r"expected images, got \(6,\)"),
+        (MaxPool(*ONE, FLIP), IMAGE, "flip: expected 5 channels, got 3"),
+        (MaxPool(*ONE, FLIP), SUMS, "expected bits, got integers"),
+        (SumPool(*ONE, 4), IMAGE, "expected 4 channels"),
+        (FlattenBits(5), SUMS, "expected bits, got integers"),
+        (FlattenBits(4), IMAGE, "expected 4 channels"),
+        (FlattenIntegers(), IMAGE, "expected integers, got bits"),
+        (
+            Join([[], [FlattenBits(4)]], [5, 5]),
+            IMAGE,
+            r"path 1: step 0 \(FlattenBits\): expected 4",
+        ),
+        (
+            Join([[], [FlattenBits(5)]], [5, 30]),
+            IMAGE,
+            "expected equal kinds and sizes of all path",
+        ),
+        (Join([[], [SumPool(*ONE, 5)]], [5, 5]), IMAGE, "expected equal kinds and sizes of all pa"),
+        (Join([[MaxPool((1, 2), *ONE[1:])], []], [5, 5]), IMAGE, "expected equal kinds and sizes"),
+        (Join([[MaxPool((2, 1), *ONE[1:])], []], [5, 5]), IMAGE, "expected equal kinds and sizes"),
+        (Join([[], []], [5, 4]), IMAGE, r"expected channels \[5, 4\], got \[5, 5\]"),
+        (Join([], []), IMAGE, "expected equal kinds and sizes of all paths, got none"),
+        (Join([[]], [5]), Flow("pixels", (3, 2, 5), PIXELS), "expected bits or integers, got pix"),
+    ],
+)
+def test_what_does_not_fit_a_step_is_refused(step, flow, words):
+    with pytest.raises(ValueError, match="^" + words):
+        step.output(flow)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: MaxPool(*ONE, FLIP[None]), r"flip: expected bool \(3,\)"),
+        (lambda: SumPool(*ONE, 2**31), "channels: expected .* 1 to 2147483647"),
+        (lambda: FlattenBits(2**31), "channels: expected .* 1 to 2147483647"),
+        (lambda: Join([[]], [2**31]), "channels: expected .* 1 to 2147483647"),
+        (lambda: Join([[]], [1, 1]), "channels: expected one number a path"),
+        (lambda: Join([[]], (1,)), "channels: expected one number a path"),
+        (lambda: Join.restore({"paths": {}, "channels": []}, {}, "0"), "paths: expected a list of"),
+        (lambda: Join.restore({"paths": [1], "channels": [1]}, {}, "0"), "paths: expected a list"),
+        (
+            lambda: Join.restore({"paths": [], "channels": []}, {}, "0" * 33),
+            "paths: nested too deep",
+        ),
+    ],
+)
+def test_what_is_no_step_is_refused(make, words):
+    with pytest.raises(ValueError, match="^" + words):
+        make()
+
+
+def test_the_largest_steps():
+    most = 2**31 - 1
+    assert SumPool(*ONE, most).channels == FlattenBits(most).channels == most
+    assert Join([[]], [most]).channels == [most]
+    assert Join.restore({"paths": [], "channels": []}, {}, "0" * 32).paths == []
+
+
+def test_what_flows_out_of_sums_and_of_one_path_or_two():
+    two = (2, 2), (1, 1)
+    assert SumPool(*two, (0, 0), 5).output(SUMS).grid == SUMS.grid.sums(4, fewer=False)
+    for padding in ((1, 0), (0, 1)):
+        assert SumPool(*two, padding, 5).output(IMAGE).grid == SIGNS.sums(4, fewer=True)
+    assert Join([[]], [5]).output(SUMS) == SUMS
+    wide = Join([[SumPool(*two, (0, 0), 5)], [MaxPool(*two, (0, 0))]], [5, 5]).output(SUMS)
+    assert wide == Flow("integers", (2, 1, 10), Grid(-36, 36, 1))
+
+
+@pytest.mark.parametrize("channels", [[5], [64, 128], [3, 64]])
+def test_bits_and_integers_of_paths_are_joined(channels):
+    rng = np.random.default_rng(0)
+    parts = [signs(rng, 2, 3, 2, c) for c in channels]
+    x = np.zeros((2, 3, 2, 1), np.int32)
+
+    class Gives:
+        def __init__(self, part):
+            self.part = part
+
+        def run(self, x):
+            return self.part
+
+    for form in (np.asarray, lambda part: pack(part)):
+        found = Join([[Gives(form(part))] for part in parts], channels).run(x)
+        np.testing.assert_array_equal(found, form(np.concatenate(parts, axis=-1)))

@@ -498,8 +498,8 @@ def test_codes_that_dropout_took_off_the_grid_are_multiplied_as_they_are():
 @pytest.mark.parametrize("kind", [LSTM, RNN])
 def test_zeros_of_dropout_are_no_codes_in_training(kind, quantizer):
     """On codes alone a product may run on bits; in training there are zeros among them."""
-    layer, rng = built(kind, features=70, dtype=np.float32, encoding=quantizer.encoding, quantizer=None,
-                       weight_quantizer=quantizer)  # fmt: skip
+    options = {"encoding": quantizer.encoding, "quantizer": None, "weight_quantizer": quantizer}
+    layer, rng = built(kind, features=70, dtype=np.float32, **options)
     layer.tell_training_encoding(None)
     twin = copy.deepcopy(layer)
     twin.products, layer.products = PLAIN, BitProducts()
