@@ -36,6 +36,7 @@ from qnn_ref.bench import (
 )
 from qnn_ref.bench.measure import ROUNDS, LeftOutError, Timing, interleave
 from qnn_ref.bench.onnx_networks import onnx_inference
+from qnn_ref.bench.rows import ONNX, ONNX_INT8
 from qnn_ref.bench.torch_networks import TorchTraining, torch_inference
 from qnn_ref.bits import pack, pack_kernel, xnor_conv, xnor_matmul
 from qnn_ref.bits.ladder import RUNGS
@@ -339,6 +340,14 @@ def test_onnxruntime_gives_the_scores_of_the_packed_network():
     assert np.corrcoef(rough.ravel(), ours.ravel())[0, 1] > 0.5
 
 
+def test_peers_that_round_are_called_approximations(monkeypatch):
+    said: dict[str, str] = {}
+    monkeypatch.setattr(inference, "compare", lambda *_, notes: said.update(notes) or [])
+    inference.inference_rows(inference.random_network(16), 16, 1, 1, FAST)
+    assert said.keys() == {ONNX, ONNX_INT8}
+    assert all(note.startswith("approximation: ") for note in said.values())
+
+
 def torch_recipes():
     """A dense and a convolutional network, narrow, and the shape of their images."""
     return [
@@ -400,7 +409,8 @@ def alone(monkeypatch):
 
 def tiny(monkeypatch):
     """Sizes for a test."""
-    monkeypatch.setitem(package.SUBJECTS, "overhead", lambda settings: [])  # has a file of tests
+    for name in ("overhead", "export"):  # have files of tests
+        monkeypatch.setitem(package.SUBJECTS, name, lambda settings: [])
     monkeypatch.setattr(product, "QUICK", ((3, 5, 70),))
     monkeypatch.setattr(product, "VECTOR", (1, 8, 70))
     monkeypatch.setattr(packing, "QUICK", 64)
