@@ -143,6 +143,7 @@ TABLE = """
 5.2 slices | of an FPGA: 200 for a float multiplier, 1 for an XNOR | cost.energy.slices | test_cost_network.py::test_a_binary_network_by_hand |
 5.3 repeated filters | unique 3x3 filters | cost.unique_filters | test_cost.py::test_shares_by_hand | 06
 5.3 repeated filters, operations | XNORs and counts that are left | cost.filter_operations | test_cost.py::test_operations_with_each_filter_once |
+5.3 repeated filters, kernel | each 2-D filter once a map | bits.repeated_conv | test_repeated_filters.py::test_it_is_its_twin_and_the_plain_convolution |
 5.3 figure | binary filters | plots.filters_figure | test_plots_convolutions.py::test_filters_fill_the_grid_with_their_labels | 06
 
 6 eq. 8 | XNOR and popcount | bits.xnor_matmul | test_gemm.py::test_product_is_its_twin_and_the_integer_product | 04

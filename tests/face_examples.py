@@ -46,6 +46,7 @@ from qnn_ref.bits.planes import (
 )
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.powers import powers_matmul_reference
+from qnn_ref.bits.repeated_filters import RepeatedKernel, repeated_conv_reference
 from qnn_ref.bits.words import pack_bits_reference, pack_reference, pack_thresholds_reference
 from qnn_ref.grid import Grid
 from qnn_ref.layers.normalization import (
@@ -268,6 +269,11 @@ def bit_conv(rng: Rng) -> Arguments:
     return {"x": x, "w": w, "C": K, **GEOMETRY, "out": conv_out()}
 
 
+def repeated(rng: Rng) -> Arguments:
+    arguments = bit_conv(rng)
+    return arguments | {"w": RepeatedKernel(arguments["w"], K)}
+
+
 def grid_conv(rng: Rng) -> Arguments:
     grid = Grid(-1, 2, 1)
     planes = to_planes(rng.integers(-1, 3, (2, 6, 5, K)), grid)
@@ -391,6 +397,7 @@ def xnor_right(a, b, K, out=None):
 
 
 CONV_X = with_out(lambda x, w, C, **given: xnor_conv_reference(x, words_of(w), C, **given))
+REPEATED = with_out(lambda x, w, C, **given: repeated_conv_reference(x, w.words, C, **given))
 CONV_PLANES = with_out(
     lambda planes, w, C, **given: planes_conv_reference(planes, words_of(w), C, **given)
 )
@@ -419,6 +426,7 @@ EXAMPLES: dict[str, Example] = {
     "bits.conv_gradients.conv_weight_gradient": Example(
         weight_gradient, conv_weight_gradient_reference, finite=1
     ),
+    "bits.repeated_filters.repeated_conv": Example(repeated, REPEATED, ("out",)),
     "bits.gemm.run_few": Example(few, run_few, ("out",)),
     "bits.gemm.run_panels": Example(
         few_in_panels,

@@ -18,11 +18,13 @@ from qnn_ref.bits.lookup import pixels_matmul, signs_matmul
 from qnn_ref.bits.panels import Panels, SignMatrix, pack_panels, to_panels
 from qnn_ref.bits.planes import pack_levels, pixel_planes, planes_matmul, to_planes
 from qnn_ref.bits.powers import powers_matmul, to_powers
+from qnn_ref.bits.repeated_filters import RepeatedKernel, repeated_conv
 from qnn_ref.bits.words import pack, pack_thresholds, unpack, words_for
 
 __all__ = [
     "KernelPanels",
     "Panels",
+    "RepeatedKernel",
     "SignKernel",
     "SignMatrix",
     "conv_input_gradient",
@@ -42,6 +44,7 @@ __all__ = [
     "planes_conv",
     "planes_matmul",
     "powers_matmul",
+    "repeated_conv",
     "signs_matmul",
     "to_fixed_planes",
     "to_kernel_panels",
