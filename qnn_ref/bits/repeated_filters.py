@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numba import prange
 
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.kernel_words import check_kernel, check_packed
 from qnn_ref.bits.operands import check_sums, read_only, room_for
 from qnn_ref.bits.words import unpack
 from qnn_ref.checks import whole
-from qnn_ref.compiled import parallel_kernel, serial_kernel
+from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
 from qnn_ref.geometry import Size, geometry_of, pad_images, windows
 
 PLACES = 1024

@@ -218,6 +218,35 @@ def check(parser: Parser) -> None:
     seed(parser, "of the points and directions", default=0)
 
 
+def cost(parser: Parser) -> None:
+    """Options of the counts of operations."""
+    parser.add_argument(
+        "subject",
+        type=path("RECIPE|RUN|FILE"),
+        metavar="RECIPE|RUN|FILE",
+        help="a recipe or network that `qnn-ref recipes` lists, the folder of a run, or a packed "
+        "network: a file, or the name of one that came along",
+    )
+    parser.add_argument(
+        "--batch",
+        type=whole("--batch", 1),
+        default=1,
+        metavar="N",
+        help="images or texts of a forward pass: weights are read once for all (default 1); a "
+        "training step takes the recipe's",
+    )
+    parser.add_argument(
+        "--steps",
+        type=whole("--steps", 1),
+        default=1,
+        metavar="N",
+        help="symbols of a text in a forward pass (default 1)",
+    )
+    parser.add_argument(
+        "-o", "--output", type=path("--output"), metavar="FILE", help="picture to write (PNG)"
+    )
+
+
 def equations(parser: Parser) -> None:
     """Options of the index."""
     parser.add_argument(
@@ -464,6 +493,12 @@ COMMANDS = {
         "qnn-ref check 'my_layers:ScaledDense(3)' --shape 4,5\n"
         "qnn-ref check my_functions:matmul --shape 4,3 --shape 3,2",
         check,
+    ),
+    "cost": Command(
+        "count operations and memory accesses of a network, and price them by the paper's tables",
+        "qnn-ref cost mnist-theano\nqnn-ref cost cifar10-theano -o cost.png\n"
+        "qnn-ref cost runs/small --batch 100\nqnn-ref cost small.qnn --json",
+        cost,
     ),
     "equations": Command(
         "find the paper's equations, algorithms and sections: file and line, test, notebook",

@@ -173,10 +173,15 @@ class Cost:
         return self.operation_energy + self.memory_energy[0]
 
     @property
-    def slices(self) -> int:
-        """Slices of an FPGA, had every multiplication of its products one of its own."""
-        if self.number != "quantized":
+    def slices(self) -> int | None:
+        """Slices of an FPGA, had every multiplication of its products a circuit of its own.
+
+        None in a format that the paper has no number for.
+        """
+        if self.number == "float32":
             return FLOAT_MULTIPLIER_SLICES * self.pairs
+        if self.number != "quantized":
+            return None
         return slices((p.a, p.b, p.pairs) for part in self.parts for p in part.products)
 
     def to_json(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from qnn_ref.plots.convolutions import (
     runs_figure,
     windows_figure,
 )
+from qnn_ref.plots.cost import cost_figure, prices_figure
 from qnn_ref.plots.demo import bars_figure, demo_figure, draw_bars
 from qnn_ref.plots.gradients import (
     column_sums_figure,
@@ -102,6 +103,7 @@ __all__ = [
     "cell_figure",
     "codes_figure",
     "column_sums_figure",
+    "cost_figure",
     "curves_figure",
     "demo_figure",
     "deviations_figure",
@@ -140,6 +142,7 @@ __all__ = [
     "planes_figure",
     "pool_figure",
     "power_planes_figure",
+    "prices_figure",
     "quantized_sizes_figure",
     "ratios_figure",
     "readings_figure",
