@@ -952,5 +952,5 @@ for M in (1, 16, 256):
 # population counts using AVX2 instructions*. Where time goes: Williams, Waterman and Patterson
 # (2009), *Roofline: an insightful visual performance model*.
 #
-# Next: [the list of all notebooks](README.md), or a layer of your own:
+# Next: [11 What it costs](11_what_it_costs.ipynb), or a layer of your own:
 # [how to write one](../docs/write_a_layer.md).

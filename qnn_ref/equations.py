@@ -133,17 +133,17 @@ TABLE = """
 4.4 training | along a text, truncated backpropagation (our choice) | language.train_text | test_language.py::test_each_window_begins_with_the_state_of_the_one_before | 09
 4.4 packed cell | products on bits, real gates, equal in each step | packed.recurrent_stages.GridRecurrent.run_steps | test_packed_sequence.py::test_scores_and_states_are_those_of_the_trained_network_bit_for_bit | 09
 
-5 energy, operations | picojoules of a multiplication or an addition: Horowitz's table | cost.picojoules | test_cost_network.py::test_energy_is_operations_times_prices |
-5 energy, memory | picojoules of an access of 64 bits, by the size of the memory | cost.level_of | test_cost_network.py::test_an_array_lies_in_the_smallest_memory_that_holds_it |
-5 energy, networks | operations and accesses of a forward pass | cost.inference_cost | test_cost_network.py::test_a_binary_network_by_hand |
-5 energy, training | the same of a training step | cost.training_cost | test_cost_network.py::test_a_training_step_by_hand |
-5.1 memory | memory factor: 32 times less, one bit a weight | cost.memory_of | test_cost_network.py::test_pairs_are_the_recipes_own_count |
+5 energy, operations | picojoules of a multiplication or an addition: Horowitz's table | cost.picojoules | test_cost_network.py::test_energy_is_operations_times_prices | 11
+5 energy, memory | picojoules of an access of 64 bits, by the size of the memory | cost.level_of | test_cost_network.py::test_an_array_lies_in_the_smallest_memory_that_holds_it | 11
+5 energy, networks | operations and accesses of a forward pass | cost.inference_cost | test_cost_network.py::test_a_binary_network_by_hand | 11
+5 energy, training | the same of a training step | cost.training_cost | test_cost_network.py::test_a_training_step_by_hand | 11
+5.1 memory | memory factor: 32 times less, one bit a weight | cost.memory_of | test_cost_network.py::test_pairs_are_the_recipes_own_count | 11
 5.1 memory, packed | one bit a weight in a file | packed.PackedNetwork.nbytes | test_packed_file.py::test_file_holds_one_bit_a_weight | 04
-5.2 XNOR-count | what a product of few bits consists of | cost.operations.product | test_cost_network.py::test_k_bits_are_k_l_binary_products |
-5.2 slices | of an FPGA: 200 for a float multiplier, 1 for an XNOR | cost.energy.slices | test_cost_network.py::test_a_binary_network_by_hand |
+5.2 XNOR-count | what a product of few bits consists of | cost.operations.product | test_cost_network.py::test_k_bits_are_k_l_binary_products | 11
+5.2 slices | of an FPGA: 200 for a float multiplier, 1 for an XNOR | cost.energy.slices | test_cost_network.py::test_a_binary_network_by_hand | 11
 5.3 repeated filters | unique 3x3 filters | cost.unique_filters | test_cost.py::test_shares_by_hand | 06
-5.3 repeated filters, operations | XNORs and counts that are left | cost.filter_operations | test_cost.py::test_operations_with_each_filter_once |
-5.3 repeated filters, kernel | each 2-D filter once a map | bits.repeated_conv | test_repeated_filters.py::test_it_is_its_twin_and_the_plain_convolution |
+5.3 repeated filters, operations | XNORs and counts that are left | cost.filter_operations | test_cost.py::test_operations_with_each_filter_once | 11
+5.3 repeated filters, kernel | each 2-D filter once a map | bits.repeated_conv | test_repeated_filters.py::test_it_is_its_twin_and_the_plain_convolution | 11
 5.3 figure | binary filters | plots.filters_figure | test_plots_convolutions.py::test_filters_fill_the_grid_with_their_labels | 06
 
 6 eq. 8 | XNOR and popcount | bits.xnor_matmul | test_gemm.py::test_product_is_its_twin_and_the_integer_product | 04

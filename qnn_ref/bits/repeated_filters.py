@@ -173,7 +173,8 @@ def repeated_conv(
     images = pad_images(unpack(x, C, np.int8), place.padding, outside)
     maps = read_only(images.transpose(0, 3, 1, 2)).reshape(-1)
     parts = kernel.forms, kernel.starts, kernel.index, kernel.negative
-    _repeated_conv(maps, images.shape[1:3], *map(read_only, parts), kw, place.stride, out)
+    rows, shape = out.reshape(out.size // max(1, N), N), images.shape[1:3]
+    _repeated_conv(maps, shape, place.output, *map(read_only, parts), kw, place.stride, rows)
     return out
 
 
@@ -189,44 +190,50 @@ def _subtract(total, value):
         total[p] -= value[p]
 
 
-@parallel_kernel
-def _repeated_conv(maps, shape, forms, starts, index, negative, kw, stride, out):
-    """A task is PLACES places of all images; sums of a form fit in int8, of a filter in int16."""
-    (C, N), (B, high, wide, _), (tall, broad) = index.shape, out.shape, shape
-    M, count, most = B * high * wide, forms.shape[1], 0
+@serial_kernel
+def _some_places(first, P, maps, shape, size, forms, starts, index, negative, kw, stride, out):
+    """Sums of all filters at P places, from place `first` of all images on."""
+    (C, N), (tall, broad), (high, wide) = index.shape, shape, size
+    count, most = forms.shape[1], 0
     for c in range(C):
         most = max(most, starts[c + 1] - starts[c])
-    flat = out.reshape(M, N)
+    corner = np.empty(P, np.int64)  # of the window, in map 0 of its image
+    for p in range(P):
+        b, place = divmod(first + p, high * wide)
+        i, j = divmod(place, wide)
+        corner[p] = (b * C * tall + i * stride[0]) * broad + j * stride[1]
+    # Sums of a form fit in int8, those of a filter in int16.
+    taps, values = np.empty((count, P), np.int8), np.empty((most, P), np.int8)
+    sums = np.zeros((N, P), np.int16)
+    for c in range(C):
+        for t in range(count):
+            offset, tap = (c * tall + t // kw) * broad + t % kw, taps[t]
+            for p in range(P):
+                tap[p] = maps[corner[p] + offset]
+        for d in range(starts[c + 1] - starts[c]):
+            value, tap, form = values[d], taps[0], forms[starts[c] + d]
+            for p in range(P):
+                value[p] = tap[p]  # always +1
+            for t in range(1, count):
+                if form[t] > 0:
+                    _add(value, taps[t])
+                else:
+                    _subtract(value, taps[t])
+        for n in range(N):
+            if negative[c, n]:
+                _subtract(sums[n], values[index[c, n]])
+            else:
+                _add(sums[n], values[index[c, n]])
+    for p in range(P):
+        for n in range(N):
+            out[first + p, n] = sums[n, p]
+
+
+@parallel_kernel
+def _repeated_conv(maps, shape, size, forms, starts, index, negative, kw, stride, out):
+    """A task is PLACES places of all images."""
+    M = out.shape[0]
     for task in prange((M + PLACES - 1) // PLACES):
         first = PLACES * np.int64(task)
         P = min(PLACES, M - first)
-        corner = np.empty(P, np.int64)  # of the window, in map 0 of its image
-        for p in range(P):
-            b, place = divmod(first + p, high * wide)
-            i, j = divmod(place, wide)
-            corner[p] = (b * C * tall + i * stride[0]) * broad + j * stride[1]
-        taps = np.empty((count, P), np.int8)
-        values = np.empty((most, P), np.int8)
-        sums = np.zeros((N, P), np.int16)
-        for c in range(C):
-            for t in range(count):
-                offset = (c * tall + t // kw) * broad + t % kw
-                tap = taps[t]
-                for p in range(P):
-                    tap[p] = maps[corner[p] + offset]
-            for d in range(starts[c + 1] - starts[c]):
-                value, form = values[d], forms[starts[c] + d]
-                value[:] = taps[0]  # always +1
-                for t in range(1, count):
-                    if form[t] > 0:
-                        _add(value, taps[t])
-                    else:
-                        _subtract(value, taps[t])
-            for n in range(N):
-                if negative[c, n]:
-                    _subtract(sums[n], values[index[c, n]])
-                else:
-                    _add(sums[n], values[index[c, n]])
-        for p in range(P):
-            for n in range(N):
-                flat[first + p, n] = sums[n, p]
+        _some_places(first, P, maps, shape, size, forms, starts, index, negative, kw, stride, out)

@@ -52,7 +52,7 @@ def prices_figure(groups: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_yticks(ticks, names)
     axes.set_ylim(at - 0.9, -0.7)
     _energy_axis(axes, [price for prices in groups.values() for price in prices.values()])
-    style(axes, "", "energy of one / pJ")
+    style(axes, "", "energy of one")
     legend(axes, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(groups))
     return figure
 
@@ -76,25 +76,22 @@ def cost_figure(
     -------
     Figure
     """
-    rows = [len(totals), *(len(places) for places in (layers or {}).values())]
-    figure = new_figure(12, 1.6 + 0.7 * max(rows[0], sum(rows[1:]) * 0.75))
-    panels = figure.subplots(1, 2 if layers else 1, squeeze=False)[0]
+    most = max((len(places) for places in (layers or {}).values()), default=0)
+    figure = new_figure(12, 1.6 + 0.62 * (len(totals) + most) + 0.8 * bool(layers))
+    ratios = [len(totals), most] if layers else [1]
+    grid = figure.add_gridspec(len(ratios), len(layers or "1"), height_ratios=ratios)
+    top = figure.add_subplot(grid[0, :])
     everything = [e for pair in totals.values() for e in pair]
     for places in (layers or {}).values():
         everything += [energy for pair in places.values() for energy in pair]
-    _pairs(panels[0], totals, everything)
-    style(panels[0], title, "energy")
-    if layers:
-        named = {
-            f"{place}, {number}": pair
-            for number, places in layers.items()
-            for place, pair in places.items()
-        }
-        _pairs(panels[1], named, everything)
-        style(panels[1], "layers with products", "energy")
-    handles, labels = panels[0].get_legend_handles_labels()
+    _pairs(top, totals, everything)
+    style(top, title, "" if layers else "energy")
+    for column, (number, places) in enumerate((layers or {}).items()):
+        axes = figure.add_subplot(grid[1, column])
+        _pairs(axes, places, everything)
+        style(axes, f"layers, {number}", "energy")
     where: dict[str, Any] = {"loc": "outside lower center", "ncols": 2}
-    figure.legend(handles, labels, frameon=False, fontsize=TEXT, **where)
+    figure.legend(*top.get_legend_handles_labels(), frameon=False, fontsize=TEXT, **where)
     return figure
 
 
