@@ -145,6 +145,20 @@ print(f"{memory.weights:,} weights: {memory.float_bytes:,} bytes, {memory.quanti
 print(f"factor {memory.factor:g}   (expect 32)")
 
 # %% [markdown]
+# The same picture, layer by layer: bits move the bars of all layers, but not all by as much.
+
+# %%
+both = {number: costs[number] for number in ("float32", "quantized")}
+plots.cost_figure(
+    "MNIST, one image",
+    {number: (c.operation_energy, c.memory_energy[0]) for number, c in both.items()},
+    {
+        number: {p.place: (p.operation_energy, p.memory_energy) for p in c.parts if p.pairs}
+        for number, c in both.items()
+    },
+)
+
+# %% [markdown]
 # **Exercise 11.1.** A packed network is a little larger than one bit a weight. Count the bytes of
 # each layer of a dense network, given its `widths`, such as 784, 4096, 4096, 4096, 10: the weights
 # as float32, and the packed form. There the row of each unit fills whole words of 64 bits, and each
