@@ -95,7 +95,12 @@ def test_a_network_in_one_format_by_hand(number):
             expected[f"add {other}"] += 5 * inner
         expected[f"{name} {other}"] += 5 * (count - inner)
     assert counts(cost) == expected
-    assert cost.slices == (200 * 5 * 18 if number == "float32" else None)
+    if number == "float32":
+        assert cost.slices == cost.to_json()["slices"] == 200 * 5 * 18
+    else:
+        assert cost.to_json()["slices"] is None
+        with pytest.raises(ValueError, match=f"slices: .*multiplier of {number}"):
+            cost.slices  # noqa: B018
     bits = {"float32": (32, 32), "float16": (16, 16), "int32": (32, 32), "int8": (8, 32)}
     small, large = bits[number]
     first = cost.parts[1]  # the first Dense: codes of pixels, weights, sums

@@ -217,7 +217,7 @@ def forward_lines(costs: dict[str, Cost]) -> list[str]:
         ("operations", lambda cost: joules(cost.operation_energy)),
         ("memory", lambda cost: joules(cost.memory_energy[0])),
         ("both", lambda cost: joules(cost.energy)),
-        ("slices of multipliers", lambda cost: "" if cost.slices is None else f"{cost.slices:,}"),
+        ("slices of multipliers", lambda cost: f"{cost.slices:,}" if cost.has_slices else ""),
     ]
     cells = [(each, *costs), *((name, *map(show, costs.values())) for name, show in rows)]
     quantized = costs["quantized"]

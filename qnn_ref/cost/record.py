@@ -173,15 +173,17 @@ class Cost:
         return self.operation_energy + self.memory_energy[0]
 
     @property
-    def slices(self) -> int | None:
-        """Slices of an FPGA, had every multiplication of its products a circuit of its own.
+    def has_slices(self) -> bool:
+        """Whether the paper has a number for multipliers of this format."""
+        return self.number in ("float32", "quantized")
 
-        None in a format that the paper has no number for.
-        """
+    @property
+    def slices(self) -> int:
+        """Slices of an FPGA, had every multiplication of its products a circuit of its own."""
+        if not self.has_slices:
+            raise ValueError(f"slices: the paper has no number for a multiplier of {self.number}")
         if self.number == "float32":
             return FLOAT_MULTIPLIER_SLICES * self.pairs
-        if self.number != "quantized":
-            return None
         return slices((p.a, p.b, p.pairs) for part in self.parts for p in part.products)
 
     def to_json(self) -> dict[str, Any]:
@@ -198,7 +200,7 @@ class Cost:
             "accesses": self.accesses,
             "operation_picojoules": self.operation_energy,
             "memory_picojoules": [low, high],
-            "slices": self.slices,
+            "slices": self.slices if self.has_slices else None,
             "parts": [
                 {
                     "place": part.place,
