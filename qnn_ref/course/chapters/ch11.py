@@ -135,8 +135,8 @@ MEMORY = Exercise(
         "A unit's row has as many bits as the layer has inputs. How many whole words is that?",
         "Words of a row: the inputs divided by 64, rounded up. Eight bytes each, for each unit; "
         "hidden units have five more.",
-        "n, m = widths[:-1], widths[1:] for all layers at once; -(-n // 64) rounds up; add 5 * "
-        "m[:-1] to all but the last.",
+        "Two views of widths, all but the last and all but the first, do all layers at once; "
+        "-(-n // 64) rounds up; what hidden units have besides is added to a part of the result.",
     ),
 )
 
