@@ -19,6 +19,7 @@ from qnn_ref.bench import (
     Row,
     Settings,
     bench,
+    c_program,
     ceiling,
     checks,
     convolution,
@@ -435,6 +436,8 @@ KEYS |= {"peer_name", "unit", "note", "ours_spread", "peer_spread"}
 @pytest.mark.slow_without_jit
 def test_every_subject_gives_rows_and_a_missing_peer_says_what_to_install(monkeypatch, alone):
     tiny(monkeypatch)
+    for name in ("COMPILERS", "CORTEX"):
+        monkeypatch.setattr(c_program, name, ("no-such-compiler",))
     answer = bench([], FAST)
     assert set(answer) == {"machine", "ceiling", "ladder", "rows", "seconds"}
     assert answer["machine"]["versions"]["numpy"] == np.__version__
@@ -446,9 +449,10 @@ def test_every_subject_gives_rows_and_a_missing_peer_says_what_to_install(monkey
         assert found["goal"] is None or one_size
         if found["peer"] is None:
             assert found["ratio"] is None
-            bnn_lab = found["peer_name"] == rows.BNN_LAB
-            how = peers.BNN_LAB_ALONE if bnn_lab else peers.OUR_EXTRA
-            assert f"is missing; {how}" in found["note"]
+            peer = found["peer_name"]
+            how = peers.BNN_LAB_ALONE if peer == rows.BNN_LAB else peers.OUR_EXTRA
+            c = peer in (rows.C_PROGRAM, rows.C_NATIVE)
+            assert ("no C compiler here" if c else f"is missing; {how}") in found["note"]
         else:
             assert found["ratio"] > 0
         unlike = rows.APPROXIMATIONS.get(found["peer_name"], "")
