@@ -244,3 +244,9 @@ def test_the_committed_table_is_that_of_the_sweep():
     ]
     columns = [*sweep.labels, "seed", "epochs"]
     assert [tuple(row[c] for c in columns) for row in rows] == expected
+
+
+@pytest.mark.parametrize("label", ["spread", "mean", "seeds", "seed", "epochs", "test_error"])
+def test_a_label_is_not_called_as_another_column(label):
+    with pytest.raises(ValueError, match=f"cases: a label is called {label!r}"):
+        Sweep("x", "about", [({label: "1"}, RECIPES["digits"])])

@@ -267,7 +267,7 @@ def ask(tiny: Tiny, dataset: Any) -> dict[str, str]:
 def case(hidden: int, spread: float, saturation: float) -> tuple[dict[str, str], Tiny]:
     """Labels of a kind of network, and it."""
     mask = "none" if np.isinf(saturation) else f"{saturation:g}"
-    labels = {"spread": f"{spread:g}", "layers": str(hidden), "mask": mask}
+    labels = {"weights": f"{spread:g}", "layers": str(hidden), "mask": mask}
     return labels, Tiny(hidden, saturation if np.isfinite(saturation) else 1e9, spread)
 
 

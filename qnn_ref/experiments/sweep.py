@@ -80,6 +80,8 @@ class Measure:
 
 
 IMAGES = Measure()
+MEAN = "seeds", "mean", "spread"
+"""Columns of `mean_and_spread` beside the labels."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,11 @@ class Sweep:
     cases: Sequence[tuple[Mapping[str, str], Any]]
     seeds: Sequence[int] = (0, 1, 2)
     measure: Measure = IMAGES
+
+    def __post_init__(self) -> None:
+        taken = {"seed", "epochs", *MEAN, *self.measure.columns} & set(self.labels)
+        if taken:
+            raise ValueError(f"cases: a label is called {min(taken)!r}, as a column of the table")
 
     @property
     def dataset(self) -> str:

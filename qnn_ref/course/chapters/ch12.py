@@ -126,4 +126,44 @@ COMPARE = Exercise(
 
 EXERCISES = (COMPARE,)
 
-QUESTIONS: tuple[Question, ...] = ()
+QUESTIONS = (
+    Question(
+        "12.1a",
+        "which of the paper's six recipes of MNIST, SVHN and CIFAR-10 takes least time?",
+        "mnist-torch",
+        options=(
+            *("mnist-torch", "mnist-theano", "svhn-torch", "svhn-theano"),
+            *("cifar10-torch", "cifar10-theano"),
+        ),
+        no={"mnist-theano": "It is four times as wide in products, and has ten times the epochs."},
+    ),
+    Question(
+        "12.3a",
+        "which of the four differences has an interval on one side of zero?",
+        "both",
+        options=("both", "activations", "gradients", "shifts"),
+        no={"activations": "All three seeds agree, but t is 4.30: look at the interval."},
+    ),
+    Question(
+        "12.4a",
+        "degrees between the straight-through and the exact gradient, two hidden layers",
+        8.5,
+        about=5,
+        no={
+            0: "It would be exact if all that follows a sign were linear.",
+            90: "Then it would be of no use.",
+        },
+    ),
+    Question(
+        "12.5a",
+        "all latent magnitudes become 0.1 after each epoch: does the test error rise?",
+        False,
+    ),
+    Question(
+        "12.6a",
+        "percent of the first layer's signs that change in the first epoch, at the best rate",
+        44.7,
+        about=5,
+        no={50: "That would be a start that is forgotten completely. Nearly."},
+    ),
+)
