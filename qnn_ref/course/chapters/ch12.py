@@ -60,7 +60,7 @@ COMPARE = Exercise(
     cases=_cases,
     gives=("difference", "half width"),
     same=close(1e-9),
-    axes=("n", "n", "."),
+    axes=(".", ".", "."),  # one pair has no spread
     simplify=("a", "b"),
     wrong=(
         Wrong(
