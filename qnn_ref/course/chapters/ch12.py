@@ -166,4 +166,10 @@ QUESTIONS = (
         about=5,
         no={50: "That would be a start that is forgotten completely. Nearly."},
     ),
+    Question(
+        "12.7a",
+        "clip of latent weights or mask of the gradient: which one costs more if it is missing?",
+        "the mask",
+        options=("the mask", "the clip", "none of them"),
+    ),
 )
