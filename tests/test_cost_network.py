@@ -318,6 +318,11 @@ def test_a_packed_cell_costs_what_the_trained_one_does(make):
         cost, trained = packed_cost(packed, 2, steps=steps), inference_cost(row, 2, steps=steps)
         assert counts(cost) == counts(trained)
         assert cost.pairs == trained.pairs
+        cell = packed.stages[1]
+        once = sum(8 * array.nbytes for array in cell.arrays().values())
+        part = next(p for p in cost.parts if p.place == "1.GridRecurrent")
+        moved = sum(t.moved for t in part.transfers if t.what == "weights")
+        assert moved == once + (steps - 1) * 8 * cell.state_words.nbytes  # again in each step
     assert packed_bytes(packed)[0] == memory_of(row).float_bytes
 
 
