@@ -262,6 +262,19 @@ def test_rounding_beside_a_tie_adds_nothing_to_half(dtype):
     np.testing.assert_array_equal(same_rounding(huge, 1, 1.0, 0.5, -(2**60), 2**60), expected)
 
 
+@pytest.mark.parametrize("count", [1, 3, 7, 255])
+@pytest.mark.parametrize("width", [1.0, 2 / 3, 0.1, 0.6])
+def test_rounding_beside_a_jump_is_the_exact_one(count, width):
+    """Where a plain division is wrong in its last place, and far enough out to matter."""
+    for offset in (0.0, 0.25, 0.5):
+        at = (np.arange(-2000, 2000, 37 if MOST_BITS == 8 else 1) + offset) * width / count
+        x = np.concatenate([np.nextafter(at, -np.inf), at, np.nextafter(at, np.inf)])
+        same_rounding(x, count, width, offset, -1000, 1000)
+        same_rounding(x, count, width, offset, -0.0, 1000)
+        for three in x.reshape(3, -1).T[::9]:  # a jump and both its sides alone in a block
+            same_rounding(three, count, width, offset, -1000, 1000)
+
+
 def test_rounding_takes_any_layout():
     x = np.arange(-12, 12, dtype=np.float32).reshape(4, 6) / 4
     expected = same_rounding(x, 3, 2.0, 0.5, -9, 9)
@@ -282,6 +295,7 @@ def test_rounding_takes_any_layout():
     ("x", "numbers", "name"),
     [
         ([np.inf], (1, 1.0, 0.5, -1, 1), "x"),
+        ([1], (1, 1.0, 0.5, -1, 1), "x"),
         ([1.0], (0, 1.0, 0.5, -1, 1), "count"),
         ([1.0], (2**24 + 1, 1.0, 0.5, -1, 1), "count"),
         ([1.0], (1, 0.0, 0.5, -1, 1), "width"),

@@ -9,7 +9,15 @@ from qnn_ref.bits import pack, pack_kernel, to_planes
 from qnn_ref.grid import PIXELS, SIGNS, Grid
 from qnn_ref.packed.product_stages import GridConv, GridDense, PixelsConv, PixelsDense, XnorConv
 from qnn_ref.packed.product_stages import XnorDense as Xnor
-from qnn_ref.packed.stages import Flow, Stage, flow_through, stage_of
+from qnn_ref.packed.stages import (
+    LARGEST_SHAPE,
+    Flow,
+    Stage,
+    expect,
+    flow_through,
+    pair_of,
+    stage_of,
+)
 
 CODES = Grid(-3, 3, 2)
 PLACE = (1, 1), (0, 0), False
@@ -202,3 +210,58 @@ def test_pixels_of_images_are_one_row():
     step = PixelsDense(DENSE, 6)
     x = np.arange(12, dtype=np.uint8).reshape(2, 3, 2, 1)
     np.testing.assert_array_equal(step.run(x)[:, 0], (2 * x.reshape(2, 6).astype(int) - 255).sum(1))
+
+
+# What all steps share
+
+
+def test_what_flows_has_numbers_and_not_too_many():
+    most = Flow("integers", (LARGEST_SHAPE,), Grid(0, 2**31 - 1, 1))
+    assert LARGEST_SHAPE == 2**24 == most.shape[0]
+    for shape in ((), (3, 0), (0, 3), (LARGEST_SHAPE + 1,), (LARGEST_SHAPE, 2)):
+        with pytest.raises(ValueError, match=r"^expected from 1 to 2\^24 numbers an image"):
+            Flow("bits", shape, SIGNS)
+    with pytest.raises(ValueError, match="do not fit 31 bits"):
+        Flow("integers", (1,), Grid(0, 2**31, 1))
+
+
+@pytest.mark.parametrize(
+    ("description", "words"),
+    [
+        (3, "expected the description of a step"),
+        ({}, "expected the description of a step"),
+        ({"kind": 3}, "expected the description of a step"),
+        ({"kind": "Magic"}, "there is no kind of step 'Magic'"),
+        ({"kind": "FlattenBits", "channels": 3, "more": 1}, "has no setting 'more'"),
+        ({"kind": "XnorDense", "K": 6, "words": 1}, "has no setting 'words'"),
+        ({"kind": "XnorDense", "K": 6}, "lacks the array 2/words"),
+        ({"kind": "FlattenBits"}, "lacks the setting channels"),
+    ],
+)
+def test_a_description_of_no_step_says_what_is_wrong(description, words):
+    with pytest.raises(ValueError, match=rf"^step 2( \(\w+\))?: {words}"):
+        stage_of(description, {}, "2")
+
+
+def test_a_step_that_says_nothing_does_nothing():
+    with pytest.raises(TypeError, match=r"^Stage has no run"):
+        Stage().run(np.zeros(1))
+    with pytest.raises(ValueError, match=r"^Stage is no step"):
+        Stage().output(Flow("bits", (1,), SIGNS))
+
+
+def test_arrays_and_pairs_of_a_step():
+    expect("at", np.zeros((2, 3), np.int32), np.int32, (2, 3))
+    for wrong, got in (
+        ([0], r"\[0\]"),
+        (np.zeros((2, 3), np.int64), r"int64 \(2, 3\)"),
+        (np.zeros((3, 2), np.int32), r"int32 \(3, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"^at: expected int32 \(2, 3\), got {got}"):
+            expect("at", wrong, np.int32, (2, 3))
+    most = 2**31 - 1
+    assert pair_of("stride", [1, 2], 1) == (1, 2)
+    assert pair_of("stride", [most, most], 1) == (most, most)
+    for wrong in ([0, 1], [1, 0], [most + 1, 1], [1, most + 1]):
+        with pytest.raises(ValueError, match=r"^stride: expected .* 1 to 2147483647"):
+            pair_of("stride", wrong, 1)

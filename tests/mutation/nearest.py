@@ -33,6 +33,7 @@ NEAR = {
     "qnn_ref/packed/thresholds.py": ["test_packed_thresholds", "test_packed_levels"],
     "qnn_ref/packed/shape_stages.py": ["test_packed_shape_stages", "test_packed_levels"],
     "qnn_ref/packed/product_stages.py": ["test_packed_product_stages", "test_packed_shape_stages"],
+    "qnn_ref/packed/file.py": ["test_packed_file", "test_packed_sequence"],
     "qnn_ref/packed/stages.py": ["test_packed_product_stages", "test_packed_file"],
     "qnn_ref/layers/branches.py": ["test_branches", "test_network", "test_layers_contract"],
 }
