@@ -275,6 +275,11 @@ def test_rounding_beside_a_jump_is_the_exact_one(count, width):
             same_rounding(three, count, width, offset, -1000, 1000)
 
 
+def test_no_bound_is_a_negative_zero():
+    same_rounding(np.array([-5.3, 5.3]), 1, 1.0, 0.5, -0.0, 9)
+    same_rounding(np.array([-5.3, 5.3]), 1, 1.0, 0.0, -9, -0.0)
+
+
 def test_rounding_takes_any_layout():
     x = np.arange(-12, 12, dtype=np.float32).reshape(4, 6) / 4
     expected = same_rounding(x, 3, 2.0, 0.5, -9, 9)

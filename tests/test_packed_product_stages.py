@@ -185,10 +185,22 @@ def test_inputs_of_a_unit_are_counted_from_one_to_31_bits(name):
         MAKE[name](2**31 - 1)
 
 
+def test_windows_of_more_channels_than_bits_in_a_word():
+    kernel, shape = pack_kernel(np.ones((3, 2, 65, 4))), (4, 4, 65)
+    out = XnorConv(kernel, 65, *PLACE).output(Flow("bits", shape, SIGNS))
+    assert out == Flow("integers", (2, 3, 4), Grid(-390, 390, 1))
+    words = to_planes(np.ones((4, 3, 2, 65)), CODES)
+    out = GridConv(words, 65, CODES, CODES, *PLACE).output(Flow("integers", shape, CODES))
+    assert out == Flow("integers", (2, 3, 4), Grid(-9 * 390, 9 * 390, 1))
+
+
 def test_planes_are_those_of_the_grid_of_the_weights():
     words = to_planes(np.ones((4, 6)), CODES)
     with pytest.raises(ValueError, match=r"^words: "):
         GridDense(np.concatenate([words, words]), 6, CODES, CODES)
+    words = to_planes(np.ones((4, 3, 2, 5)), CODES)
+    with pytest.raises(ValueError, match=r"^words: expected 2 planes"):
+        GridConv(words[:1], 5, CODES, CODES, *PLACE)
 
 
 @pytest.mark.parametrize("grid", [SIGNS, CODES, Grid(0, 3, 1), Grid(-2, 1, 1)])
