@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from qnn_ref import datasets
 from qnn_ref.cli import main
 from qnn_ref.cost import inference_cost, joules
 from qnn_ref.cost.energy import PRICES
-from qnn_ref.experiments import NETWORKS, RECIPES, TEXT_RECIPES
+from qnn_ref.experiments import NETWORKS, RECIPES, SWEEPS, TEXT_RECIPES
 from qnn_ref.experiments.finished import (
     RESULTS,
     Finished,
@@ -22,16 +23,18 @@ from qnn_ref.experiments.finished import (
     read_finished,
 )
 from qnn_ref.experiments.runs import train_recipe, write_rows
-from qnn_ref.experiments.sweep import read_rows
+from qnn_ref.experiments.sweep import mean_and_spread, read_rows
 from qnn_ref.experiments.tables import IMAGENET, TABLE_1, TABLE_4
 from qnn_ref.files import FileError
-from qnn_ref.report import Row, build_report
+from qnn_ref.report import Row, build_report, readme_blocks, with_block
 from qnn_ref.report.build import CLAIMS
 from qnn_ref.report.energy import started
+from qnn_ref.report.measured import read_bench
 from qnn_ref.report.page import markdown_table, to_html, to_markdown
 from qnn_ref.report.rows import difference, mean_text
 from qnn_ref.report.trained import NAMES
 
+ROOT = Path(__file__).parents[1]
 SHORT = replace(RECIPES["digits"], epochs=2, hidden=(16,))
 
 
@@ -261,3 +264,33 @@ def test_the_command_writes_the_page(tmp_path, capsys):
 def test_the_command_says_what_is_no_run(tmp_path, capsys):
     assert main(["report", "--add", str(tmp_path)]) == 2
     assert "holds no run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["speed", "results"])
+def test_the_readme_says_what_the_results_say(report, name):
+    text = (ROOT / "README.md").read_text("utf-8")
+    blocks = readme_blocks(report, read_bench(RESULTS))
+    assert with_block(text, name, blocks[name]) == text, "run: qnn-ref report --readme README.md"
+
+
+@pytest.mark.parametrize("name", [*CLAIMS, "ptb-char-bits"])
+def test_the_guide_to_the_results_says_what_they_say(name):
+    """Its tables have forms of their own, but every mean and spread is that of the file."""
+    text = (RESULTS / "README.md").read_text("utf-8")
+    sweep = SWEEPS[name]
+    table = mean_and_spread(
+        read_rows(RESULTS / f"{name}.csv"),
+        sweep.labels,
+        sweep.measure.columns[1],
+        sweep.measure.digits,
+    )
+    missing = [row for row in table if f"{row['mean']} ± {row['spread']}" not in text]
+    assert not missing
+
+
+def test_a_block_needs_its_marks():
+    begin, end = "<!-- x: made by `qnn-ref report --readme` -->", "<!-- end of x -->"
+    assert with_block(f"a\n{begin}\nold\n{end}\nb", "x", "new") == f"a\n{begin}\nnew\n{end}\nb"
+    for text in ("", begin, f"{end} {begin}", f"{begin} {end} {begin}"):
+        with pytest.raises(ValueError, match="once each and in order"):
+            with_block(text, "x", "new")

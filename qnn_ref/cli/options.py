@@ -408,6 +408,12 @@ def report(parser: Parser) -> None:
         default="",
         help="with --add: what is special about the copy of the data, such as 'JPEG copy'",
     )
+    parser.add_argument(
+        "--readme",
+        type=path("--readme"),
+        metavar="FILE",
+        help="write the tables between their marks in this file anew",
+    )
     data_folder(parser)
 
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qnn_ref.cli.common import answer, check_folder
 from qnn_ref.experiments.finished import add_run, results_folder
+from qnn_ref.files import atomic_write, open_regular
+
+if TYPE_CHECKING:
+    from qnn_ref.report import Report
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,23 +25,32 @@ def run(args: argparse.Namespace) -> int:
 
     report = build_report(folder)
     files = write_page(report, args.out) if args.out else []
-    result = report.to_json() | {"files": [str(file) for file in files]}
-    lines = [f"{table.title}: {_filled(table)}" for table in report.tables]
-    lines += [
-        f"without a value or a reason: {row}" for row in result["rows_without_value_or_reason"]
-    ]
-    lines += (
-        [f"written: {args.out}/report.md, report.html, {len(report.pictures)} pictures"]
-        if files
-        else []
-    )
-    answer(args, result, "\n".join(lines))
-    return int(bool(result["rows_without_value_or_reason"]))
+    if args.readme:
+        files.append(write_readme(args.readme, report, folder))
+    answer_of = report.to_json() | {"files": [str(file) for file in files]}
+    lacking = answer_of["rows_without_value_or_reason"]
+    lines = []
+    for table in report.tables:
+        ours = sum(bool(row.ours) for row in table.rows)
+        lines.append(f"{table.title}: {ours} of {len(table.rows)} rows have a value of ours")
+    lines += [f"without a value or a reason: {row}" for row in lacking]
+    lines += [f"written: {file}" for file in files]
+    answer(args, answer_of, "\n".join(lines))
+    return int(bool(lacking))
 
 
-def _filled(table) -> str:  # type: ignore[no-untyped-def]
-    ours = sum(bool(row.ours) for row in table.rows)
-    return f"{ours} of {len(table.rows)} rows have a value of ours, the others a reason"
+def write_readme(path: str, report: Report, folder: Path) -> Path:
+    """Put the tables of a README, between their marks, on what the results say."""
+    from qnn_ref.report import readme_blocks, with_block
+    from qnn_ref.report.measured import read_bench
+
+    with open_regular(path) as file:
+        text = file.read().decode()
+    for name, block in readme_blocks(report, read_bench(folder)).items():
+        text = with_block(text, name, block)
+    with atomic_write(path) as file:
+        file.write(text.encode())
+    return Path(path)
 
 
 def add(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ in experiments/results, which commands wrote; nothing is typed by hand.
 from qnn_ref.report.build import Report, build_report
 from qnn_ref.report.page import write_page
 from qnn_ref.report.rows import Row, Table
+from qnn_ref.report.speed import readme_blocks, with_block
 
-__all__ = ["Report", "Row", "Table", "build_report", "write_page"]
+__all__ = ["Report", "Row", "Table", "build_report", "readme_blocks", "with_block", "write_page"]
 __dir__ = __all__.copy
