@@ -465,4 +465,4 @@ print(f"scores of the packed network that are equal: {same} of {len(digits.test_
 # layers on numbers that count themselves. Where energy goes in accelerators: Sze, Chen, Yang and
 # Emer (2017), *Efficient processing of deep neural networks*.
 #
-# Next: [the list of all notebooks](README.md).
+# Next: [12. The paper's tables and ours](12_the_papers_tables_and_ours.ipynb).

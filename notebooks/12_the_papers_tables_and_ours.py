@@ -349,3 +349,6 @@ show("clip-or-not", {"mask": "gradient", "clip": "latent weights"})
 # (2013), *Estimating or propagating gradients through stochastic neurons*; Yin et al. (2019),
 # *Understanding straight-through estimator in training activation quantized neural nets*. Latent
 # weights: Helwegen et al. (2019), *Latent weights do not exist*.
+#
+# Next: [the list of all notebooks](README.md), or a layer of your own:
+# [docs/write_a_layer.md](../docs/write_a_layer.md).
