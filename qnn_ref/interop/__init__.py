@@ -1,7 +1,8 @@
-"""Out of the package: a packed network as a file that other programs read.
+"""Out of the package and in: packed networks as files for other programs, weights from elsewhere.
 
 Every format is one module with one function `export(network) -> bytes`, and one line in `FORMATS`.
-What a format cannot express is refused by the name of the step, before a byte is written.
+What a format cannot express is refused by the name of the step, before a byte is written. Each
+`load_*` is a function of one module too, with one line in `_LOADERS`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from qnn_ref.interop.weights_keras import load_keras
+    from qnn_ref.interop.weights_theano import load_theano, theano_layers
+    from qnn_ref.interop.weights_torch import load_torch
     from qnn_ref.packed import PackedNetwork
 
 
@@ -29,8 +33,31 @@ FORMATS = {
 }
 """By the name that the command takes; of two with one ending the first is that ending's."""
 
-__all__ = ["FORMATS", "Format", "export"]
+_LOADERS = {
+    "load_keras": "qnn_ref.interop.weights_keras",
+    "load_theano": "qnn_ref.interop.weights_theano",
+    "load_torch": "qnn_ref.interop.weights_torch",
+    "theano_layers": "qnn_ref.interop.weights_theano",
+}
+"""Where each of them is; imported when it is used."""
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "export",
+    "load_keras",
+    "load_theano",
+    "load_torch",
+    "theano_layers",
+]
 __dir__ = __all__.copy
+
+
+def __getattr__(name: str) -> object:
+    """Import what brings networks in when it is first used."""
+    if name in _LOADERS:
+        return getattr(import_module(_LOADERS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 
 def export(network: PackedNetwork, form: str = "onnx") -> bytes:
