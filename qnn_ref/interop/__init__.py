@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from qnn_ref.interop.from_qonnx import load_qonnx
     from qnn_ref.interop.weights_keras import load_keras
     from qnn_ref.interop.weights_theano import load_theano, theano_layers
     from qnn_ref.interop.weights_torch import load_torch
@@ -35,6 +36,7 @@ FORMATS = {
 
 _LOADERS = {
     "load_keras": "qnn_ref.interop.weights_keras",
+    "load_qonnx": "qnn_ref.interop.from_qonnx",
     "load_theano": "qnn_ref.interop.weights_theano",
     "load_torch": "qnn_ref.interop.weights_torch",
     "theano_layers": "qnn_ref.interop.weights_theano",
@@ -46,6 +48,7 @@ __all__ = [
     "Format",
     "export",
     "load_keras",
+    "load_qonnx",
     "load_theano",
     "load_torch",
     "theano_layers",

@@ -61,6 +61,9 @@ class Graph:
     annotations: dict[str, str] = field(default_factory=dict, init=False)
     """Types of whole numbers that floats hold, as QONNX names them."""
     place: str = field(default="", init=False)
+    input_name: str = field(default="images", init=False)
+    output_name: str = field(default="scores", init=False)
+    """Of a file that was read, other ones perhaps."""
 
     def emit(self, operator: str, *inputs: str | Array, domain: str = "", **settings: Any) -> str:
         """Append an operator, its arrays as constants; the name of what comes out."""
