@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qnn_ref.cli.parser import Parser, WrongUse, one_of, path, real, sizes, whole
+from qnn_ref.cli.parser import Parser, WrongUse, address, one_of, path, real, sizes, whole
 from qnn_ref.cli.streams import to_json
 from qnn_ref.interop import FORMATS
 
@@ -91,6 +91,18 @@ def train(parser: Parser) -> None:
         help="form products with NumPy's @, not on bits: slower, rounded in another order",
     )
     parser.add_argument("--resume", action="store_true", help="go on with a stopped run")
+    parser.add_argument(
+        "--workers",
+        type=whole("--workers", 1),
+        metavar="N",
+        help="carry out the runs of a sweep in N processes, a core each",
+    )
+    parser.add_argument(
+        "--scheduler",
+        type=address("--scheduler"),
+        metavar="ADDRESS",
+        help="carry them out on the workers of a Dask scheduler, such as tcp://10.0.0.1:8786",
+    )
     data_folder(parser)
 
 
@@ -462,7 +474,9 @@ COMMANDS = {
         "qnn-ref train mnist-small --out runs/small\n"
         "qnn-ref train mnist-small --out runs/small --resume\n"
         "qnn-ref train digits --out runs/digits --epochs 5 --seed 1\n"
-        "qnn-ref train ablation-shift --out runs/ablation",
+        "qnn-ref train ablation-shift --out runs/ablation\n"
+        "qnn-ref train bits-sweep --out runs/bits --workers 4\n"
+        "qnn-ref train bits-sweep --out runs/bits --scheduler tcp://10.0.0.1:8786",
         train,
     ),
     "evaluate": Command(

@@ -110,6 +110,18 @@ def sizes(name: str) -> Callable[[str], tuple[int, ...]]:
     return read
 
 
+def address(name: str) -> Callable[[str], str]:
+    """Reader of where another program listens: a host and a port."""
+
+    def read(text: str) -> str:
+        found = re.fullmatch(r"(?:(?:tcp|tls)://)?(?:[\w.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", text)
+        if found and 0 < int(found[1]) < 2**16:
+            return text
+        raise WrongUse(f"{name}: expected an address such as tcp://10.0.0.1:8786, got {text!r}")
+
+    return read
+
+
 def path(name: str) -> Callable[[str], str]:
     """Reader of a path; `~` is the home folder, also where the shell did not see it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from qnn_ref import datasets
 from qnn_ref.cli.common import RUN_FILES, answer, check_folder, save_picture, table
 from qnn_ref.experiments import SWEEPS, TEXT_RECIPES, Sweep, TextRecipe, find_recipe
 from qnn_ref.experiments.runs import train_recipe
-from qnn_ref.experiments.sweep import mean_and_spread, run_sweep
+from qnn_ref.experiments.sweep import Carrier, mean_and_spread, one_after_the_other, run_sweep
 from qnn_ref.experiments.text_runs import foreseen, prepared, train_text_recipe
 from qnn_ref.training import error_rate
 
@@ -24,6 +25,10 @@ def run(args: argparse.Namespace) -> int:
     """Train a recipe, or all runs of a sweep."""
     if args.recipe in SWEEPS:
         return sweep(args, SWEEPS[args.recipe])
+    if args.workers or args.scheduler:
+        raise ValueError(
+            f"--workers, --scheduler: they share out the runs of a sweep, {args.recipe} is no sweep"
+        )
     if args.recipe in TEXT_RECIPES:
         return language_model(
             args, changed(args, TEXT_RECIPES[args.recipe], TEXT_RECIPES[args.recipe].lanes)
@@ -112,8 +117,10 @@ def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
     if (args.epochs, args.seed, args.limit, args.plain_products) != (None, None, None, False):
         options = "--epochs, --seed, --limit, --plain-products"
         raise ValueError(f"{options}: {sweep.name} has its own; give none")
+    carriers = carrier_of(args)
     dataset = prepare(args, sweep.dataset, (f"{sweep.name}.csv", f"{sweep.name}.png"))
-    rows = run_sweep(sweep, dataset, args.out, args.resume, progress=True)
+    with carriers as carrier:
+        rows = run_sweep(sweep, dataset, args.out, args.resume, progress=True, carrier=carrier)
     measure = sweep.measure
     means = mean_and_spread(rows, sweep.labels, measure.columns[1], measure.digits)
     from qnn_ref import plots
@@ -125,6 +132,19 @@ def sweep(args: argparse.Namespace, sweep: Sweep) -> int:
     lines = table([tuple(means[0]), *(tuple(row.values()) for row in means)])
     answer(args, {"sweep": sweep.name, "rows": rows, "table": means}, "\n".join(lines))
     return 0
+
+
+def carrier_of(args: argparse.Namespace) -> AbstractContextManager[Carrier]:
+    """Who carries out the runs of a sweep: this process, others here, or those of a scheduler."""
+    if args.workers and args.scheduler:
+        raise ValueError("--workers, --scheduler: give one of them")
+    if not args.workers and not args.scheduler:
+        return nullcontext(one_after_the_other)
+    from qnn_ref.experiments.cluster import local_workers, scheduler_at
+
+    if args.scheduler:
+        return scheduler_at(args.scheduler, args.data)
+    return local_workers(args.workers, args.data)
 
 
 def prepare(args: argparse.Namespace, dataset: str, files: Sequence[str]) -> Any:

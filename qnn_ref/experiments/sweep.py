@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qnn_ref.bits.threads import one_blas_thread
 from qnn_ref.checks import real
 from qnn_ref.experiments.description import (
     VERSION,
@@ -124,12 +126,59 @@ class Sweep:
         return list(self.cases[0][0])
 
 
+Finished = Generator[tuple[Key, Row], None, None]
+Carrier = Callable[[Sweep, Any, Mapping[Key, Any]], Finished]
+"""`(sweep, dataset, recipe of each run)` -> what was measured of each, as soon as it is known."""
+
+
+def carry_out_one(measure: Callable[[Any, Any], Row], recipe: Any, dataset: Any) -> Row:
+    """One run of a sweep, wherever it is carried out.
+
+    NumPy's products use one thread: with another number of them, they may be rounded otherwise.
+
+    Parameters
+    ----------
+    measure : function
+        `Measure.carry_out` of the sweep.
+    recipe : Recipe
+    dataset : Dataset or TextData
+
+    Returns
+    -------
+    dict
+        What was measured.
+    """
+    with one_blas_thread():
+        return measure(recipe, dataset)
+
+
+def one_after_the_other(sweep: Sweep, dataset: Any, runs: Mapping[Key, Any]) -> Finished:
+    """Carry out runs in this process, in their order.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    dataset : Dataset or TextData
+    runs : mapping
+        Recipe of each run.
+
+    Yields
+    ------
+    key : tuple of str
+    row : dict
+        What was measured.
+    """
+    for key, recipe in runs.items():
+        yield key, carry_out_one(sweep.measure.carry_out, recipe, dataset)
+
+
 def run_sweep(
     sweep: Sweep,
     dataset: Any,
     folder: str | os.PathLike[str],
     resume: bool = False,
     progress: bool = False,
+    carrier: Carrier = one_after_the_other,
 ) -> list[Row]:
     """Train every case with every seed; a row is written as soon as its run is finished.
 
@@ -143,6 +192,8 @@ def run_sweep(
     resume : bool
     progress : bool
         Whether to show a bar on standard error.
+    carrier : function
+        Who carries out the runs: this process, or a `Cluster` of others. It changes no number.
 
     Returns
     -------
@@ -171,13 +222,16 @@ def run_sweep(
     write_description(description, here)
     for file in (path, description):
         remove_parts(file)
-    for key, (row, recipe) in progress_bar(
-        todo.items(), total=len(todo), unit="run", title=sweep.name, show=progress
+    runs = {key: recipe for key, (_, recipe) in todo.items() if key not in done}
+    with (
+        progress_bar(total=len(todo), unit="run", title=sweep.name, show=progress) as bar,
+        closing(carrier(sweep, dataset, runs)) as finished,
     ):
-        if key in done:
-            continue
-        done[key] = row | sweep.measure.carry_out(recipe, dataset)
-        write_rows(path, [done[k] for k in todo if k in done])
+        bar.update(len(done))
+        for key, row in finished:
+            done[key] = todo[key][0] | {name: row[name] for name in sweep.measure.columns}
+            write_rows(path, [done[k] for k in todo if k in done])
+            bar.update()
     return [done[k] for k in todo]
 
 
