@@ -89,15 +89,14 @@ def assert_refused(capsys, arguments, words):
     assert words in err
 
 
+KINDS = "whole", "real", "path", "one_of", "sizes", "address"
+
+
 def test_there_are_commands_and_all_kinds_of_arguments():
     assert len(COMMANDS) >= 11
     for name in ("whole", "path", "one_of"):
         assert len(chosen(lambda action, name=name: kind(action) == name)) >= 3
-    assert not chosen(
-        lambda action: (
-            action.type and kind(action) not in ("whole", "real", "path", "one_of", "sizes")
-        )
-    )
+    assert not chosen(lambda action: action.type and kind(action) not in KINDS)
     assert not chosen(lambda action: action.metavar == "N" and kind(action) != "whole")
     assert BENCHES == NAMES
 
@@ -168,6 +167,15 @@ def test_what_is_no_shape_is_refused(capsys, command, action):
         words = "expected whole numbers of at least 1, such as 4,5"
         assert_refused(capsys, [command, *plausible(command, action, value)], words)
     assert action.type("4,5") == (4, 5)
+
+
+@pytest.mark.parametrize(("command", "action"), chosen(lambda a: kind(a) == "address"))
+def test_what_is_no_address_is_refused(capsys, command, action):
+    for value in ("", "1", "host", "host:0", "host:65536", "ftp://h:1", "h:1:2", "a b:1", "h:１"):
+        words = f"expected an address such as tcp://10.0.0.1:8786, got {value!r}"
+        assert_refused(capsys, [command, *plausible(command, action, value)], words)
+    for value in ("host.local:1", "tcp://10.0.0.1:65535", "tls://[::1]:8786"):
+        assert action.type(value) == value
 
 
 @pytest.mark.parametrize(("command", "action"), chosen(lambda a: kind(a) == "one_of"))
