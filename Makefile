@@ -21,7 +21,7 @@ STUDENTS = tests/test_notebooks_students.py
 KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page models test lint types house-rules test-compiled test-bounds test-plain test-students test-lowest test-exports mutants notebooks figures clean
+.PHONY: help demo page models test lint types house-rules test-compiled test-bounds test-plain test-students test-lowest test-exports mutants docs notebooks figures clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -82,6 +82,11 @@ test-exports: ## the tests of exported files that need the program which reads t
 mutants: $(VENV)/.dev ## plant small faults and see which no test finds (hours; ARGS="--sample 50")
 	$(PY) -m tests.mutation $(ARGS)
 
+docs: $(VENV)/.docs ## the site, in docs/_build/html (no network, no warnings)
+	rm -rf docs/_build
+	$(PY) -m sphinx -q -W --keep-going -b html -c docs -d docs/_build/doctrees . docs/_build/html
+	$(PY) docs/read_pages.py docs/_build/html
+
 notebooks: $(VENV)/.dev ## run every notebooks/*.py and store it with its outputs as .ipynb
 	$(PY) notebooks/render.py
 
@@ -89,7 +94,7 @@ figures: $(VENV)/.dev ## every picture of the course as PNG and PDF (ARGS="01_on
 	$(PY) notebooks/figures.py $(ARGS)
 
 clean: ## remove .venv, caches and built files; data and runs stay
-	rm -rf $(VENV) .lowest .exports build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .lowest .exports build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: installed again only when pyproject.toml changes. `pip install --group` needs pip 25.1.
@@ -110,4 +115,8 @@ $(VENV)/.core: $(VENV)/.made pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(PY) -m pip install --quiet --editable . --group dev
+	@touch $(VENV)/.core $@
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml
+	$(PY) -m pip install --quiet --editable . --group docs
 	@touch $(VENV)/.core $@

@@ -91,6 +91,14 @@ def student_edition(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return student
 
 
+def from_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with links as they lead from a folder below: `../docs` is `../../docs` there."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\((?=\.\./|README\.md|labs/)", "](../", cell.source)
+    return notebook
+
+
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Leave out everything that differs between two runs of the same source, in place."""
     notebook.metadata = {
@@ -139,8 +147,8 @@ def main(names: list[str]) -> None:
         notebook = clean(execute(read(source), source.parent))
         student, solutions = targets(source)
         make_folder(solutions.parent)
-        write(notebook, solutions)
         write(student_edition(notebook), student)
+        write(from_solutions(notebook), solutions)
 
 
 if __name__ == "__main__":

@@ -345,7 +345,7 @@ PACKAGE_RULES = [
 ]
 TEXT_RULES = [no_machine_paths, no_unfinished_work]
 TEXT_FILES = {".py", ".md", ".toml", ".cff", ".yaml", ".ipynb", ".csv", ".txt", ""}
-SKIPPED = re.compile(r"(\..*|.*_cache|__pycache__|build|dist|runs)")
+SKIPPED = re.compile(r"(\..*|.*_cache|__pycache__|_?build|dist|runs)")
 
 
 STORED_PICTURE = re.compile(r'"image/[a-z]+": "[^"]*"')  # in a notebook; letters by chance
