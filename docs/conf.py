@@ -1,7 +1,7 @@
 """How Sphinx builds the site: `make docs`.
 
-The sources are the repository itself, so that a link from a guide to a notebook, a table of results or
-a file leads to the same place here and in the repository. Nothing is run and nothing is fetched:
+The sources are the repository itself, so that a link from a guide to a notebook, a table of results
+or a file leads to the same place here and in the repository. Nothing is run and nothing is fetched:
 notebooks show their stored outputs, mathematics is drawn by a script that travels with the site.
 """
 
@@ -19,6 +19,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 import made  # noqa: E402
+
 import qnn_ref  # noqa: E402
 
 project = "qnn_ref"

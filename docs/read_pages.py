@@ -1,8 +1,8 @@
 """Read the built site and say what is wrong with it: `python docs/read_pages.py FOLDER`.
 
-Sphinx looks at the links that it makes; this looks at the pages as a browser without a network would:
-each internal link has a file and a place in it, nothing is loaded from elsewhere, and what docstrings
-say of their source in the paper stands where a reader finds it.
+Sphinx looks at the links that it makes; this looks at the pages as a browser without a network
+would: each internal link has a file and a place in it, nothing is loaded from elsewhere, and what
+docstrings say of their source in the paper stands where a reader finds it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from functools import lru_cache
+from functools import cache
 from html import unescape
 from html.parser import HTMLParser
 from importlib import import_module
@@ -41,7 +41,7 @@ class Page(HTMLParser):
             self.loaded.append(named[LOADED[tag]])
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(file: Path) -> Page:
     """A page, read once."""
     return Page(file.read_text("utf-8"))

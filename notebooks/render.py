@@ -91,11 +91,16 @@ def student_edition(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return student
 
 
-def from_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with links as they lead from a folder below: `../docs` is `../../docs` there."""
+def from_below(text: str) -> str:
+    """Markdown with its links as they lead from the folder of solutions, one below."""
+    return re.sub(r"\]\((?=\.\./|README\.md|labs/)", "](../", text)
+
+
+def with_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook as it lies in the folder of solutions."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\]\((?=\.\./|README\.md|labs/)", "](../", cell.source)
+            cell.source = from_below(cell.source)
     return notebook
 
 
@@ -148,7 +153,7 @@ def main(names: list[str]) -> None:
         student, solutions = targets(source)
         make_folder(solutions.parent)
         write(student_edition(notebook), student)
-        write(from_solutions(notebook), solutions)
+        write(with_solutions(notebook), solutions)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,13 @@ def editions(source: Path) -> list[tuple[Path, list[Cell]]]:
     """Where each edition is stored, and the cells that it should have."""
     cells = read_cells(source)
     student, solutions = render.targets(source)
-    return [(student, [of_student(cell) for cell in cells]), (solutions, cells)]
+    solved = [
+        Cell(cell.kind, render.from_below(cell.source), cell.tags)
+        if cell.kind == "markdown"
+        else cell
+        for cell in cells
+    ]
+    return [(student, [of_student(cell) for cell in cells]), (solutions, solved)]
 
 
 def outputs_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -44,6 +50,12 @@ def text_of(output: nbformat.NotebookNode) -> str:
     """What a reader sees of an output, pictures apart."""
     data = {k: v for k, v in output.get("data", {}).items() if not k.startswith("image/")}
     return "\n".join([output.get("text", ""), *map(str, data.values())])
+
+
+def test_links_from_the_folder_of_solutions_go_up_once_more():
+    text = "[a](../docs/a.md) [b](README.md) [c](01_one_bit.ipynb) [d](labs/README.md)"
+    moved = "[a](../../docs/a.md) [b](../README.md) [c](01_one_bit.ipynb) [d](../labs/README.md)"
+    assert render.from_below(text) == moved
 
 
 def test_there_are_notebooks():
