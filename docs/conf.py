@@ -115,23 +115,28 @@ def lead_on(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = source[0].replace(link, page)
 
 
-def only_real_ways_back(app: Sphinx, env: Any) -> None:
-    """Drop links from a source to a name under which the reference does not have it.
+def right_ways_back(app: Sphinx, page: str, template: str, context: dict[str, Any], _: Any) -> None:
+    """Let the page of a source lead back to the names that the reference has.
 
-    The pages of sources take one name for all that a module holds; what the paper's map names in it
-    besides has its own.
+    Sphinx takes one room for all that a module holds; what the paper's map names in it besides
+    stands under the module's own name.
     """
-    known = env.domains["py"].objects
-    for entry in getattr(env, "_viewcode_modules", {}).values():
-        if entry:
-            _, _, used, module = entry
-            for name in [name for name in used if f"{module}.{name}" not in known]:
-                del used[name]
+    if not page.startswith("_modules/qnn_ref/"):
+        return
+    module = page.removeprefix("_modules/").replace("/", ".")
+    known = app.env.domains["py"].objects
+
+    def repaired(match: re.Match[str]) -> str:
+        parts = match[1].split(".")
+        own = [f"{module}.{'.'.join(parts[i:])}" for i in range(1, len(parts))]
+        return "#" + next((name for name in [match[1], *own] if name in known), match[1]) + '"'
+
+    context["body"] = re.sub(r'#(qnn_ref\.[\w.]+)"', repaired, context["body"])
 
 
 def setup(app: Sphinx) -> None:
     """Add the directive, and the repair of docstrings."""
     app.add_directive("made", Made)
     app.connect("source-read", lead_on)
-    app.connect("env-updated", only_real_ways_back)
+    app.connect("html-page-context", right_ways_back)
     app.connect("autodoc-process-docstring", plain_bars, priority=100)  # before numpydoc's 500
