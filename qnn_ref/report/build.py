@@ -62,6 +62,22 @@ CLAIMS = {
         "Section 4.3: a relaxed boundary",
         "The paper: widening the bound after training brought AlexNet 1.5 points.",
     ),
+    "downhill": (
+        "Section 2.3: does the straight-through gradient point downhill?",
+        "The paper does not ask. Tiny stochastic networks, whose exact gradient is known.",
+    ),
+    "latent-weights": (
+        "Section 2.2: what latent weights carry",
+        "The paper: gradients are gathered in real weights, whose resolution is needed.",
+    ),
+    "sign-flips": (
+        "Section 2.3: how often signs change",
+        "The paper does not count. Five learning rates.",
+    ),
+    "clip-or-not": (
+        "Section 2.3: clip and mask",
+        "The paper: without the mask results are clearly worse.",
+    ),
     "text-bits": (
         "Section 4.4: bits of a recurrent network, on a text that comes along",
         "The paper has Penn Treebank only (Table 4); this text everybody has.",
