@@ -321,6 +321,29 @@ show("clip-or-not", {"mask": "gradient", "clip": "latent weights"})
 # The paper says of the mask that results become clearly worse without it. They do.
 
 # %% [markdown]
+# ## 12.8 What is batch norm's share?
+#
+# Sums of $n$ signs are about $\sqrt n$ large. So a *constant* could do a part of what batch norm
+# does: divide by $\sqrt n$. In hidden layers only (the scores keep their batch norm), or
+# everywhere; at three learning rates, since one rate alone would be unfair.
+#
+# **Question.** At which of the three rates does it make no difference whether a network has batch
+# norm or the constant?
+
+# %% tags=["question"]
+course.answer("12.8a", 0.0003)
+
+# %%
+show("norm-share", {"rate": "learning rate", "norm": "normalization"})
+
+# %% [markdown]
+# **Answer.** At the smallest. There all four are equal, and equally bad: hardly anything has been
+# learned in five epochs. At 0.003 the constant costs 1.3 points in the hidden layers, and 9 if
+# the scores have it too; at 0.03 a network with constants does not learn at all, and one with
+# batch norm hardly minds. So batch norm's share is the **rate** that it allows, more than its
+# normalization. Shifts do the same work.
+
+# %% [markdown]
 # ## Summary
 #
 # 1. A result is a number *with* its data, epochs, seeds and spread, and a table says what was not
@@ -331,6 +354,7 @@ show("clip-or-not", {"mask": "gradient", "clip": "latent weights"})
 # 4. Latent weights are inertia, not precision.
 # 5. A network that learns turns its signs over: nearly half of them in its first epoch.
 # 6. The mask of eq. (4) matters, the clip hardly: twice the error without the mask.
+# 7. Batch norm allows a large learning rate; that is most of what it brings here.
 #
 # ## Exercises
 #

@@ -78,6 +78,10 @@ CLAIMS = {
         "Section 2.3: clip and mask",
         "The paper: without the mask results are clearly worse.",
     ),
+    "norm-share": (
+        "Section 2.4: batch norm's share",
+        "The paper has batch norm in every network. Here a constant stands in for it.",
+    ),
     "text-bits": (
         "Section 4.4: bits of a recurrent network, on a text that comes along",
         "The paper has Penn Treebank only (Table 4); this text everybody has.",

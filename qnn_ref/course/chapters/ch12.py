@@ -172,4 +172,11 @@ QUESTIONS = (
         "the mask",
         options=("the mask", "the clip", "none of them"),
     ),
+    Question(
+        "12.8a",
+        "the rate at which batch norm and a constant are equally good: 0.03, 0.003 or 0.0003?",
+        0.0003,
+        about=1e-5,
+        no={0.03: "There the constant does not learn at all."},
+    ),
 )
