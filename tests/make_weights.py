@@ -1,7 +1,7 @@
 """Makes what `tests/test_interop_weights.py` compares with: networks of other libraries, run there.
 
     python -m tests.make_weights torch      # PyTorch
-    python -m tests.make_weights larq       # larq, with Keras 2
+    TF_USE_LEGACY_KERAS=1 python -m tests.make_weights larq       # larq, with Keras 2
 
 Writes `tests/data/weights/NAME.npz`: arrays of the other library's network as it gives them,
 images, and its own scores in inference, all float64; the header says which versions made it.
