@@ -99,6 +99,14 @@ def test_the_index_leads_to_every_page():
     assert notebooks <= listed
 
 
+def test_forty_questions():
+    text = (DOCS / "faq.md").read_text("utf-8")
+    questions = re.findall(r"^### (.+)$", text, re.M)
+    assert len(questions) == len(set(questions)) == 40
+    assert all(question.endswith("?") for question in questions)
+    assert max(len(part.split()) for part in re.split(r"^###? .+$", text, flags=re.M)) < 130
+
+
 GOOD = {
     "index.html": '<h1 id="top">A</h1><a href="a/b.html#there">b</a><a href="#top">up</a>',
     "a/b.html": '<p id="there"><a href="../index.html">back</a><img src="../p.png">',
