@@ -214,6 +214,14 @@ def test_one_thread_needs_no_kernel_for_several(run):
 
 
 @jit
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_loop_over_prange_divides_as_numpy_does(run, threads):
+    """On one thread too: Python's check of each divisor would keep it from being vectorized."""
+    words = FILL + "print(fill.compiled.targetoptions['error_model'])"
+    assert run(words, NUMBA_NUM_THREADS=threads).stdout == "9900\nnumpy\n"
+
+
+@jit
 def test_places_of_vectors_are_checked_as_well(run):
     """Eight of 16 numbers fit from 0 to 8: one place before and one after do not."""
     process = run(
