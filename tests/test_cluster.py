@@ -11,10 +11,11 @@ from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import numba
 import pytest
 
 from qnn_ref import datasets
+from qnn_ref.bits.threads import blas_threads
 from qnn_ref.cli import main
 from qnn_ref.experiments import RECIPES, SWEEPS, cluster
 from qnn_ref.experiments.cluster import Cluster, Order, RunsFailed, UnfitWorker, local_workers
@@ -28,13 +29,13 @@ TINY = replace(RECIPES["digits"], about="", epochs=2, validation=50, batch_size=
 def trained(recipe, dataset):
     """Train, and give the bits of all weights too; with a folder in `about`, one run's worker dies.
 
-    A line in the folder's file of the run is a beginning of it.
+    A line in the folder's file of the run is a beginning of it, with the threads that it has.
     """
     if recipe.about:
         begun = Path(recipe.about) / f"{recipe.hidden[0]}-{recipe.seed}"
         with begun.open("a") as file:
-            file.write("begun\n")
-        if begun.name == "9-1" and begun.read_text() == "begun\n":
+            file.write(f"{numba.get_num_threads()} {blas_threads()}\n")
+        if begun.name == "9-1" and len(begun.read_text().splitlines()) == 1:
             train_recipe(replace(recipe, epochs=1), dataset)
             os.kill(os.getpid(), signal.SIGKILL)
     run = train_recipe(recipe, dataset)
@@ -219,6 +220,19 @@ def test_ctrl_c_keeps_what_is_finished_and_takes_back_the_rest(
     assert (tmp_path / "shared" / "tiny.csv").read_bytes() == plain
 
 
+def test_a_scheduler_that_ends_is_said_once(quick_sweep, digits, tmp_path):
+    def ended(waiting):
+        yield from Client.as_completed(client, waiting[:2])
+        for future in waiting[2:]:
+            future.cancel()
+            yield future
+
+    client = Client()
+    with pytest.raises(RunsFailed, match=r"^the scheduler has ended"):
+        run_sweep(quick_sweep, digits, tmp_path, carrier=Cluster(client, ended, (WorkerLost,)))
+    assert len(read_rows(tmp_path / "tiny.csv")) == 2
+
+
 def test_a_finished_sweep_asks_nobody(quick_sweep, digits, tmp_path):
     run_sweep(quick_sweep, digits, tmp_path)
     rows = run_sweep(
@@ -295,8 +309,11 @@ def test_the_command_says_what_cannot_be(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.slow_without_jit
 @pytest.mark.skipif(os.cpu_count() == 1, reason="two workers need two cores")
-def test_a_worker_that_dies_in_mid_run_changes_no_bit_and_no_run_is_begun_twice(digits, tmp_path):
+def test_a_worker_that_dies_in_mid_run_changes_no_bit_and_no_run_is_begun_twice(
+    digits, tmp_path, monkeypatch
+):
     pytest.importorskip("distributed", reason='pip install "qnn-ref[cluster]"')
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")  # a worker inherits it
     widths, seeds = (7, 8, 9, 10), (0, 1, 2)
     plain = run_sweep(sweep_of(TRAINED, widths, seeds), digits, tmp_path / "plain")
     assert len({row["weights_crc32"] for row in plain}) == 12
@@ -304,17 +321,19 @@ def test_a_worker_that_dies_in_mid_run_changes_no_bit_and_no_run_is_begun_twice(
     begun.mkdir()
     with local_workers(2) as carrier:
         sweep = sweep_of(TRAINED, widths, seeds, about=str(begun))
-        assert run_sweep(sweep, digits, tmp_path / "shared", carrier=carrier) == plain
-    table = (tmp_path / "plain" / "tiny.csv").read_bytes()
-    assert (tmp_path / "shared" / "tiny.csv").read_bytes() == table
-    times = {path.name: len(path.read_text().splitlines()) for path in begun.iterdir()}
-    assert times == {f"{h}-{s}": 1 + ((h, s) == (9, 1)) for h in widths for s in seeds}
+        for folder in ("shared", "again"):  # what was finished is known to the scheduler
+            assert run_sweep(sweep, digits, tmp_path / folder, carrier=carrier) == plain
+    tables = {(tmp_path / name / "tiny.csv").read_bytes() for name in ("plain", "shared", "again")}
+    assert len(tables) == 1
+    lines = {path.name: path.read_text().splitlines() for path in begun.iterdir()}
+    assert lines == {f"{h}-{s}": ["1 1"] * (1 + ((h, s) == (9, 1))) for h in widths for s in seeds}
 
 
 @pytest.mark.slow_without_jit
-def test_one_thread_and_all_of_them_train_the_same_bits(digits):
-    """Workers have one; the plain loop has what there is."""
+def test_a_worker_uses_one_thread_and_trains_the_same_bits(digits, tmp_path):
+    """The plain loop has all there are."""
     recipe = replace(TINY, hidden=(64, 64))
     order = Order(trained, IMAGES.checksums, "digits", None, {})
-    assert cluster.carry_out_order(order, recipe) == trained(recipe, digits)
-    assert np.isfinite(float(trained(recipe, digits)["test_error"]))
+    there = cluster.carry_out_order(order, replace(recipe, about=str(tmp_path)))
+    assert there == trained(recipe, digits)
+    assert (tmp_path / "64-0").read_text() == "1 1\n"

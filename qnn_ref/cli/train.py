@@ -18,7 +18,7 @@ from qnn_ref.experiments.sweep import Carrier, mean_and_spread, one_after_the_ot
 from qnn_ref.experiments.text_runs import foreseen, prepared, train_text_recipe
 from qnn_ref.training import error_rate
 
-STOPPED = "stopped; with --resume it goes on after the last finished epoch"
+STOPPED = "stopped; with --resume it goes on after the last finished epoch, or run of a sweep"
 
 
 def run(args: argparse.Namespace) -> int:
