@@ -143,3 +143,10 @@ def test_prepared_weights_of_the_other_kernel_are_refused():
     assert isinstance(other, KernelPanels)
     with pytest.raises(TypeError, match="w: "):
         repeated_conv(X, other, 3)
+
+
+def test_nobody_changes_where_the_kernel_reads():
+    kernel = RepeatedKernel(W, 3)
+    arrays = [v for v in vars(kernel).values() if isinstance(v, np.ndarray)]
+    assert len(arrays) == 5
+    assert not any(array.flags.writeable for array in arrays)

@@ -78,7 +78,12 @@ class RepeatedKernel:
             forms.append(rows[c, first])
         starts = np.cumsum([0, *map(len, forms[1:])])
         made = {"forms": np.concatenate(forms), "starts": starts, "index": index}
-        for name, value in (made | {"negative": negative, "words": words, "C": C}).items():
+        made |= {"negative": negative, "words": words}
+        for array in made.values():
+            array.flags.writeable = (
+                False  # a place that was changed would be read, whatever lies there
+            )
+        for name, value in (made | {"C": C}).items():
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:

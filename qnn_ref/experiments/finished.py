@@ -6,15 +6,18 @@ They lie in results/ of a checkout: `runs.csv`, and the history of each run in `
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from qnn_ref import datasets
+from qnn_ref.checks import choice, real, whole
+from qnn_ref.experiments.cells import real_cell, whole_cell
 from qnn_ref.experiments.runs import (
     CHECKPOINT,
     DESCRIPTION,
-    HISTORY,
     check_data,
     existing_folder,
     load_run,
@@ -28,16 +31,22 @@ from qnn_ref.experiments.text_runs import (
     load_text_run,
     prepared,
 )
-from qnn_ref.files import FileError, make_folder
+from qnn_ref.files import FileError, make_folder, target_of
 from qnn_ref.training import error_rate
 
 RESULTS = Path(__file__).parent / "results"
 RUNS, CURVES = "runs.csv", "curves"
-READERS: Mapping[str, Any] = dict.fromkeys(("seed", "epochs", "schedule", "best_epoch"), int) | (
-    dict.fromkeys(("validation", "test", "hours"), float)
-)
-"""What a column holds, where it is no text."""
 PERCENT, BITS_OF = "% wrong", "bits a {}"
+MOST = {PERCENT: 100.0} | {BITS_OF.format(symbol): 64.0 for symbol in ("character", "word")}
+"""Units with their largest value."""
+READERS: Mapping[str, Callable[[str, str], Any]] = (
+    dict.fromkeys(("seed", "best_epoch"), partial(whole_cell, least=0))
+    | dict.fromkeys(("epochs", "schedule"), partial(whole_cell, least=1))
+    | dict.fromkeys(("validation", "test", "hours"), partial(real_cell, least=0))
+)
+"""How a column is read, where it is no text."""
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""What a recipe is called; names of files are made of it."""
 
 
 class Finished(NamedTuple):
@@ -72,8 +81,25 @@ class Finished(NamedTuple):
 
     @property
     def curve(self) -> str:
-        """Name of the file of its history."""
-        return f"{self.recipe}-{self.epochs}-of-{self.schedule}-seed-{self.seed}.csv"
+        """Name of the file of its history; runs on other data have another one."""
+        about = re.sub("[^a-z0-9]+", "-", self.data.partition(",")[2].lower()).strip("-")
+        name = "-".join(filter(None, (self.recipe, about)))
+        return f"{name}-{self.epochs}-of-{self.schedule}-seed-{self.seed}.csv"
+
+    def check(self) -> None:
+        """Refuse numbers that do not go together, and names that make no file."""
+        if not NAME.fullmatch(self.recipe):
+            raise ValueError(f"recipe: expected the name of a recipe, got {self.recipe!r:.60}")
+        if not NAME.match(self.data) or not self.data.isprintable() or len(self.data) > 100:
+            raise ValueError(
+                "data: expected the name of a data set, and after a comma a few words in one line, "
+                f"got {self.data!r:.60}"
+            )
+        choice("unit", self.unit, MOST)
+        whole("epochs", self.epochs, 1, self.schedule)
+        whole("best_epoch", self.best_epoch, 0, self.epochs - 1)
+        for name in ("validation", "test"):
+            real(name, getattr(self, name), least=0, most=MOST[self.unit])
 
 
 def results_folder() -> Path:
@@ -110,14 +136,26 @@ def read_finished(folder: Path) -> list[Finished]:
     path = folder / RUNS
     if not path.exists():
         return []
-    return [_finished(path, number, row) for number, row in enumerate(read_rows(path), 1)]
+    rows = read_rows(path)
+    if not rows:
+        raise FileError(f"{path}: damaged table: there is no row in it")
+    runs = [_finished(path, number, row) for number, row in enumerate(rows, 1)]
+    names = [run.curve for run in runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise FileError(f"{path}: two rows have one history, {twice[0]}")
+    return runs
 
 
 def _finished(path: Path, number: int, row: Mapping[str, str]) -> Finished:
     if list(row) != list(Finished._fields):
         raise FileError(f"{path}: expected the columns {', '.join(Finished._fields)}")
     try:
-        return Finished(**{name: READERS.get(name, str)(value) for name, value in row.items()})
+        cells: dict[str, Any] = {
+            n: READERS[n](n, value) if n in READERS else value for n, value in row.items()
+        }
+        run = Finished(**cells)
+        run.check()
+        return run
     except ValueError as error:
         raise FileError(f"{path}: row {number}: {error}") from error
 
@@ -135,11 +173,11 @@ def add_run(
     run_folder : path
         Of the run; its last finished epoch may be before its recipe's last one.
     folder : Path
-        Of the results. A row of the same run with fewer epochs is replaced.
+        Of the results. A row of the same run with as many epochs or fewer is replaced.
     data : path, optional
         Where the data set lies.
     about_data : str
-        What is special about it, such as "JPEG copy".
+        What is special about it, such as "JPEG copy": a few words in one line.
 
     Returns
     -------
@@ -148,10 +186,19 @@ def add_run(
     Raises
     ------
     FileError
-        If there is no run, or it was trained on a part of the data set, or on other data.
+        If there is no run, or it was trained on a part of the data set, or on other data; or if
+        the results are damaged, cannot be written, or have this run with more epochs.
+    ValueError
+        If `about_data` is no line of text.
     """
-    place = existing_folder(run_folder)
-    recipe, found = (_measure_text if is_text_run(place) else _measure_images)(place, data)
+    if not about_data.isprintable() or len(about_data) > 60:
+        raise ValueError(
+            f"about_data: expected up to 60 characters in one line, got {about_data!r:.80}"
+        )
+    place, stored = existing_folder(run_folder), read_finished(folder)
+    for file in (RUNS, f"{CURVES}/any") if folder.exists() else ():
+        target_of(folder / file)
+    recipe, history, found = (_measure_text if is_text_run(place) else _measure_images)(place, data)
     if recipe.limit:
         raise FileError(f"{place}: was trained on {recipe.limit} examples only: no result")
     seconds = (place / CHECKPOINT).stat().st_mtime - (place / DESCRIPTION).stat().st_mtime
@@ -163,11 +210,25 @@ def add_run(
         hours=round(seconds / 3600, 2),
         **found,
     )
-    others = [r for r in read_finished(folder) if not _same(r, run)]
+    try:
+        run.check()
+    except ValueError as error:
+        raise FileError(f"{place}: has no row in a table of results: {error}") from error
+    same = [r for r in stored if _same(r, run)]
+    if same and same[0].epochs > run.epochs:
+        raise FileError(
+            f"{folder / RUNS}: has this run after {same[0].epochs} epochs, {place} only "
+            f"{run.epochs} of them"
+        )
+    others = [r for r in stored if not _same(r, run)]
+    if run.curve in [r.curve for r in others]:
+        raise FileError(f"{folder / RUNS}: another run has the history {run.curve} already")
     rows = sorted([*others, run], key=lambda r: (r.recipe, r.data, r.schedule, r.seed))
-    curve = read_rows(place / HISTORY)
-    write_rows(make_folder(folder / CURVES) / run.curve, curve)
+    curves = make_folder(folder / CURVES)
+    write_rows(curves / run.curve, history)
     write_rows(folder / RUNS, [row._asdict() for row in rows])
+    for old in {r.curve for r in same} - {run.curve}:
+        (curves / old).unlink(missing_ok=True)
     return run
 
 
@@ -176,21 +237,32 @@ def _same(a: Finished, b: Finished) -> bool:
     return (a.recipe, a.data, a.seed, a.schedule) == (b.recipe, b.data, b.seed, b.schedule)
 
 
-def _measure_images(folder: Path, data: Any) -> tuple[Any, dict[str, Any]]:
+Measured = tuple[Any, list[dict[str, float]], dict[str, Any]]
+"""A recipe, its history, and what stands in its row."""
+
+
+def _measure_images(folder: Path, data: Any) -> Measured:
     recipe, run = load_run(folder)
+    _refuse_without_epochs(folder, run)
     dataset = datasets.load(recipe.dataset, data)
     check_data(folder, dataset)
     network = run.best_network()
     test = error_rate(network, dataset.test_images, dataset.test_labels)
-    return recipe, _found(run, PERCENT, test, 2)
+    return recipe, run.history, _found(run, PERCENT, test, 2)
 
 
-def _measure_text(folder: Path, data: Any) -> tuple[Any, dict[str, Any]]:
+def _measure_text(folder: Path, data: Any) -> Measured:
     recipe, _, run = load_text_run(folder)
+    _refuse_without_epochs(folder, run)
     text = datasets.load_text(recipe.dataset, data)
     check_text(folder, text)
     test = foreseen(run.best_network(), prepared(recipe, text)).test_bits
-    return recipe, _found(run, BITS_OF.format(recipe.level.removesuffix("s")), test, 4)
+    return recipe, run.history, _found(run, BITS_OF.format(recipe.level.removesuffix("s")), test, 4)
+
+
+def _refuse_without_epochs(folder: Path, run: Any) -> None:
+    if not run.history:
+        raise FileError(f"{folder}: no epoch was finished: no result")
 
 
 def _found(run: Any, unit: str, test: float, digits: int) -> dict[str, Any]:
@@ -223,13 +295,21 @@ def read_curve(folder: Path, run: Finished) -> list[dict[str, float]]:
     FileError
         If the file is not there or damaged.
     """
-    path = folder / CURVES / run.curve
-    try:
-        return [
-            {name: float(value) for name, value in row.items() if value} for row in read_rows(path)
-        ]
-    except ValueError as error:
-        raise FileError(f"{path}: damaged history: {error}") from error
+    path, entries = folder / CURVES / run.curve, []
+    for number, row in enumerate(read_rows(path)):
+        try:
+            entry = {name: real_cell(name, value) for name, value in row.items() if value}
+        except ValueError as error:
+            raise FileError(f"{path}: row {number + 1}: {error}") from error
+        measures = {name for name in entry if name.startswith("validation_")}
+        if entry.get("epoch") != number or "loss" not in entry or not measures:
+            raise FileError(
+                f"{path}: row {number + 1}: expected epoch {number}, a loss and a validation"
+            )
+        entries.append(entry)
+    if not entries:
+        raise FileError(f"{path}: damaged history: there is no epoch in it")
+    return entries
 
 
 def longest(runs: Sequence[Finished], recipe: str) -> list[Finished]:

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from qnn_ref import plots
 from qnn_ref.experiments import SWEEPS
 from qnn_ref.experiments.finished import Finished, longest, read_curve
-from qnn_ref.experiments.sweep import mean_and_spread, read_rows
+from qnn_ref.experiments.sweep import mean_and_spread
 from qnn_ref.quantizers import Sign
+from qnn_ref.report.stored import read_sweep
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def straight_through() -> Figure:
 
 def cases(folder: Path, name: str) -> Figure:
     """A sweep's means with their spreads."""
-    sweep, rows = SWEEPS[name], read_rows(folder / f"{name}.csv")
+    sweep, rows = SWEEPS[name], read_sweep(folder, name)
     measure = sweep.measure
     table = mean_and_spread(rows, sweep.labels, measure.columns[1], measure.digits)
     if "trigram_bits" in measure.columns:

@@ -10,6 +10,7 @@ from qnn_ref.experiments import RECIPES, Recipe, TextRecipe
 from qnn_ref.experiments.effort import training_operations, training_steps
 from qnn_ref.files import FileError, open_regular, strict_json
 from qnn_ref.report.rows import Row, Table
+from qnn_ref.report.stored import check_bench
 
 BENCH = "bench.json"
 STEPS = {
@@ -48,9 +49,15 @@ def read_bench(folder: Path) -> dict[str, Any]:
         found = strict_json(text)
     except ValueError as error:
         raise FileError(f"{path}: damaged: {error}") from error
-    if not isinstance(found, dict) or not {"machine", "rows", "ladder"} <= found.keys():
-        raise FileError(f"{path}: not an answer of `{COMMAND}`")
-    return found
+    try:
+        check_bench(found)
+        for name, size, _ in STEPS.values():
+            if _find(found["rows"], name, size, "PyTorch float32") is None:
+                raise ValueError(f"rows: none is of {name}, {size}, one thread, PyTorch float32")
+    except (TypeError, ValueError) as error:
+        raise FileError(f"{path}: not a whole answer of `{COMMAND}`: {error}") from error
+    answer: dict[str, Any] = found
+    return answer
 
 
 def machine_words(bench: Mapping[str, Any]) -> str:
@@ -98,7 +105,9 @@ def section_6(bench: Mapping[str, Any]) -> Table:
 
 
 def _ladder_row(bench: Mapping[str, Any], machine: str) -> list[Row]:
-    paces = {rung["name"]: rung["tops"] for rung in bench["ladder"] if not rung["peer"]}
+    paces = {
+        rung["name"]: rung["tops"] for rung in bench["ladder"] if not rung["peer"] and rung["tops"]
+    }
     slow = paces.get("fast_float_loops") or paces.get("float_loops")
     if not slow:
         return []

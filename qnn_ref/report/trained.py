@@ -10,10 +10,11 @@ import numpy as np
 
 from qnn_ref.experiments import NETWORKS, RECIPES, SWEEPS, TEXT_RECIPES, Recipe, TextRecipe
 from qnn_ref.experiments.finished import Finished, longest
-from qnn_ref.experiments.sweep import mean_and_spread, read_rows
+from qnn_ref.experiments.sweep import mean_and_spread
 from qnn_ref.experiments.tables import IMAGENET, TABLE_1, TABLE_4, WORDS, LanguageResult
 from qnn_ref.report.measured import training_hours
 from qnn_ref.report.rows import Row, Table, difference, mean_text
+from qnn_ref.report.stored import read_sweep
 
 OTHERS = "a method of other authors, whose recipe is not part of this package"
 NO_DATA = {"svhn": " (and SVHN did not lie on the machine)"}
@@ -200,7 +201,7 @@ def _sweep_rows(folder: Path, name: str, model: str) -> list[Row]:
     path, sweep = folder / f"{name}.csv", SWEEPS[name]
     if not path.exists():
         return []
-    table = read_rows(path)
+    table = read_sweep(folder, name)
     rows = []
     for case in mean_and_spread(table, sweep.labels, sweep.measure.columns[1], 3):
         bits = (
@@ -242,7 +243,7 @@ def sweep_table(folder: Path, name: str, title: str, claim: str) -> Table:
     -------
     Table
     """
-    sweep, table = SWEEPS[name], read_rows(folder / f"{name}.csv")
+    sweep, table = SWEEPS[name], read_sweep(folder, name)
     measure = sweep.measure
     rows = []
     for case in mean_and_spread(table, sweep.labels, measure.columns[1], measure.digits):
