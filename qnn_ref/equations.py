@@ -151,6 +151,7 @@ TABLE = """
 6 convolution on bits | XNOR and popcount, packed windows | bits.xnor_conv | test_bits_conv.py::test_convolution_is_its_twin_and_the_plain_one | 06
 6 baseline kernel | product of floats, loop by loop | bits.ladder.float_loops | test_ladder.py::test_every_rung_is_the_twin | 10
 6 XNOR kernel | from three loops to vectors | bits.ladder.vector_tiles | test_ladder.py::test_every_rung_is_the_twin | 10
+6 kernels on CUDA | XNOR kernel and baseline in tiles, for a graphics processor | bits.cuda.cuda_xnor_matmul | test_cuda.py::test_the_simulator_gives_the_twins_bits |
 6 backward product | signs times reals without multiplications | bits.signs_matmul | test_lookup.py::test_is_its_twin_and_the_product | 10
 6 Algorithm 1 on bits | the three products of training | products.BitProducts | test_products.py::test_bits_give_the_three_products_of_signs | 10
 """  # noqa: E501

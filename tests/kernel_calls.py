@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-DECORATORS = {"parallel_kernel", "serial_kernel"}
+DECORATORS = {"parallel_kernel", "serial_kernel", "cuda_kernel"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -267,9 +267,11 @@ class Package:
                 yield f"{module.name}: {name} is compiled: make it private, under a face"
         secret = self._leaving(module)
         called = {
-            id(n.func)
+            id(kernel)
             for n in ast.walk(module.tree)
-            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+            if isinstance(n, ast.Call)
+            # kernel(x), and kernel[blocks, threads](x)
+            and isinstance(kernel := getattr(n.func, "value", n.func), ast.Name)
         }
         inside = {
             id(n)

@@ -225,7 +225,7 @@ def test_a_full_run_has_a_row_for_every_goal(monkeypatch):
     monkeypatch.setattr(machine.numba.config, "NUMBA_NUM_THREADS", 2)
     for module in (product, packing, lookup, training, convolution, inference, recurrent):
         monkeypatch.setattr(module, "use_threads", no_threads)
-    for name in ("overhead", "scaling"):
+    for name in ("overhead", "scaling", "cuda"):
         monkeypatch.setitem(package.SUBJECTS, name, lambda settings: [])  # have no goal
     settings = Settings(cores=2)
     found = [r for give in package.SUBJECTS.values() for r in give(settings)]

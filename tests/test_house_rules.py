@@ -699,6 +699,16 @@ def test_who_looks_at_each_one_has_looked_at_all():
     assert "hands x to" in kernel_findings(each.replace("[flat]", "[n]"))
 
 
+def test_a_kernel_that_is_launched_is_called_too():
+    """A grid in brackets before the arguments, as Numba's CUDA has it."""
+    launched = KERNEL.replace("parallel_kernel", "cuda_kernel").replace("_add(", "_add[1, 32](")
+    launched = launched.replace("def _add[1, 32](", "def _add(")
+    assert kernel_findings(launched) == ""
+    assert "hands y to" in kernel_findings(launched.replace("y.size != n or n < 0", "n < 0"))
+    passed = launched.replace("def double", "TABLE = [_add]\n\ndef double")
+    assert "_add is passed on" in kernel_findings(passed)
+
+
 def test_a_kernel_in_a_table_has_a_face_too():
     assert "hands x to" in kernel_findings(TABLE.replace("x.size < 1 or ", ""))
     assert "hands out to" in kernel_findings(TABLE.replace("or out.size != 1", ""))

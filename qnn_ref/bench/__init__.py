@@ -13,6 +13,7 @@ from typing import Any
 from qnn_ref.bench import (
     checks,
     convolution,
+    cuda,
     exports,
     inference,
     ladder,
@@ -42,12 +43,13 @@ SUBJECTS: dict[str, Callable[[Settings], list[Row]]] = {
     "overhead": overhead.rows,
     "recurrent": recurrent.rows,
     "scaling": scaling.rows,
+    "cuda": cuda.rows,
 }
 """What gives rows, by the name that the command takes; "ladder" gives bars instead."""
 
 NAMES = ("ladder", *SUBJECTS)
-ASKED_FOR = ("scaling",)
-"""Only where they are named: the same again at many sizes."""
+ASKED_FOR = ("scaling", "cuda")
+"""Only where they are named: the same again at many sizes, and another processor."""
 
 __all__ = ["GOALS", "NAMES", "SUBJECTS", "Row", "Settings", "bench", "cores"]
 __dir__ = __all__.copy

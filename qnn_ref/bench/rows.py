@@ -24,6 +24,9 @@ ONNX_INT8 = "onnxruntime int8"
 ONNX_EXACT = "onnxruntime, exported file"
 C_PROGRAM = "C, cc -O2"
 C_NATIVE = "C, cc -O3 -march=native"
+CUBLAS = "cuBLAS float32"
+CUDA_BASELINE = "baseline kernel"
+CUDA_THREADS = "one thread an output"
 ADAM = "ours with Adam"
 BEFORE = "commit 3e6173c"
 BY_WORDS = "ours by words"
@@ -38,7 +41,10 @@ APPROXIMATIONS = {
 }
 """Peers that do not give our results, and why; every row with one of them says so."""
 
-COMPILED = (OURS, CEILING, SWEEP, ADAM, TORCH_COMPILED, BY_WORDS)
+COMPILED = (
+    *(OURS, CEILING, SWEEP, ADAM, TORCH_COMPILED, BY_WORDS),
+    *(CUDA_BASELINE, CUDA_THREADS),
+)
 """Candidates whose first call compiles."""
 
 
@@ -148,8 +154,8 @@ class Row:
         Of which size; products as M x N x K.
     threads : int
         Of both sides.
-    ours : float
-        Median, in `unit`.
+    ours : float or None
+        Median, in `unit`; None if it could not run.
     ours_spread : tuple of float or None
         Quartiles.
     peer_name : str
@@ -171,7 +177,7 @@ class Row:
     name: str
     size: str
     threads: int
-    ours: float
+    ours: float | None
     ours_spread: tuple[float, float] | None
     peer_name: str
     peer: float | None

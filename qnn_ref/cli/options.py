@@ -25,6 +25,7 @@ BENCHES = (
         "overhead",
         "recurrent",
         "scaling",
+        "cuda",
     ),
 )
 """Names of `qnn_ref.bench.NAMES`, which is slow to import."""
