@@ -43,7 +43,8 @@ PAPER = {
     PRODUCT: {CUDA_BASELINE: "paper: 23 times, GTX 750", CUBLAS: "paper: 3.4 times, GTX 750"},
     NETWORK: {CUDA_BASELINE: "paper: 7 times, GTX 750"},
 }
-NO_SPEED = "no CUDA device: a simulator has no speed"
+NO_DEVICE = "no CUDA device"
+NO_SPEED = f"{NO_DEVICE}: a simulator has no speed"
 
 Peers = Mapping[str, Callable[[], Call]]
 
@@ -73,20 +74,25 @@ def rows(settings: Settings) -> list[Row]:
         (QUICK_SIDE, QUICK_WIDTH, QUICK_IMAGES) if settings.quick else (SIDE, WIDTH, IMAGES)
     )
     cube, size = f"{side} x {side} x {side}", f"784-3x{width}-10, {images} images"
-    try:
-        cuda_device()
-        if numba.config.ENABLE_CUDASIM:
-            raise NoDeviceError(NO_SPEED)
-    except NoDeviceError as error:
+    if missing := why_not():
         peers = {PRODUCT: (CUDA_THREADS, CUDA_BASELINE, CUBLAS), NETWORK: (CUDA_BASELINE, CUBLAS)}
         sizes = {PRODUCT: cube, NETWORK: size}
-        return [absent(name, sizes[name], p, str(error)) for name in peers for p in peers[name]]
+        return [absent(name, sizes[name], p, missing) for name in peers for p in peers[name]]
     check_against_twins()
     ours, others = product_calls(*signs(side, np.random.default_rng(0)))
     found = compare(PRODUCT, cube, 1, ours, others, settings, PAPER[PRODUCT])
     del ours, others  # the device's memory
     ours, others = network_calls(network_of(width, images))
     return found + compare(NETWORK, size, 1, ours, others, settings, PAPER[NETWORK])
+
+
+def why_not() -> str:
+    """What keeps us from measuring; nothing where there is a device."""
+    try:
+        cuda_device()
+    except NoDeviceError:
+        return NO_DEVICE
+    return NO_SPEED if numba.config.ENABLE_CUDASIM else ""
 
 
 def absent(name: str, size: str, peer: str, why: str) -> Row:
