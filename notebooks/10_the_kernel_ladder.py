@@ -613,11 +613,11 @@ course.check("10.3", lookup_product)
 # %% [markdown]
 # In the kernel a table entry is not one number but 32 of them, a row of 32 columns of the gradient:
 # reading it is reading four vectors, which every processor can do. So nothing here needs a special
-# instruction. Here are the outputs of a panel, for rows of one vector; `shift` chooses half of a
-# word.
+# instruction. Here is one output: `count` tables, four bits of a word for each, and a row of
+# numbers, `total`, that is one to three vectors wide.
 
 # %%
-print(shown.source(tables._add_one))
+print(shown.source(tables._look_up))
 
 # %% [markdown]
 # **Question.** From how many outputs on is the table worth its price?

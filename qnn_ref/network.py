@@ -49,7 +49,7 @@ class Sequential:
         float32 for training, float64 for checks.
     """
 
-    _walked: tuple[list[Layer], list[tuple[str, Layer]]] = [], []
+    _walked: tuple[list[Layer], list[type], list[tuple[str, Layer]]] = [], [], []
     """Layers of the last walk, where none holds others, and they with their places."""
 
     def __init__(
@@ -170,13 +170,17 @@ class Sequential:
 
     def walk(self) -> Iterator[tuple[str, Layer]]:
         """Every layer with its place, layers inside layers after the one that holds them."""
-        row, places = self._walked
+        row, kinds, places = self._walked
         # The same objects, none of which holds others: a small step would walk for a tenth of it.
-        if len(row) == len(self.layers) and all(map(operator.is_, row, self.layers)):
+        if (
+            len(row) == len(self.layers)
+            and all(map(operator.is_, row, self.layers))
+            and all(map(operator.is_, kinds, map(type, row)))
+        ):
             return iter(places)
         places = list(self._walk())
         if all(type(layer).sublayers is Layer.sublayers for layer in self.layers):
-            self._walked = list(self.layers), places
+            self._walked = list(self.layers), list(map(type, self.layers)), places
         return iter(places)
 
     def _walk(self) -> Iterator[tuple[str, Layer]]:

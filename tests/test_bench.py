@@ -341,12 +341,11 @@ def test_onnxruntime_gives_the_scores_of_the_packed_network():
     assert np.corrcoef(rough.ravel(), ours.ravel())[0, 1] > 0.5
 
 
-def test_peers_that_round_are_called_approximations(monkeypatch):
-    said: dict[str, str] = {}
-    monkeypatch.setattr(inference, "compare", lambda *_, notes: said.update(notes) or [])
-    inference.inference_rows(inference.random_network(16), 16, 1, 1, FAST)
-    assert said.keys() == {ONNX, ONNX_INT8}
-    assert all(note.startswith("approximation: ") for note in said.values())
+def test_peers_that_round_are_called_approximations():
+    peers = dict.fromkeys((ONNX, ONNX_INT8), lambda: lambda: None)
+    found = rows.compare("x", "1", 1, lambda: None, peers, FAST)
+    assert [row.peer_name for row in found] == [ONNX, ONNX_INT8]
+    assert all(row.note.startswith("approximation: ") for row in found)
 
 
 def torch_recipes():

@@ -141,7 +141,7 @@ def test_every_figure_function_is_drawn_here_or_with_its_subject():
     names = {n.removesuffix("_figure") for n in plots.__all__ if n.endswith("_figure")} - {"new"}
     subjects = (
         *(plots.bench, plots.convolutions, plots.gradients),
-        *(plots.kernels, plots.levels, plots.shifts),
+        *(plots.kernels, plots.levels, plots.shifts, plots.cost),
     )
     assert names - set[str]().union(*map(figures_of, subjects)) == FIGURES.keys()
 

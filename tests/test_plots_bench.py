@@ -13,13 +13,32 @@ NAMES = ("float loops", "three loops", "vector tiles")
 TOPS = (0.003, 1.2, 2.2)
 PEERS = {"NumPy float32": 0.1, "numkong": 1.5}
 
+SCALING = [
+    {
+        "name": f"scaling: {what}",
+        "size": f"784-3x{width}-10, batch {batch}",
+        "ours": width * batch * 1e-7,
+        "peer": width * batch * 3e-7,
+        "peer_name": "PyTorch float32",
+        "unit": "s",
+    }
+    for what in ("training step", "packed inference")
+    for width, batch in ((128, 100), (1024, 100), (1024, 1), (128, 1000), (1024, 1000))
+]
+CEILING = {"tops": 2.0, "read_gb_per_s": 10.0}
+
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "ladder": lambda: plots_bench.ladder_figure(NAMES, TOPS, 2.4, PEERS)
+    "ladder": lambda: plots_bench.ladder_figure(NAMES, TOPS, 2.4, PEERS),
+    "scaling": lambda: plots_bench.scaling_figure(SCALING, CEILING),
 }
 
 
 def test_every_figure_function_is_drawn_here():
     assert figures_of(plots_bench) == FIGURES.keys()
+
+
+def test_curves_can_be_read_from_the_last_row():
+    assert_readable(FIGURES["scaling"]())
 
 
 @pytest.mark.parametrize("peers", [PEERS, {}], ids=["peers", "alone"])

@@ -108,7 +108,8 @@ def scaling_figure(rows: Sequence[Mapping[str, Any]], ceiling: Mapping[str, floa
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         style(axes, title, "units of a hidden layer" if against == "width" else "batch", unit)
-        legend(axes)
+        if curves:
+            legend(axes)
     places[-1].axis("off")
     places[-1].text(0, 0.5, LIMIT, fontsize=TEXT, va="center", wrap=True)
     return figure
