@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -367,3 +369,22 @@ def test_what_a_lab_starts_is_ended_and_does_not_hold_the_verdict():
     known, start = lab("lab1"), f"import subprocess\nsubprocess.Popen(['sleep', '{SLEEP}'])"
     assert check_source(known, of_lab(known.number, start), 30).passed
     assert until(lambda: not sleepers())
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no alarm")
+def test_an_alarm_that_rings_in_a_callback_of_the_collector_is_not_heard_there():
+    """What is raised there is lost, and Python would print it; the alarm rings again."""
+    before = sys.unraisablehook
+
+    class Thing:
+        pass
+
+    def slow(dy, x):
+        while True:
+            thing = Thing()
+            weakref.finalize(thing, time.sleep, 0.1)  # longer than from ring to ring
+            del thing
+            time.sleep(0.1)
+
+    assert judge(replace(QUICK, seconds=0.2), slow).status == "too slow"
+    assert sys.unraisablehook is before

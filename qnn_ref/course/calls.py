@@ -13,6 +13,7 @@ import io
 import linecache
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -101,6 +102,12 @@ class Clock:
             if self.inside and self.over:
                 raise TooSlow
 
+        def unheard(lost: Any) -> None:
+            if not isinstance(lost.exc_value, TooSlow):
+                hook(lost)
+
+        # The alarm may ring in a callback of the collector, which loses what is raised in it.
+        hook, sys.unraisablehook = sys.unraisablehook, unheard
         before = signal.signal(signal.SIGALRM, ring)
         timer = signal.setitimer(signal.ITIMER_REAL, max(self.end - time.monotonic(), 0.01), 0.05)
         try:
@@ -108,6 +115,7 @@ class Clock:
         finally:
             signal.setitimer(signal.ITIMER_REAL, *timer)
             signal.signal(signal.SIGALRM, before)
+            sys.unraisablehook = hook
 
 
 _OF_NOTEBOOKS = {"breakpoint", "copyright", "credits", "exit", "help", "input", "license", "quit"}

@@ -302,7 +302,8 @@ def read_curve(folder: Path, run: Finished) -> list[dict[str, float]]:
         except ValueError as error:
             raise FileError(f"{path}: row {number + 1}: {error}") from error
         measures = {name for name in entry if name.startswith("validation_")}
-        if entry.get("epoch") != number or "loss" not in entry or not measures:
+        losses = entry.keys() & {"loss", "training_bits"}
+        if entry.get("epoch") != number or not losses or not measures:
             raise FileError(
                 f"{path}: row {number + 1}: expected epoch {number}, a loss and a validation"
             )
