@@ -382,7 +382,7 @@ def test_an_alarm_that_rings_in_a_callback_of_the_collector_is_not_heard_there()
     def slow(dy, x):
         while True:
             thing = Thing()
-            seen = weakref.ref(thing, lambda _: time.sleep(0.1))  # longer than from ring to ring
+            seen = weakref.ref(thing, lambda _: time.sleep(0.5))  # it rings after 0.2
             del thing
             assert seen() is None
             time.sleep(0.1)
