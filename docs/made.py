@@ -7,6 +7,7 @@ that the tests read the same text.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -113,7 +114,8 @@ def room(name: str) -> str:
     lines = ["```{eval-rst}", f".. automodule:: qnn_ref.{name}", ""]
     inner = {entry.function for entry in EQUATIONS if entry.function.startswith(f"{name}.")}
     for dotted in sorted(inner):
-        if dotted.split(".")[1] not in module.__all__:
+        outer = dotted.split(".")[1]
+        if outer not in module.__all__ or inspect.ismodule(getattr(module, outer)):
             lines += [f".. {_kind(dotted)}:: qnn_ref.{dotted}", ""]
     return "\n".join([*lines, "```", ""])
 

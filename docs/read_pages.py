@@ -93,10 +93,19 @@ def faults_of_references(site: Path) -> list[str]:
     return faults
 
 
+def faults_of_map(site: Path) -> list[str]:
+    """Functions of the paper's map that lead to no place in the reference."""
+    from qnn_ref.equations import EQUATIONS
+
+    text = (site / "docs/papers_map.html").read_text("utf-8")
+    linked = set(re.findall(r'title="qnn_ref\.([\w.]+)"', text))
+    return [f"map: {e.function} is no link" for e in EQUATIONS if e.function not in linked]
+
+
 def main(folder: str) -> int:
     """Print every fault; 1 if there is one."""
     site = Path(folder)
-    faults = faults_of_links(site) + faults_of_references(site)
+    faults = faults_of_links(site) + faults_of_references(site) + faults_of_map(site)
     print(*faults, f"{len(list(site.rglob('*.html')))} pages, {len(faults)} faults", sep="\n")
     return 1 if faults else 0
 
