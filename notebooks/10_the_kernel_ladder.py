@@ -953,7 +953,8 @@ for M in (1, 16, 256):
 # (2009), *Roofline: an insightful visual performance model*.
 #
 # Cost against width and batch, where bits win and where they lose, with the machine's limit:
-# [results](../qnn_ref/experiments/results/README.md#speed), `qnn-ref bench scaling --plot scaling.png`.
+# `qnn-ref bench scaling --plot scaling.png`; ours stands in the
+# [results](../qnn_ref/experiments/results/README.md#speed).
 #
 # Next: [11 What it costs](11_what_it_costs.ipynb), or a layer of your own:
 # [how to write one](../docs/write_a_layer.md).
