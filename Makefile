@@ -77,7 +77,7 @@ test-lowest: ## the tests of kernels with the lowest versions of NumPy, Numba, .
 test-exports: ## the tests of exported files that need the program which reads them
 	$(PYTHON) -m venv .exports
 	.exports/bin/python -m pip install --quiet ".[interop,check]" onnxruntime qonnx==1.0.0 pytest
-	PYTHONPATH=. .exports/bin/python -m pytest -q -m other_side tests/test_interop_*.py
+	PYTHONPATH=. .exports/bin/python -m pytest -q -m other_side $$(grep -l 'mark[.]other_side' tests/test_*.py)
 
 mutants: $(VENV)/.dev ## plant small faults and see which no test finds (hours; ARGS="--sample 50")
 	$(PY) -m tests.mutation $(ARGS)
