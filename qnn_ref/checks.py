@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from qnn_ref._typing import Array
+
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 """The types of real numbers that layers and their kernels work with."""
 
@@ -218,6 +220,34 @@ def plain_array(name: str, value: Any) -> None:
     raise TypeError(f"{name}: expected a NumPy array, got {place}{kind.__name__}{way}")
 
 
+def as_array(name: str, value: Any) -> Array:
+    """Turn numbers or nested lists of them into an array; an array is taken as it is.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the error.
+    value : array, number or nested sequences of numbers
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Raises
+    ------
+    TypeError
+        If it is a masked array: NumPy would drop the mask without a word.
+    ValueError
+        If lists in it have different lengths.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        plain_array(name, value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array, got rows of different lengths") from error
+
+
 ANY_STEPS = -1
 """In front of a shape: sequences of any number of steps, as -1 is any length for `reshape`."""
 
@@ -245,7 +275,8 @@ def shape(name: str, value: Any, any_steps: bool = False) -> tuple[int, ...]:
         If it is empty, or one of them is below 1.
     """
     expected = f"{name}: expected a tuple of whole numbers of at least 1"
-    if not isinstance(value, tuple | list | np.ndarray) or np.ndim(value) != 1:
+    row = isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    if not row:
         example = f", like ({value},)" if isinstance(value, int | np.integer) else ""
         raise TypeError(f"{expected}{example}, got {_shown(value)}")
     if len(value) == 0:

@@ -49,7 +49,8 @@ def pair(name: str, value: Any, least: int) -> Pair:
     ----------
     Not in the paper.
     """
-    both = value if isinstance(value, tuple | list | np.ndarray) and np.ndim(value) else [value] * 2
+    several = isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim)
+    both = value if several else [value] * 2
     try:
         high, wide = (whole(name, n, least, FAR) for n in both)
     except (TypeError, ValueError) as error:

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
-from qnn_ref.checks import plain_array, real, whole
+from qnn_ref.checks import as_array, plain_array, real, whole
 from qnn_ref.layers.recurrent import Recurrent, State
 from qnn_ref.losses import softmax_cross_entropy
 from qnn_ref.network import Sequential
@@ -135,7 +134,7 @@ def in_every_step(loss: Loss) -> Loss:
 
     def of_sequences(scores: Array, labels: ArrayLike) -> tuple[float, Array]:
         plain_array("scores", scores)
-        labels = np.asarray(labels)
+        labels = as_array("labels", labels)
         if scores.ndim != 3 or labels.shape != scores.shape[:2]:
             raise ValueError(
                 f"scores: expected shape (batch, steps, classes) and labels of (batch, steps), got "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import NotFiniteError, real, whole
+from qnn_ref.checks import NotFiniteError, as_array, real, whole
 from qnn_ref.losses import check_labels
 
 __all__ = ["bits_per_symbol", "perplexity", "text_nats"]
@@ -51,7 +51,7 @@ def text_nats(network: Any, tokens: Array, before: int, lanes: int = 1, steps: i
     Section 4.4: bits per character and perplexity per word are made of this sum.
     """
     symbols = network.output_shape[-1]
-    tokens = check_labels(tokens, np.size(tokens), symbols, "tokens")
+    tokens = check_labels(tokens, as_array("tokens", tokens).size, symbols, "tokens")
     if not len(tokens):
         raise ValueError("tokens: expected at least one, got none")
     lanes, steps = whole("lanes", lanes, 1), whole("steps", steps, 1)

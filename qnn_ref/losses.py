@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import NotFiniteError, all_finite, plain_array
+from qnn_ref.checks import NotFiniteError, all_finite, as_array
 
 __all__ = ["softmax_cross_entropy", "squared_hinge"]
 __dir__ = __all__.copy
@@ -59,16 +59,11 @@ def _as_array(labels: ArrayLike, name: str) -> Array:
     """An array of labels; a list with truth values is none, though NumPy would count them."""
     if isinstance(labels, list | tuple) and any(isinstance(v, bool | np.bool_) for v in labels):
         raise TypeError(f"{name}: expected integers, got bool among them")
-    if isinstance(labels, np.ndarray):
-        plain_array(name, labels)
-    try:
-        return np.asarray(labels)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected one row of integers, got rows of any length") from error
+    return as_array(name, labels)
 
 
 def _check_scores(scores: Array) -> Array:
-    scores = np.asarray(scores)
+    scores = as_array("scores", scores)
     if scores.ndim != 2 or 0 in scores.shape:
         raise ValueError(
             f"scores: expected a filled (batch, classes) array, got shape {scores.shape}"

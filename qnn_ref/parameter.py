@@ -116,7 +116,7 @@ class Parameter:
         bound: float = np.inf,
         learning_rate_scale: float = 1.0,
     ) -> None:
-        self._latent = np.array(latent, order="C")
+        self._latent = np.array(checks.as_array("latent", latent), order="C")
         float_type(self._latent.dtype, "latent")
         checks.all_finite("latent", self._latent)
         self._grad: Array | Unformed | None = None
@@ -247,9 +247,9 @@ class Parameter:
 
     def assign(self, value: Array) -> None:
         """Replace the latent value by finite numbers of its shape, and drop the cached codes."""
-        if np.shape(value) != self._latent.shape:
-            raise ValueError(f"value: expected shape {self._latent.shape}, got {np.shape(value)}")
-        value = np.asarray(value)
+        value = checks.as_array("value", value)
+        if value.shape != self._latent.shape:
+            raise ValueError(f"value: expected shape {self._latent.shape}, got {value.shape}")
         if value.dtype.kind not in "fiu":
             raise TypeError(f"value: expected real numbers, got {value.dtype}")
         with np.errstate(over="ignore"):  # too large for float32: infinite, and said to be so

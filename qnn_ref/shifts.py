@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import whole
+from qnn_ref.checks import as_array, whole
 from qnn_ref.compiled import serial_kernel
 
 __all__ = [
@@ -219,7 +219,7 @@ def ap2(x: ArrayLike, out: Array | None = None) -> Array:
 
 def _ap2_into(x: Array, out: Array) -> Array:
     word, kernel = _AP2_KERNELS[x.dtype]
-    source = np.asarray(x, order="C")
+    source = np.require(x, requirements="C")
     # The kernel may write where it has just read, but not where it has yet to read.
     same_place = source.ctypes.data == out.ctypes.data
     direct = out.flags.c_contiguous and (same_place or not np.may_share_memory(source, out))
@@ -452,7 +452,7 @@ def shift_multiply_fixed(codes: ArrayLike, signs: ArrayLike, exponents: ArrayLik
 
 
 def _float_array(x: ArrayLike, name: str) -> Array:
-    x = np.asarray(x)
+    x = as_array(name, x)
     if x.dtype not in _AP2_KERNELS:
         raise TypeError(f"{name}: expected dtype float32 or float64, got {x.dtype}")
     return x
@@ -501,7 +501,7 @@ def _check_factors(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 def _code_array(codes: ArrayLike) -> Array:
-    codes = np.asarray(codes, order="C")
+    codes = np.asarray(as_array("codes", codes), order="C")
     if codes.dtype != np.int64:
         raise TypeError(f"codes: expected dtype int64, got {codes.dtype}")
     return codes
@@ -511,7 +511,8 @@ def _check_fixed_factors(
     codes: ArrayLike, signs: ArrayLike, exponents: ArrayLike
 ) -> tuple[Array, Array, Array]:
     """Check the arguments of a product in fixed point; return them as int64 of one shape."""
-    codes, signs, exponents = _code_array(codes), np.asarray(signs), np.asarray(exponents)
+    codes = _code_array(codes)
+    signs, exponents = as_array("signs", signs), as_array("exponents", exponents)
     for name, a in (("signs", signs), ("exponents", exponents)):
         if a.dtype.kind != "i":
             raise TypeError(f"{name}: expected signed integers, got {a.dtype}")

@@ -5,6 +5,7 @@ A new file, column or entry is found by itself. What is read holds finite number
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import io
@@ -23,7 +24,8 @@ from qnn_ref.experiments.finished import RESULTS, add_run, read_curve, read_fini
 from qnn_ref.experiments.runs import train_recipe, write_rows
 from qnn_ref.files import FileError
 from qnn_ref.report import build_report
-from qnn_ref.report.measured import read_bench
+from qnn_ref.report.measured import read_bench, section_6, training_hours
+from qnn_ref.report.speed import speed_markdown
 from qnn_ref.report.stored import BENCH, read_sweep
 from tests.test_report import SHORT, a_run, store
 
@@ -108,6 +110,15 @@ def places(value, before=()):
             yield from places(inner, (*before, key))
 
 
+def used(bench):
+    """What is not refused can be read by all that reads it; a row may be missing by its name."""
+    speed_markdown(bench)
+    with contextlib.suppress(FileError):
+        section_6(bench)
+    with contextlib.suppress(FileError):
+        training_hours(RECIPES["mnist-theano"], bench)
+
+
 def test_a_damaged_bench_is_named(results):
     path = results / "bench.json"
     whole = json.loads(path.read_bytes())
@@ -135,6 +146,8 @@ def test_a_damaged_bench_is_named(results):
             except FileError as error:
                 refused += 1
                 assert "bench.json: " in str(error)  # noqa: PT017 - most are refused
+            else:
+                used(changed)
     assert refused > 100
     path.write_text(json.dumps(whole | {"ceiling": {"tops": math.nan}}))
     with pytest.raises(FileError, match=r"bench\.json"):

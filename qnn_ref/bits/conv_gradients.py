@@ -29,7 +29,7 @@ from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.panels import PANEL, Panels, aligned_zeros, pack_panels, to_panels
 from qnn_ref.bits.rooms import kept_empty
 from qnn_ref.bits.words import pack, words_for
-from qnn_ref.checks import FLOATS, check_array, instance, whole
+from qnn_ref.checks import FLOATS, as_array, check_array, instance, whole
 from qnn_ref.compiled import numba, parallel_kernel, prange, serial_kernel
 from qnn_ref.geometry import pair
 
@@ -98,7 +98,7 @@ def pack_sign_kernel(weights: ArrayLike) -> SignKernel:
     ----------
     Eq. (1).
     """
-    array = np.asarray(weights)
+    array = as_array("weights", weights)
     forward = to_kernel_panels(pack_kernel(array), array.shape[2])
     kh, kw, C, N = array.shape
     by_channel = np.moveaxis(array, 2, 0).reshape(C, kh * kw * N)

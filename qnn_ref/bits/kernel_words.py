@@ -16,7 +16,7 @@ from qnn_ref.bits.operands import WORDS, check_sums, read_only
 from qnn_ref.bits.panels import Panels, arrange_panels, to_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack, unpack, words_for
-from qnn_ref.checks import check_array, instance, whole
+from qnn_ref.checks import as_array, check_array, instance, whole
 from qnn_ref.geometry import Geometry, Size, geometry_of, pair
 
 TABLES = 8
@@ -49,7 +49,7 @@ def pack_kernel(codes: ArrayLike) -> Words:
     ----------
     Eq. (1); section 6 (packing of +-1 values into registers).
     """
-    array = np.asarray(codes)
+    array = as_array("codes", codes)
     if array.ndim != 4:
         raise ValueError(f"codes: expected shape (kh, kw, C, N), got {array.shape}")
     return pack(np.moveaxis(array, -1, 0))

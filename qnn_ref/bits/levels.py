@@ -20,7 +20,7 @@ from qnn_ref.bits.operands import check_sums, read_only
 from qnn_ref.bits.planes import planes_matmul, to_planes
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.words import check_words, pack_bits_reference
-from qnn_ref.checks import whole
+from qnn_ref.checks import as_array, whole
 from qnn_ref.compiled import parallel_kernel, prange
 from qnn_ref.grid import Grid, check_grid
 
@@ -188,7 +188,7 @@ def to_fixed_planes(codes: ArrayLike, bits: int) -> Words:
     half = 2 ** (bits - 1)
     planes = to_planes(codes, Grid(-half, half - 1, 1))
     # The level of a code is the code plus 2^(bits - 1): only the top bit differs.
-    planes[-1] ^= pack_bits_reference(np.ones(np.shape(codes)[-1], np.bool_))
+    planes[-1] ^= pack_bits_reference(np.ones(as_array("codes", codes).shape[-1], np.bool_))
     return planes
 
 

@@ -18,7 +18,7 @@ from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import WORD_BITS, check_words, pack, pack_reference, words_for
-from qnn_ref.checks import check_array, instance, whole
+from qnn_ref.checks import as_array, check_array, instance, whole
 from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
 
 PANEL = 16
@@ -210,7 +210,7 @@ def pack_panels_reference(x: Array) -> SignMatrix:
 
     Parameters, Returns: as `pack_panels`.
     """
-    x = np.asarray(x)
+    x = as_array("x", x)
     if x.ndim != 2:
         raise ValueError(f"x: expected shape (R, C), got {x.shape}")
     R, C = x.shape
@@ -244,7 +244,7 @@ def pack_panels(x: Array) -> SignMatrix:
     ----------
     Eq. (1); Algorithm 1, lines 2 and 8.
     """
-    x = np.asarray(x)
+    x = as_array("x", x)
     if x.ndim != 2:
         raise ValueError(f"x: expected shape (R, C), got {x.shape}")
     return both_ways(pack(x), x.shape[1])

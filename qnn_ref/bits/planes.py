@@ -28,7 +28,7 @@ from qnn_ref.bits.panels import Panels, as_panels
 from qnn_ref.bits.popcount import popcount
 from qnn_ref.bits.threads import threads_for
 from qnn_ref.bits.words import check_words, pack_bits_reference, words_for
-from qnn_ref.checks import check_array, whole
+from qnn_ref.checks import as_array, check_array, whole
 from qnn_ref.compiled import parallel_kernel, prange
 from qnn_ref.grid import Grid, check_grid
 
@@ -164,7 +164,7 @@ def _check_codes(codes: ArrayLike, grid: Grid) -> Array:
     """Codes as an array of numbers with an axis; whether they are on the grid is seen later."""
     if grid.largest >= 2**62:
         raise ValueError(f"grid: expected codes below 2^62, got {grid}")
-    array = np.asarray(codes)
+    array = as_array("codes", codes)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"codes: expected whole numbers, got dtype {array.dtype}")
     if array.ndim == 0:

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.lanes import lanes_of, load, nan_bits, sign_bits
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.checks import check_array, whole
+from qnn_ref.checks import as_array, check_array, whole
 from qnn_ref.compiled import numba, parallel_kernel, prange, serial_kernel
 
 WORD_BITS = 64
@@ -87,7 +87,7 @@ def check_words(name: str, words: Any, K: int, ndim: int | None = None) -> None:
 
 
 def _as_bools(name: str, bits: ArrayLike) -> NDArray[np.bool_]:
-    array = np.asarray(bits)
+    array = as_array(name, bits)
     if array.dtype != np.bool_:
         raise TypeError(f"{name}: expected dtype bool, got {array.dtype}; pack takes numbers")
     if array.ndim == 0:
@@ -96,7 +96,7 @@ def _as_bools(name: str, bits: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _as_numbers(name: str, x: ArrayLike) -> Array:
-    array = np.asarray(x)
+    array = as_array(name, x)
     if array.dtype == np.bool_:
         raise TypeError(f"{name}: a bool has no sign (False is not -1); use pack_bits")
     if array.dtype.kind not in "iuf":

@@ -18,7 +18,7 @@ from qnn_ref._typing import Array, Loss
 from qnn_ref.checking.freeze import check_jumps, freeze
 from qnn_ref.checking.report import GradientError, Kink
 from qnn_ref.checking.subjects import Adapted, Pair, Surrogate, adapted, change_of
-from qnn_ref.checks import has_shape, written_shape
+from qnn_ref.checks import as_array, has_shape, written_shape
 from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
@@ -92,7 +92,7 @@ class Model:
             raise ValueError("backward: a layer has its own; this is for plain functions")
         if isinstance(subject, Pair):
             x = np.zeros(1, np.int64)  # its arrays are parameters
-        x = np.asarray(x)
+        x = as_array("x", x)
         if x.dtype.kind == "f":
             x = x.astype(np.float64)
             if not np.isfinite(x).all():
@@ -345,7 +345,7 @@ class Point:
 
     def _watch(self, method: Callable[..., Any], place: str, what: str) -> Callable[..., Any]:
         def watched(array: Array, *arguments: Any, **options: Any) -> Any:
-            before = np.array(array)
+            before = array.copy()
             if what == "input":
                 self.inputs[place] = before
             result = method(array, *arguments, **options)

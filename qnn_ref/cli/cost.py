@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import did_you_mean
+from qnn_ref.checks import did_you_mean, whole
 from qnn_ref.cli.common import answer, check_output, save_picture, table
 from qnn_ref.cost import (
     Cost,
@@ -25,8 +25,9 @@ from qnn_ref.cost import (
     unique_filters,
 )
 from qnn_ref.cost.energy import ASSUMPTIONS, LEVELS, PRICES
+from qnn_ref.cost.network import MOST_EXAMPLES
 from qnn_ref.datasets import find_model, models
-from qnn_ref.experiments import IMAGE_SHAPES, NETWORKS, RECIPES, TEXT_RECIPES
+from qnn_ref.experiments import IMAGE_SHAPES, NETWORKS, RECIPES, SWEEPS, TEXT_RECIPES
 from qnn_ref.experiments.effort import TOKENS
 from qnn_ref.experiments.runs import load_run
 from qnn_ref.experiments.text_runs import is_text_run, load_text_run
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     """Count, price, print, and draw."""
     if args.output is not None:
         check_output(args.output)
+    whole("--batch", args.batch, 1, MOST_EXAMPLES)
+    whole("--steps", args.steps, 1, MOST_EXAMPLES)
     subject = read(args.subject)
     costs = {n: subject.inference(args.batch, n, args.steps) for n in NUMBERS}
     training = {} if subject.network is None or not subject.batch else training_of(subject)
@@ -115,6 +118,10 @@ def read(name: str) -> Subject:
         text = TEXT_RECIPES[name]
         network = text.network(TOKENS[text.dataset, text.level][1], rng)
         return Subject(name, network, None, text.optimizer(), text.lanes, text.steps)
+    if name in SWEEPS:
+        raise FileError(
+            f"{name}: a sweep is many networks; give a recipe or one of its runs' folders"
+        )
     if os.path.isdir(name):
         return read_run(name)
     if not os.path.lexists(name) and name not in models():

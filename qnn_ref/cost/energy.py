@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from qnn_ref.checks import whole
 from qnn_ref.cost.operations import Operand, Operation
 
 HOROWITZ: Mapping[Operation, float] = {
@@ -121,14 +122,19 @@ def picojoules(operations: Mapping[Operation, int]) -> float:
 
     Raises
     ------
-    KeyError
-        If an operation has no price.
+    TypeError, ValueError
+        If an operation has no price, or a count is no whole number of at least 0.
 
     References
     ----------
     Section 5, energy of operations.
     """
-    return float(sum(count * PRICES[operation] for operation, count in operations.items()))
+    energy = 0.0
+    for operation, count in operations.items():
+        if operation not in PRICES:
+            raise ValueError(f"operations: {operation} has no price in `energy.PRICES`")
+        energy += whole(f"operations[{operation}]", count, 0) * PRICES[operation]
+    return energy
 
 
 def level_of(bits: int) -> Level:
@@ -137,15 +143,22 @@ def level_of(bits: int) -> Level:
     Parameters
     ----------
     bits : int
+        At least 0.
 
     Returns
     -------
     Level
 
+    Raises
+    ------
+    TypeError, ValueError
+        If that is no whole number, or below 0.
+
     References
     ----------
     Section 5; that an array lies in the smallest one is our assumption.
     """
+    bits = whole("bits", bits, 0)
     return next(level for level in LEVELS if not level.bytes or bits <= 8 * level.bytes)
 
 

@@ -11,7 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import whole
+from qnn_ref.checks import as_array, plain_array, whole
+from qnn_ref.geometry import pair
+
+MOST_TAPS = 62
+"""Of a filter whose forms have numbers: 2^62 is far inside int64."""
 
 
 class UniqueFilters(NamedTuple):
@@ -53,17 +57,21 @@ def filter_forms(codes: Array) -> Array:
 
     Raises
     ------
+    TypeError
+        If it is no array of real numbers.
     ValueError
-        If there are not four axes, more than 62 taps, or other numbers than +-1.
+        If there are not four axes, no taps or more than 62, or other numbers than +-1.
 
     References
     ----------
     Section 5.3.
     """
-    codes = np.asarray(codes)
-    if codes.ndim != 4 or codes.shape[0] * codes.shape[1] > 62:
+    plain_array("codes", codes)
+    if codes.dtype.kind not in "iuf":
+        raise TypeError(f"codes: expected real numbers, got {codes.dtype}")
+    if codes.ndim != 4 or not 1 <= codes.shape[0] * codes.shape[1] <= MOST_TAPS:
         raise ValueError(
-            f"codes: expected shape (kh, kw, C, N) with at most 62 taps, got {codes.shape}"
+            f"codes: expected shape (kh, kw, C, N) with 1 to {MOST_TAPS} taps, got {codes.shape}"
         )
     if not np.isin(codes, (-1, 1)).all():
         raise ValueError("codes: expected +1 and -1 only; latent weights are not binary")
@@ -80,20 +88,37 @@ def form_filters(forms: Array, kernel: tuple[int, int]) -> Array:
     forms : array (...) of integers
         From 0 to 2^(kh kw) - 1.
     kernel : pair of int
-        Height and width.
+        Height and width: 1 to 62 taps.
 
     Returns
     -------
     array (..., kh, kw) of int8
         +1 and -1.
 
+    Raises
+    ------
+    TypeError
+        If `forms` holds no integers, or `kernel` no whole numbers.
+    ValueError
+        If a number is that of no form, or there are more than 62 taps.
+
     References
     ----------
     Section 5.3.
     """
-    kh, kw = kernel
-    taps = np.asarray(forms)[..., None] >> np.arange(kh * kw) & 1
-    return (2 * taps - 1).astype(np.int8).reshape(*np.shape(forms), kh, kw)
+    kh, kw = pair("kernel", kernel, 1)
+    if kh * kw > MOST_TAPS:
+        raise ValueError(f"kernel: expected at most {MOST_TAPS} taps, got {kh} x {kw}")
+    numbers = as_array("forms", forms)
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(f"forms: expected integers, got {numbers.dtype}")
+    if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < 2 ** (kh * kw):
+        raise ValueError(
+            f"forms: expected numbers from 0 to {2 ** (kh * kw) - 1}, got {numbers.min()} to "
+            f"{numbers.max()}"
+        )
+    taps = numbers.astype(np.int64)[..., None] >> np.arange(kh * kw) & 1
+    return (2 * taps - 1).astype(np.int8).reshape(*numbers.shape, kh, kw)
 
 
 def unique_filters(codes: Array) -> UniqueFilters:
@@ -110,7 +135,7 @@ def unique_filters(codes: Array) -> UniqueFilters:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `filter_forms`, or if there are no filters.
 
     References
@@ -119,8 +144,8 @@ def unique_filters(codes: Array) -> UniqueFilters:
     """
     forms = filter_forms(codes)
     if forms.size == 0:
-        raise ValueError(f"codes: expected at least one filter, got shape {np.shape(codes)}")
-    kh, kw = np.shape(codes)[:2]
+        raise ValueError(f"codes: expected at least one filter, got shape {codes.shape}")
+    kh, kw = codes.shape[:2]
     negatives = 2 ** (kh * kw) - 1 - forms
     up_to_sign = np.minimum(forms, negatives)
 
@@ -175,15 +200,16 @@ def filter_operations(codes: Array) -> FilterOperations:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `unique_filters`.
 
     References
     ----------
     Section 5.3: the paper says three times fewer XNOR-popcount operations on its CIFAR-10 network.
     """
-    kh, kw, C, N = np.shape(codes) if np.ndim(codes) == 4 else (0, 0, 0, 0)
-    shares, taps = unique_filters(codes), kh * kw
+    shares = unique_filters(codes)
+    kh, kw, C, N = codes.shape
+    taps = kh * kw
     differ, up_to_sign = (round(share * C * N) for share in shares[1:])
     return FilterOperations(taps * C * N, taps * differ, taps * up_to_sign, C * N)
 

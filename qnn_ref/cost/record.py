@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from qnn_ref.checks import choice, real
 from qnn_ref.cost.energy import (
     ACCESS_BITS,
     ASSUMPTIONS,
@@ -19,6 +20,9 @@ from qnn_ref.cost.energy import (
 )
 from qnn_ref.cost.operations import NAMES, Operation, Tally
 from qnn_ref.cost.products import Product
+
+PHASES = ("forward", "backward", "update")
+"""Of a step of training."""
 
 
 class Transfer(NamedTuple):
@@ -76,7 +80,8 @@ class Part:
     ----------
     place : str
         As `Sequential.walk` names it, or the number and kind of a packed step.
-    phase : {"forward", "backward", "update"}
+    phase : str
+        One of `PHASES`.
     operations : Counter of Operation
     transfers : tuple of Transfer
     products : tuple of Product
@@ -129,7 +134,8 @@ class Cost:
         self.number, self.examples = number, examples
 
     def of(self, phase: str) -> Cost:
-        """The parts of one phase: "forward", "backward" or "update"."""
+        """The parts of one of the `PHASES`."""
+        choice("phase", phase, PHASES)
         return Cost((p for p in self.parts if p.phase == phase), self.number, self.examples)
 
     @property
@@ -234,10 +240,16 @@ def joules(pico: float) -> str:
     str
         Three digits, such as "4.6 uJ".
 
+    Raises
+    ------
+    TypeError, ValueError
+        If that is no finite number, or below 0.
+
     References
     ----------
     Not in the paper: how a number is shown.
     """
+    pico = real("pico", pico, least=0)
     for size, unit in ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ")):
         if pico >= size:
             return f"{pico / size:.3g} {unit}"

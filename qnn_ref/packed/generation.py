@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import NotFiniteError, instance, real, whole
+from qnn_ref.checks import NotFiniteError, as_array, instance, real, whole
 
 
 def choose(scores: Array, temperature: float, u: float) -> int:
@@ -82,7 +82,7 @@ def generate_tokens(
     length = whole("length", length, 0)
     temperature = real("temperature", temperature, least=0)
     instance("rng", rng, np.random.Generator, "numpy.random.default_rng(0)")
-    read = np.array(start)
+    read = as_array("start", start)
     if read.ndim != 1 or read.size == 0:
         raise ValueError(f"start: expected at least one token, got shape {read.shape}")
     state, drawn = None, list[int]()

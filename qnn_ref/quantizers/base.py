@@ -18,7 +18,7 @@ import numpy as np
 
 from qnn_ref import shown
 from qnn_ref._typing import Array
-from qnn_ref.checks import NotFiniteError, all_finite, instance, plain_array, real
+from qnn_ref.checks import NotFiniteError, all_finite, as_array, instance, plain_array, real
 from qnn_ref.grid import Encoding
 
 
@@ -48,12 +48,7 @@ def as_real(x: Array, name: str = "x") -> Array:
     ----------
     Not in the paper; eq. (1) leaves NaN undefined.
     """
-    if isinstance(x, np.ma.MaskedArray):
-        plain_array(name, x)
-    try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise TypeError(f"{name}: expected an array of real numbers: {error}") from error
+    x = as_array(name, x)
     if x.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: expected a float32 or float64 array, got {x.dtype}")
     if x.size and np.isnan(x.min()):
@@ -85,16 +80,17 @@ def masked(dy: Array, mask: Array) -> Array:
     ----------
     Eq. (4), where the mask is an indicator.
     """
-    dy = np.asarray(dy)
-    if dy.shape != np.shape(mask):
-        raise ValueError(f"dy: expected shape {np.shape(mask)}, as x, got {dy.shape}")
+    dy = as_array("dy", dy)
+    mask = as_array("mask", mask)
+    if dy.shape != mask.shape:
+        raise ValueError(f"dy: expected shape {mask.shape}, as x, got {dy.shape}")
     flat = dy.ravel(order="K")
     with np.errstate(over="ignore", invalid="ignore"):
         # The product is several times as fast as a choice, and right if all numbers are finite.
         product = np.asarray(dy * mask)
         if np.isfinite(np.dot(flat, flat)):
             return product
-        return np.where((np.asarray(mask) == 0) & np.isnan(product), dy.dtype.type(0), product)
+        return np.where((mask == 0) & np.isnan(product), dy.dtype.type(0), product)
 
 
 def check_noise(noise: Array, x: Array) -> Array:

@@ -27,7 +27,7 @@ import numpy as np
 
 from qnn_ref import shown
 from qnn_ref._typing import Array
-from qnn_ref.checks import FLOATS, all_finite, check_array, choice, real, whole
+from qnn_ref.checks import FLOATS, all_finite, as_array, check_array, choice, real, whole
 from qnn_ref.compiled import serial_kernel
 from qnn_ref.grid import Encoding
 from qnn_ref.quantizers.base import Quantizer, as_real, check_saturation, masked
@@ -47,7 +47,7 @@ FARTHEST = 2.0**60
 def _check_rounding(
     x: Array, count: int, width: float, offset: float, low: float, high: float
 ) -> Array:
-    x = np.asarray(x)  # a number of NumPy's is an array without axes
+    x = as_array("x", x)  # a number of NumPy's is an array without axes
     check_array("x", x, FLOATS, ("...",))
     all_finite("x", x)
     whole("count", count, 1, LARGEST_CODE)

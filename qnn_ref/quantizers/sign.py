@@ -12,7 +12,7 @@ import numpy as np
 from qnn_ref._typing import Array
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.threads import threads_for
-from qnn_ref.checks import FLOATS, check_array
+from qnn_ref.checks import FLOATS, as_array, check_array
 from qnn_ref.compiled import numba, parallel_kernel, prange
 from qnn_ref.grid import Encoding
 from qnn_ref.quantizers.base import (
@@ -113,7 +113,7 @@ def hard_tanh_backward_reference(dy: Array, x: Array, saturation: float = 1.0) -
     Parameters, Returns: as `hard_tanh_backward`.
     """
     check_saturation(saturation)
-    x = np.asarray(x)
+    x = as_array("x", x)
     if x.dtype.kind not in "fiu":
         raise TypeError(f"x: expected an array of real numbers, got {x.dtype}")
     return masked(dy, np.abs(x) <= saturation)

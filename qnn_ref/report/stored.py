@@ -124,6 +124,8 @@ def check_bench(bench: Any) -> None:
     for number, row in enumerate(bench["rows"]):
         if row["met"] is not None and None in (row["ratio"], row["goal"]):
             raise ValueError(f"rows[{number}]: a goal is met or not, but has no ratio or no goal")
+        if row["ours"] is None and row["ratio"] is not None:
+            raise ValueError(f"rows[{number}]: a ratio of what was not measured: ours is null")
 
 
 def _check(name: str, value: Any, wanted: Any) -> None:
