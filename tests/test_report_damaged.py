@@ -124,6 +124,7 @@ def test_a_damaged_bench_is_named(results):
     whole = json.loads(path.read_bytes())
     steps = [row for row in whole["rows"] if row["name"].startswith("training step")]
     wanted = [row for row in steps if (row["peer_name"], row["threads"]) == ("PyTorch float32", 1)]
+    wanted.sort(key=lambda row: "4096" not in row["size"])  # the first one is read by the report
     whole["rows"] = [{key: row[key] for key in BENCH["rows"][0]} for row in wanted]
     whole["ladder"] = whole["ladder"][:2]
     whole["machine"] = {key: whole["machine"][key] for key in BENCH["machine"]}
