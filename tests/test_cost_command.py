@@ -116,6 +116,20 @@ def test_a_language_model(capsys):
     assert step["pairs"] == 3 * recipe.lanes * recipe.steps * each
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("digits", "-o", "cost.jpg"), "cost.jpg: expected a name that ends in .png"),
+        (("digits", "--batch", 2**21), "--batch: expected a whole number from 1 to 1048576"),
+        (("digits", "--steps", 2**21), "--steps: expected a whole number from 1 to 1048576"),
+        (("bits-sweep",), "bits-sweep: a sweep is many networks"),
+    ],
+)
+def test_wrong_use_is_named(capsys, arguments, words):
+    assert main(["cost", *map(str, arguments)]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_what_has_no_cost_is_refused(capsys, tmp_path):
     folder, damaged = tmp_path / "empty", tmp_path / "damaged.qnn"
     folder.mkdir()

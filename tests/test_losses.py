@@ -186,7 +186,7 @@ COMMON = [
     ),
     (lambda f: f(SCORES, [0, None]), TypeError, ["{labels}:", "integers", "object"]),
     (lambda f: f(SCORES, ["0", "1"]), TypeError, ["{labels}:", "integers"]),
-    (lambda f: f(SCORES, [[0, 1], [0]]), ValueError, ["{labels}:", "rows of any length"]),
+    (lambda f: f(SCORES, [[0, 1], [0]]), ValueError, ["{labels}:", "rows of different lengths"]),
     (lambda f: f(SCORES + np.nan, [0, 1]), ValueError, ["scores:", "finite", "nan at [0, 0]"]),
     (lambda f: f(np.array([[0, -np.inf]]), [0]), ValueError, ["scores:", "-inf at [0, 1]"]),
     (

@@ -442,7 +442,7 @@ def test_values_behind_a_mask_are_refused(quantizer):
 
 
 def test_rows_of_different_lengths_are_refused():
-    with pytest.raises(TypeError, match=r"^x: expected an array of real numbers"):
+    with pytest.raises(ValueError, match=r"^x: expected an array, got rows of different lengths"):
         Sign().encode([[1.0], [1.0, 2.0]])
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from qnn_ref.cli.common import answer, check_output, save_picture, table
+from qnn_ref.cli.common import answer, check_picture, save_picture, table
 from qnn_ref.cli.options import BENCHES
 
 REPEATS, QUICK_REPEATS = 9, 5
@@ -59,7 +59,7 @@ def check(args: argparse.Namespace) -> None:
     if args.plot and args.against:
         raise ValueError("--plot: there is no picture of a comparison (--against)")
     if args.plot:
-        check_output(args.plot)
+        check_picture(args.plot)
 
 
 def draw(path: str, result: dict[str, Any]) -> None:

@@ -39,6 +39,13 @@ def check_output(path: str) -> Path:
     return target
 
 
+def check_picture(path: str) -> Path:
+    """The picture that will be written, whose name says what it is."""
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"{path}: expected a name that ends in .png: pictures are written as PNG")
+    return check_output(path)
+
+
 def check_folder(path: str, *files: str) -> None:
     """Refuse a folder that cannot be made or filled, and files in it that cannot be replaced."""
     from qnn_ref.files import folder_of, target_of

@@ -12,7 +12,7 @@ import numpy as np
 
 from qnn_ref._typing import Array
 from qnn_ref.checks import did_you_mean, whole
-from qnn_ref.cli.common import answer, check_output, save_picture, table
+from qnn_ref.cli.common import answer, check_picture, save_picture, table
 from qnn_ref.cost import (
     Cost,
     filter_operations,
@@ -75,7 +75,7 @@ class Subject:
 def run(args: argparse.Namespace) -> int:
     """Count, price, print, and draw."""
     if args.output is not None:
-        check_output(args.output)
+        check_picture(args.output)
     whole("--batch", args.batch, 1, MOST_EXAMPLES)
     whole("--steps", args.steps, 1, MOST_EXAMPLES)
     subject = read(args.subject)
