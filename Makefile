@@ -21,7 +21,7 @@ STUDENTS = tests/test_notebooks_students.py
 KERNEL_TESTS = $(filter-out %/test_house_rules.py %/test_docstrings.py,$(shell grep -lE '_reference\b' tests/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page models test lint types house-rules test-compiled test-bounds test-plain test-students test-lowest test-exports mutants docs notebooks figures clean
+.PHONY: help demo page models test lint types house-rules test-compiled test-bounds test-plain test-students test-lowest test-exports release mutants docs notebooks figures clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ test-exports: ## the tests of exported files that need the program which reads t
 	$(PYTHON) -m venv .exports
 	.exports/bin/python -m pip install --quiet ".[interop,check]" onnxruntime qonnx==1.0.0 pytest
 	PYTHONPATH=. .exports/bin/python -m pytest -q -m other_side $$(grep -l 'mark[.]other_side' tests/test_*.py)
+
+release: $(VENV)/.dev ## build wheel and source archive into dist, try both in empty environments (minutes)
+	$(PY) -m tests.release $(ARGS)
 
 mutants: $(VENV)/.dev ## plant small faults and see which no test finds (hours; ARGS="--sample 50")
 	$(PY) -m tests.mutation $(ARGS)

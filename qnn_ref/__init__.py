@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from qnn_ref.network import Sequential
     from qnn_ref.packed import PackedNetwork, pack
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["PackedNetwork", "Sequential", "__version__", "pack"]
 

@@ -120,6 +120,29 @@ def test_wheel_states_licence_python_and_extras(wheel):
     )
 
 
+def test_source_archive_is_the_checkout():
+    sdist = pytest.importorskip("hatchling.builders.sdist", reason="building needs hatchling")
+    builder = sdist.SdistBuilder(str(ROOT))
+    names = {f.distribution_path for f in builder.recurse_included_files()}
+    for name in (
+        "Makefile",
+        "CITATION.cff",
+        "data/mnist/train-images-idx3-ubyte.gz",
+        "docs/about.md",
+        "notebooks/01_one_bit.ipynb",
+        "qnn_ref/experiments/results/bench.json",
+        "tests/release.py",
+    ):
+        assert name in names
+    assert not [name for name in names if name.startswith(("runs/", "dist/", ".venv/"))]
+
+
+def test_classifiers_say_what_is_tried():
+    """`make release` tries these; 3.14 and later join when it did."""
+    said = [c for c in PROJECT["classifiers"] if re.search(r":: 3\.\d", c)]
+    assert [c.rpartition(" ")[2] for c in said] == ["3.11", "3.12", "3.13"]
+
+
 def test_versions_agree():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
