@@ -137,3 +137,11 @@ def test_what_does_not_fit_is_refused_by_file(changes, options, file, words):
         build(changes, **options)
     assert caught.value.path == FILES[file]
     assert words in caught.value.fault
+
+
+def test_data_show_what_they_are_and_not_every_pixel():
+    data = build()
+    train, _ = data.split(1)
+    for shown, words in ((data, data.name), (train, f"images uint8 {train.images.shape}")):
+        assert words in repr(shown)
+        assert len(repr(shown)) < 120

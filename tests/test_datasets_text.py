@@ -226,3 +226,8 @@ def test_what_are_no_tokens(tokens, words):
         lanes(tokens, 1)
     with pytest.raises(TypeError, match="text: expected an object of str"):
         symbols_of(b"text", "characters")
+
+
+def test_tokens_show_how_many_there_are():
+    tokens = tokenize(load_text("shakespeare"), "characters")
+    assert repr(tokens).startswith(f"<TokenData: train {len(tokens.train):,}, validation ")

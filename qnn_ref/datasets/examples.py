@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qnn_ref import shown
 from qnn_ref._typing import Array
 from qnn_ref.checks import whole
 
@@ -32,6 +33,9 @@ class Examples:
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        return f"<Examples: images {shown.array(self.images)}, labels {shown.array(self.labels)}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,13 @@ class Dataset:
     test_labels: NDArray[np.int64]
     classes: tuple[str, ...]
     source: str
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.train_images.shape[1:]))
+        return (
+            f"<Dataset {self.name}: {len(self.train_labels):,} images to train, "
+            f"{len(self.test_labels):,} to test, {size}, {len(self.classes)} classes>"
+        )
 
     def split(self, validation: int) -> tuple[Examples, Examples]:
         """Set the last training examples apart for choosing a model.

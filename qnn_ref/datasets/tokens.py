@@ -186,6 +186,10 @@ class TokenData:
     vocabulary: Vocabulary
     strangers: dict[str, Counter[str]]
 
+    def __repr__(self) -> str:
+        parts = (f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))
+        return f"<TokenData: {', '.join(parts)}; {self.vocabulary!r}>"
+
     def strangers_said(self) -> str:
         """One line on unknown symbols: how many, and which."""
         lines = []
