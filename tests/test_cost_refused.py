@@ -41,6 +41,7 @@ WRONG = [
     (lambda c: c.training_cost(None, None), "optimizer: expected"),
     (lambda c: c.memory_of(None), "network: expected"),
     (lambda c: c.packed_cost(None), "network: expected"),
+    (lambda c: c.binary_kernels(None), "network: expected"),
     (lambda c: c.packed_bytes(None), "network: expected"),
 ]
 

@@ -15,6 +15,7 @@ from qnn_ref.checks import did_you_mean, whole
 from qnn_ref.cli.common import answer, check_picture, save_picture, table
 from qnn_ref.cost import (
     Cost,
+    binary_kernels,
     filter_operations,
     inference_cost,
     joules,
@@ -32,7 +33,6 @@ from qnn_ref.experiments.effort import TOKENS
 from qnn_ref.experiments.runs import load_run
 from qnn_ref.experiments.text_runs import is_text_run, load_text_run
 from qnn_ref.files import FileError
-from qnn_ref.layers import Conv2D
 from qnn_ref.network import Sequential
 from qnn_ref.optimizers import Adam, Optimizer
 from qnn_ref.packed import PackedNetwork, PackedSequence
@@ -170,7 +170,7 @@ def training_of(subject: Subject) -> dict[str, Cost]:
 def filters_of(subject: Subject) -> list[dict[str, Any]]:
     """How often the 2-D filters of its binary convolutions repeat."""
     found: list[dict[str, Any]] = []
-    for place, codes in binary_kernels(subject):
+    for place, codes in kernels_of(subject):
         counted, shares = filter_operations(codes), unique_filters(codes)
         row = {"place": place, "kernel": list(codes.shape[:2])}
         row |= {"maps": codes.shape[2], "filters": codes.shape[3], **shares._asdict()}
@@ -178,12 +178,10 @@ def filters_of(subject: Subject) -> list[dict[str, Any]]:
     return found
 
 
-def binary_kernels(subject: Subject) -> list[tuple[str, Array]]:
+def kernels_of(subject: Subject) -> list[tuple[str, Array]]:
     """Codes (kh, kw, C, N) of the convolutions with weights of one bit, by place."""
     if subject.network is not None:
-        layers = [(place, la) for place, la in subject.network.walk() if isinstance(la, Conv2D)]
-        codes = [(place, layer.weight.codes) for place, layer in layers]
-        return [(place, array) for place, array in codes if np.isin(array, (-1, 1)).all()]
+        return binary_kernels(subject.network)
     from qnn_ref.bits import unpack
 
     return [

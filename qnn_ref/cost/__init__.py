@@ -12,6 +12,7 @@ from qnn_ref.cost.energy import (
 from qnn_ref.cost.filters import (
     FilterOperations,
     UniqueFilters,
+    binary_kernels,
     expected_unique_share,
     filter_forms,
     filter_operations,
@@ -31,6 +32,7 @@ __all__ = [
     "Part",
     "Transfer",
     "UniqueFilters",
+    "binary_kernels",
     "expected_unique_share",
     "filter_forms",
     "filter_operations",

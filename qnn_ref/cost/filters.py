@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import as_array, plain_array, whole
+from qnn_ref.checks import as_array, instance, plain_array, whole
 from qnn_ref.geometry import pair
+from qnn_ref.layers import Conv2D
+from qnn_ref.network import Sequential
 
 MOST_TAPS = 62
 """Of a filter whose forms have numbers: 2^62 is far inside int64."""
@@ -153,6 +155,34 @@ def unique_filters(codes: Array) -> UniqueFilters:
         return float(np.mean([len(np.unique(row)) / len(row) for row in rows]))
 
     return UniqueFilters(share(forms.reshape(1, -1)), share(forms), share(up_to_sign))
+
+
+def binary_kernels(network: Sequential) -> list[tuple[str, Array]]:
+    """Codes of the convolutions whose weights are of one bit.
+
+    Parameters
+    ----------
+    network : Sequential
+        Built.
+
+    Returns
+    -------
+    list of (str, array (kh, kw, C, N) of +-1)
+        By place, as `Sequential.walk` names it.
+
+    Raises
+    ------
+    TypeError
+        If it is no network.
+
+    References
+    ----------
+    Section 5.3.
+    """
+    instance("network", network, Sequential, "Sequential([Conv2D(8, 3)], (32, 32, 3), rng)")
+    layers = [(place, layer) for place, layer in network.walk() if isinstance(layer, Conv2D)]
+    codes = [(place, layer.weight.codes) for place, layer in layers]
+    return [(place, array) for place, array in codes if np.isin(array, (-1, 1)).all()]
 
 
 class FilterOperations(NamedTuple):

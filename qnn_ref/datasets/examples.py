@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qnn_ref import shown
 from qnn_ref._typing import Array
 from qnn_ref.checks import whole
 
@@ -35,7 +34,9 @@ class Examples:
     labels: NDArray[np.int64]
 
     def __repr__(self) -> str:
-        return f"<Examples: images {shown.array(self.images)}, labels {shown.array(self.labels)}>"
+        return (
+            f"<Examples: images {self.images.dtype} {self.images.shape}, {len(self.labels)} labels>"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Finished runs, a row each: what `qnn-ref report --add RUN` stores and `qnn-ref report` reads.
 
-They lie in results/ of a checkout: `runs.csv`, and the history of each run in `curves/`.
+They lie in results/ of a checkout: `runs.csv`, the history of each run in `curves/`, and the forms
+of the filters of binary convolutional networks in `filters/`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from qnn_ref import datasets
 from qnn_ref.checks import choice, real, whole
 from qnn_ref.experiments.cells import real_cell, whole_cell
+from qnn_ref.experiments.kept_filters import Filters, read_filters, save_filters
 from qnn_ref.experiments.runs import (
     CHECKPOINT,
     DESCRIPTION,
@@ -32,10 +34,11 @@ from qnn_ref.experiments.text_runs import (
     prepared,
 )
 from qnn_ref.files import FileError, make_folder, target_of
+from qnn_ref.network import Sequential
 from qnn_ref.training import error_rate
 
 RESULTS = Path(__file__).parent / "results"
-RUNS, CURVES = "runs.csv", "curves"
+RUNS, CURVES, FILTERS = "runs.csv", "curves", "filters"
 PERCENT, BITS_OF = "% wrong", "bits a {}"
 MOST = {PERCENT: 100.0} | {BITS_OF.format(symbol): 64.0 for symbol in ("character", "word")}
 """Units with their largest value."""
@@ -85,6 +88,11 @@ class Finished(NamedTuple):
         about = re.sub("[^a-z0-9]+", "-", self.data.partition(",")[2].lower()).strip("-")
         name = "-".join(filter(None, (self.recipe, about)))
         return f"{name}-{self.epochs}-of-{self.schedule}-seed-{self.seed}.csv"
+
+    @property
+    def filters(self) -> str:
+        """Name of the file of its binary filters, if it has any."""
+        return self.curve.removesuffix(".csv") + ".npz"
 
     def check(self) -> None:
         """Refuse numbers that do not go together, and names that make no file."""
@@ -198,7 +206,8 @@ def add_run(
     place, stored = existing_folder(run_folder), read_finished(folder)
     for file in (RUNS, f"{CURVES}/any") if folder.exists() else ():
         target_of(folder / file)
-    recipe, history, found = (_measure_text if is_text_run(place) else _measure_images)(place, data)
+    measure = _measure_text if is_text_run(place) else _measure_images
+    recipe, history, network, found = measure(place, data)
     if recipe.limit:
         raise FileError(f"{place}: was trained on {recipe.limit} examples only: no result")
     seconds = (place / CHECKPOINT).stat().st_mtime - (place / DESCRIPTION).stat().st_mtime
@@ -226,9 +235,12 @@ def add_run(
     rows = sorted([*others, run], key=lambda r: (r.recipe, r.data, r.schedule, r.seed))
     curves = make_folder(folder / CURVES)
     write_rows(curves / run.curve, history)
+    save_filters(folder / FILTERS / run.filters, network)
     write_rows(folder / RUNS, [row._asdict() for row in rows])
-    for old in {r.curve for r in same} - {run.curve}:
-        (curves / old).unlink(missing_ok=True)
+    for old in same:
+        if old.curve != run.curve:
+            (curves / old.curve).unlink(missing_ok=True)
+            (folder / FILTERS / old.filters).unlink(missing_ok=True)
     return run
 
 
@@ -237,8 +249,8 @@ def _same(a: Finished, b: Finished) -> bool:
     return (a.recipe, a.data, a.seed, a.schedule) == (b.recipe, b.data, b.seed, b.schedule)
 
 
-Measured = tuple[Any, list[dict[str, float]], dict[str, Any]]
-"""A recipe, its history, and what stands in its row."""
+Measured = tuple[Any, list[dict[str, float]], Sequential, dict[str, Any]]
+"""A recipe, its history, its best network, and what stands in its row."""
 
 
 def _measure_images(folder: Path, data: Any) -> Measured:
@@ -248,7 +260,7 @@ def _measure_images(folder: Path, data: Any) -> Measured:
     check_data(folder, dataset)
     network = run.best_network()
     test = error_rate(network, dataset.test_images, dataset.test_labels)
-    return recipe, run.history, _found(run, PERCENT, test, 2)
+    return recipe, run.history, network, _found(run, PERCENT, test, 2)
 
 
 def _measure_text(folder: Path, data: Any) -> Measured:
@@ -256,8 +268,10 @@ def _measure_text(folder: Path, data: Any) -> Measured:
     _refuse_without_epochs(folder, run)
     text = datasets.load_text(recipe.dataset, data)
     check_text(folder, text)
-    test = foreseen(run.best_network(), prepared(recipe, text)).test_bits
-    return recipe, run.history, _found(run, BITS_OF.format(recipe.level.removesuffix("s")), test, 4)
+    network = run.best_network()
+    test = foreseen(network, prepared(recipe, text)).test_bits
+    unit = BITS_OF.format(recipe.level.removesuffix("s"))
+    return recipe, run.history, network, _found(run, unit, test, 4)
 
 
 def _refuse_without_epochs(folder: Path, run: Any) -> None:
@@ -311,6 +325,32 @@ def read_curve(folder: Path, run: Finished) -> list[dict[str, float]]:
     if not entries:
         raise FileError(f"{path}: damaged history: there is no epoch in it")
     return entries
+
+
+def kept_filters(folder: Path, runs: Sequence[Finished]) -> dict[Finished, list[Filters]]:
+    """The binary filters of those finished runs that have any.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the results.
+    runs : sequence of Finished
+
+    Returns
+    -------
+    dict of Finished to list of Filters
+
+    Raises
+    ------
+    FileError
+        If a file is damaged.
+    """
+    found = {}
+    for run in runs:
+        path = folder / FILTERS / run.filters
+        if path.exists():
+            found[run] = read_filters(path)
+    return found
 
 
 def longest(runs: Sequence[Finished], recipe: str) -> list[Finished]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qnn_ref.experiments.finished import read_finished
+from qnn_ref.experiments.finished import kept_filters, read_finished
 from qnn_ref.report.energy import network_totals, prices, repeated_filters
 from qnn_ref.report.figures import Picture, pictures
 from qnn_ref.report.measured import read_bench, section_6
@@ -107,6 +107,7 @@ def build_report(folder: Path) -> Report:
         If a file of results is missing or damaged.
     """
     runs, bench = read_finished(folder), read_bench(folder)
+    kept = kept_filters(folder, runs)
     tables = [
         table_1(runs, bench),
         relatives(runs, bench),
@@ -114,8 +115,8 @@ def build_report(folder: Path) -> Report:
         table_4(runs, folder, bench),
         *prices(),
         network_totals(),
-        repeated_filters(),
+        repeated_filters(kept),
         section_6(bench),
         *(sweep_table(folder, name, *words) for name, words in CLAIMS.items()),
     ]
-    return Report(tuple(tables), tuple(pictures(folder, runs, bench)))
+    return Report(tuple(tables), tuple(pictures(folder, runs, bench, kept)))

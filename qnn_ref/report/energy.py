@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import numpy as np
 
-from qnn_ref.cost import Cost, inference_cost, joules, memory_of, unique_filters
+from qnn_ref._typing import Array
+from qnn_ref.cost import (
+    Cost,
+    binary_kernels,
+    expected_unique_share,
+    filter_operations,
+    inference_cost,
+    joules,
+    memory_of,
+    unique_filters,
+)
 from qnn_ref.cost.energy import FLOAT_MULTIPLIER_SLICES, HOROWITZ, LEVELS, XNOR_SLICES
 from qnn_ref.experiments import IMAGE_SHAPES, RECIPES
-from qnn_ref.layers import Conv2D
+from qnn_ref.experiments.finished import Finished
+from qnn_ref.experiments.kept_filters import Filters
 from qnn_ref.network import Sequential
 from qnn_ref.report.rows import Row, Table
 
@@ -102,40 +115,81 @@ def _energy_row(what: str, floats: Cost, bits: Cost, command: str) -> Row:
     )
 
 
-def repeated_filters() -> Table:
-    """Shares of different filters in the CIFAR-10 network, by the three definitions."""
-    network = started("cifar10-theano")
-    layers = [layer for layer in network.layers if isinstance(layer, Conv2D)][1:]
-    shares = [unique_filters(layer.weight.codes) for layer in layers]
-    mean = np.mean(shares, axis=0)
-    definitions = (
-        ("per layer", "at most 512 of 16,384 and more can differ, so the paper does not mean this"),
-        ("per input map", "random signs; the paper counts a trained network"),
-        ("per input map, negatives shared", "random signs: already near the paper's share"),
-    )
+DEFINITIONS = (
+    ("per layer", "at most 512 of 16,384 and more can differ, so the paper does not mean this"),
+    ("per input map", "random signs; the paper counts a trained network"),
+    ("per input map, negatives shared", "random signs: already near the paper's share"),
+)
+"""Of a different filter, with what is to be said of the paper's network before training."""
+
+
+def repeated_filters(kept: Mapping[Finished, Sequence[Filters]]) -> Table:
+    """Shares of different filters by the three definitions: the paper's network, trained ones.
+
+    Parameters
+    ----------
+    kept : dict of Finished to list of Filters
+        Trained networks.
+
+    Returns
+    -------
+    Table
+    """
+    codes = [codes for _, codes in binary_kernels(started("cifar10-theano"))[1:]]
     rows = [
-        Row(
-            f"different 3x3 filters, {name}, mean of the hidden convolutions",
-            paper="42 %" if "shared" in name else "",
-            ours=f"{100 * share:.0f} %",
-            data="cifar10-theano before training",
-            seeds="0",
-            sentence=sentence,
-            command="qnn_ref.cost.unique_filters(layer.weight.codes)",
-        )
-        for (name, sentence), share in zip(definitions, mean, strict=True)
+        *_share_rows("hidden convolutions", codes, "cifar10-theano before training", 0, True),
+        *(
+            row
+            for run, layers in kept.items()
+            for layer in layers
+            for row in _share_rows(
+                "{} x {} filters".format(*layer.forms.shape),
+                [layer.codes],
+                f"{run.recipe} ({run.data}), trained",
+                run.seed,
+                False,
+            )
+        ),
     ]
-    saved = float(np.mean([1 / s.per_map_up_to_sign for s in shares]))
-    rows.append(
-        Row(
-            "times fewer XNORs and counts",
-            paper="3",
-            ours=f"{saved:.1f}",
-            data="cifar10-theano before training",
-            seeds="0",
-            sentence="by counting; the additions of a map's results to its sums stay",
-        )
-    )
     return Table(
         "filters", "Section 5.3: repeated filters", "share of filters, or a factor", tuple(rows)
+    )
+
+
+def _share_rows(
+    what: str, codes: Sequence[Array], data: str, seed: int, the_papers: bool
+) -> Iterator[Row]:
+    """The shares by the three definitions, and the factor that the last of them saves."""
+    shares = [unique_filters(layer) for layer in codes]
+    taps = "x".join(map(str, codes[0].shape[:2]))
+    chance = [_by_chance(layer) for layer in codes]
+    for n, (name, words) in enumerate(DEFINITIONS):
+        share, random = (float(np.mean([s[n] for s in some])) for some in (shares, chance))
+        yield Row(
+            f"different {taps} filters, {name}, {what}",
+            paper="42 %" if the_papers and "shared" in name else "",
+            ours=f"{100 * share:.0f} %",
+            data=data,
+            seeds=str(seed),
+            sentence=words if the_papers else f"random signs would give {100 * random:.0f} %",
+            command="qnn_ref.cost.unique_filters(layer.weight.codes)",
+        )
+    yield Row(
+        f"times fewer XNORs and counts, {what}",
+        paper="3" if the_papers else "",
+        ours=f"{np.mean([filter_operations(layer).saving for layer in codes]):.1f}",
+        data=data,
+        seeds=str(seed),
+        sentence="by counting; the additions of a map's results to its sums stay",
+    )
+
+
+def _by_chance(codes: Array) -> tuple[float, float, float]:
+    """The three shares that random signs have in the mean."""
+    kh, kw, C, N = codes.shape
+    forms = 2 ** (kh * kw)
+    return (
+        expected_unique_share(C * N, forms),
+        expected_unique_share(N, forms),
+        expected_unique_share(N, forms // 2),
     )

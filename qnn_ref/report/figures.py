@@ -11,8 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qnn_ref import plots
+from qnn_ref.cost import form_filters
 from qnn_ref.experiments import SWEEPS
 from qnn_ref.experiments.finished import Finished, longest, read_curve
+from qnn_ref.experiments.kept_filters import Filters
 from qnn_ref.experiments.sweep import mean_and_spread
 from qnn_ref.quantizers import Sign
 from qnn_ref.report.stored import read_sweep
@@ -43,7 +45,16 @@ CURVES = ("mnist-torch", "mnist-torch-float", "cifar10-small", "cifar10-small-fl
 """Runs that the training curves show, as far as they are there."""
 
 
-def pictures(folder: Path, runs: Sequence[Finished], bench: Mapping[str, Any]) -> Iterator[Picture]:
+SHOWN = 32
+"""Binary filters in their picture: the most frequent ones."""
+
+
+def pictures(
+    folder: Path,
+    runs: Sequence[Finished],
+    bench: Mapping[str, Any],
+    kept: Mapping[Finished, Sequence[Filters]],
+) -> Iterator[Picture]:
     """Every figure of the report, in the paper's order.
 
     Parameters
@@ -53,6 +64,8 @@ def pictures(folder: Path, runs: Sequence[Finished], bench: Mapping[str, Any]) -
     runs : sequence of Finished
     bench : dict
         Stored run of the bench.
+    kept : dict of Finished to list of Filters
+        Binary filters of trained networks.
 
     Yields
     ------
@@ -79,6 +92,14 @@ def pictures(folder: Path, runs: Sequence[Finished], bench: Mapping[str, Any]) -
                 "slowly and come close. Ours are the runs of the tables above, first seed of each.",
                 lambda curves=curves: plots.training_figure(curves),  # type: ignore[misc]
             )
+    for run, layers in kept.items():
+        yield Picture(
+            f"filters-{run.filters.removesuffix('.npz')}",
+            f"Figure 2: binary filters, {run.recipe} ({run.data}), seed {run.seed}",
+            "The paper shows some filters of its network's first layer. Ours: the most frequent "
+            "ones of the first layer after training, and how often each occurs.",
+            lambda layers=layers: frequent_filters(layers[0]),  # type: ignore[misc]
+        )
     for name, title in SWEEP_PICTURES.items():
         if (folder / f"{name}.csv").exists():
             yield Picture(
@@ -110,6 +131,14 @@ def straight_through() -> Figure:
     return plots.straight_through_figure(
         x, sign.quantize(x), np.clip(x, -1, 1), sign.backward(np.ones_like(x), x), (-1, 1)
     )
+
+
+def frequent_filters(layer: Filters) -> Figure:
+    """The 2-D filters of a layer that occur most often."""
+    forms, counts = np.unique(layer.forms, return_counts=True)
+    first = np.argsort(-counts, kind="stable")[:SHOWN]
+    labels = [f"{count} of {layer.forms.size}" for count in counts[first]]
+    return plots.filters_figure(form_filters(forms[first], layer.kernel), labels)
 
 
 def cases(folder: Path, name: str) -> Figure:
