@@ -111,17 +111,14 @@ class Finished(NamedTuple):
 
 
 def results_folder() -> Path:
-    """Where the results lie, or FileError: they come with a checkout, not with a wheel.
+    """Where the results lie; their tables come with the package, the pictures with a checkout.
 
     Returns
     -------
     Path
     """
     if not RESULTS.is_dir():
-        raise FileError(
-            f"{RESULTS}: there is no such folder: results come with a checkout of the source, not "
-            "with an installed package"
-        )
+        raise FileError(f"{RESULTS}: no such folder: it came with the package and is gone")
     return RESULTS
 
 
