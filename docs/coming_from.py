@@ -5,7 +5,7 @@ seen and whether the page says so; the exit code is 1 if one differs. A library 
 installed is named as not run. The versions of the page, in three environments:
 
     pip install torch==2.13.0 brevitas==0.13.4 bitorch==0.4.1 qonnx==1.0.0 onnxruntime==1.32.0 \
-        faiss-cpu==1.15.1 numkong==7.8.6 bnn-lab==1.0.0 torchao==0.18.0
+        faiss-cpu==1.15.1 numkong==7.8.6; pip install --no-deps bnn==0.1.2
     pip install tensorflow-cpu==2.21.0 tf_keras==2.21.0 larq==0.14.0
     pip install tensorflow-cpu==2.21.0 tf_keras==2.21.0 qkeras==0.9.0
 
@@ -123,9 +123,15 @@ def bitorch_sign() -> str:
     return shown(sign(torch.tensor([0.0, -0.0, float("nan")])).detach())
 
 
-@row("bitorch", "0.4.1", "Sign: gradient at -1, 1, 0.5, 1.5", "1 1 1 0")
+@row("bitorch", "0.4.1", "Sign: gradient at -1, 1, 0.5, 1.5", "1 1 1 1")
 def bitorch_gradient() -> str:
     return torch_gradient(import_module("bitorch.quantizations").Sign(), BOUND)
+
+
+@row("bnn", "0.1.2", "SignActivation of 0, -0.0; gradient at -1, 1, 0.5, 1.5", "0 0; 0 0 1 0")
+def bnn_sign() -> str:
+    torch, sign = import_module("torch"), import_module("bnn.ops").SignActivation.apply
+    return f"{shown(sign(torch.tensor(ZEROS)) + 0.0)}; {torch_gradient(sign, BOUND)}"
 
 
 @row("qonnx", "1.0.0", "BipolarQuant of 0, -0.0, NaN", "1 1 -1")

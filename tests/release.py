@@ -79,7 +79,7 @@ STEPS = (
     Step("qnn-ref export mnist -o mnist.onnx", 'pip install "qnn-ref[interop]"', 2),
     Step("qnn-ref cost mnist-theano", "multiply and add"),
     Step("qnn-ref recipes", "mnist-theano"),
-    Step("qnn-ref report -o page", "written: page/report.html"),
+    Step("qnn-ref report -o page", "report.html"),
 )
 
 
@@ -179,7 +179,7 @@ def notebook_steps(folder: Path) -> tuple[Step, ...]:
 ARCHIVE_STEPS = (
     Step("python -m pip install --quiet --upgrade pip", ""),
     Step("python -m pip install --quiet --editable . --group test", ""),
-    Step("qnn-ref report -o page", "written: page/report.html"),
+    Step("qnn-ref report -o page", "report.html"),
     Step(
         "python -m pytest -q tests/test_quantizers.py tests/test_words.py tests/test_docs.py "
         "tests/test_readme.py tests/test_equations.py tests/test_report.py tests/test_about.py",
