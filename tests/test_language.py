@@ -288,3 +288,77 @@ def test_a_text_that_does_not_fit_is_refused():
             steps=5,
             schedule=lambda e: 1e-3,
         )
+
+
+def short_training(run, text=TEXT[:16], **options):
+    """One epoch of 3 windows, with a validation that costs nothing."""
+    defaults = {"epochs": 1, "steps": 1, "schedule": lambda epoch: 1e-3}
+    return train_text(run, lanes(text, run.lanes), lambda network: 1.0, **(defaults | options))
+
+
+def test_a_run_has_one_lane_unless_it_says_more():
+    assert TextRun(make_network(), Adam(), np.random.default_rng(0)).lanes == 1
+
+
+def test_the_ranges_of_a_history_of_texts():
+    assert TextRun.ranges == {
+        "learning_rate": {"above": 0},
+        "training_bits": {"least": 0},
+        "validation_bits": {"least": 0},
+        "clipped": {"least": 0, "most": 1},
+    }
+
+
+def test_without_further_options_it_is_quiet_and_calls_after_each_epoch_only(capfd):
+    """Windows of one step, too; and no epoch is an answer."""
+    seen, run = [], make_run()
+    short_training(run, epochs=2, after=lambda run: seen.append((len(run.history), run.window)))
+    assert seen == [(1, 0), (2, 0)]
+    assert capfd.readouterr() == ("", "")
+    before = make_run()
+    assert short_training(before, epochs=0).history == []
+    assert before.optimizer.steps == 0
+
+
+def test_a_place_at_the_end_of_an_epoch_is_behind_it():
+    run = replace(make_run(), window=3)
+    assert len(lanes(TEXT[:16], 4)[0][0]) == 3
+    with pytest.raises(ValueError, match=r"^run: stands behind window 3 of an epoch of 3"):
+        short_training(run)
+
+
+def test_the_bar_counts_the_windows_that_are_left_to_train(monkeypatch):
+    bars = []
+
+    class Counting:
+        def __init__(self, total, **how):
+            self.total, self.how, self.done, self.redrawn = total, how, 0, []
+            bars.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def update(self, count=1):
+            self.done += count
+
+        def set_postfix(self, refresh, **values):
+            self.redrawn.append(refresh)
+
+    def stop(run):
+        if (len(run.history), run.window) == (1, 2):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("qnn_ref.language.progress_bar", Counting)
+    run = make_run()
+    with pytest.raises(KeyboardInterrupt):
+        short_training(run, epochs=2, after=stop, every=1)
+    short_training(run, epochs=3)  # from the third window of the second epoch
+    short_training(run, epochs=3)  # nothing is left
+    short_training(run, epochs=1)  # nor here
+    counts = [(bar.total, bar.done, len(bar.redrawn)) for bar in bars]
+    assert counts == [(6, 5, 1), (6, 6, 2), (0, 0, 0), (0, 0, 0)]
+    assert not any(redrawn for bar in bars for redrawn in bar.redrawn)
+    assert all(bar.how == {"unit": "window", "show": False} for bar in bars)

@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.mutation import workshop
-from tests.mutation.__main__ import equivalents, faults, files, identity, table
+from tests.mutation.__main__ import (
+    CONTRIBUTING,
+    RESULTS,
+    equivalents,
+    faults,
+    files,
+    identity,
+)
 from tests.mutation.changes import mutants
 from tests.mutation.nearest import nearest_tests
 from tests.mutation.nursery import Nursery
+from tests.mutation.tables import BEGIN, END, by_file, by_room, drawn, judged, rewritten
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -236,7 +244,66 @@ def test_a_run_ends_with_all_that_it_has_started(small):
         nursery.close()
 
 
-def test_the_table_counts_by_file():
-    line = {"file": "qnn_ref/a.py", "identity": ["qnn_ref/a.py", "f", "x < 0", "x <= 0"]}
-    text = table([line | {"verdict": verdict} for verdict in ("killed", "killed", "survived")])
-    assert text.splitlines()[-1] == "| all | 3 | 2 | 0 | 1 | 66.7 % |"
+def test_a_verdict_belongs_to_a_function_wherever_it_stands():
+    def keys(source, where):
+        return {m.key for m in mutants("a.py", source) if m.where == where}
+
+    moved = SOURCE.replace("LIMIT", "import re\nMORE = 3\nLIMIT")
+    changed_one = SOURCE.replace("1.5", "1.25")
+    assert keys(SOURCE, "f") == keys(moved, "f")
+    assert keys(SOURCE, "module") < keys(moved, "module")  # a number more
+    assert not keys(SOURCE, "f") & keys(changed_one, "f")
+    assert len(keys(SOURCE, "f")) == sum(m.where == "f" for m in mutants("a.py", SOURCE))
+
+
+def counts(killed, survived, unknown=0, equivalent=0, sample=None):
+    """A file's faults, and the verdicts on some of them."""
+    words = ["killed"] * killed + ["survived"] * (survived + equivalent)
+    known = {str(i): {"verdict": word, "sample": sample} for i, word in enumerate(words)}
+    total = len(known) + unknown
+    return {str(i): killed + survived <= i < len(known) for i in range(total)}, known
+
+
+def test_shares_are_of_what_was_judged_whole_or_drawn():
+    row = judged("a.py", *counts(3, 1, equivalent=2))
+    assert (row.how, row.judged, row.equivalent, row.share) == ("whole", 6, 2, 75.0)
+    row = judged("a.py", *counts(3, 1, unknown=1))
+    assert (row.how, row.judged, row.share) == ("part", 4, None)
+    row = judged("a.py", *counts(0, 0, unknown=3))
+    assert (row.how, row.judged, row.share) == ("not judged", 0, None)
+    faults = [str(i) for i in range(9)]
+    assert drawn(faults, 4, 1) == drawn(reversed(faults), 4, 1) != drawn(faults, 4, 2)
+    assert len(drawn(faults, 4, 1)) == 4
+    assert drawn(faults, 99, 1) == set(faults)
+    sample = {key: {"verdict": "killed", "sample": [4, 1]} for key in drawn(faults, 4, 1)}
+    more = sample | {key: {"verdict": "survived"} for key in faults if key not in sample}
+    more.popitem()
+    row = judged("a.py", dict.fromkeys(faults, False), more)
+    assert (row.how, row.judged, row.share) == ("sample of 4", 4, 100.0)
+    sample.popitem()
+    assert judged("a.py", dict.fromkeys(faults, False), sample).how == "part"
+
+
+def test_the_tables_count_files_and_rooms():
+    rows = [
+        judged("qnn_ref/a/one.py", *counts(1, 1)),
+        judged("qnn_ref/a/two.py", *counts(4, 0, unknown=1)),
+        judged("qnn_ref/b.py", *counts(2, 0, equivalent=1)),
+    ]
+    lines = by_file(rows).splitlines()
+    assert lines[2] == "| qnn_ref/a/one.py | 2 | 2 | whole | 1 | 0 | 1 | 50.0 % |"
+    assert lines[3] == "| qnn_ref/a/two.py | 5 | 4 | part | 4 | 0 | 0 | - |"
+    assert lines[-1] == "| all | 10 | 9 |  | 7 | 1 | 1 | 75.0 % |"
+    lines = by_room(rows).splitlines()
+    assert lines[2] == "| qnn_ref/a | 7 | 6 | 5 | 0 | 1 | 50.0 % | 50.0 % one.py |"
+    assert lines[3] == "| qnn_ref/b.py | 3 | 3 | 2 | 1 | 0 | 100.0 % | 100.0 % b.py |"
+    assert rewritten(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\n\nnew\n\n{END}\nb"
+    with pytest.raises(ValueError, match="expected a table between"):
+        rewritten(f"a {BEGIN} b", "new")
+
+
+def test_the_texts_have_a_place_for_the_tables():
+    for path in (RESULTS, CONTRIBUTING):
+        text = path.read_text(encoding="utf-8")
+        assert rewritten(rewritten(text, "new"), "| ") == rewritten(text, "| ")
+        assert text.count(BEGIN) == text.count(END) == 1

@@ -23,7 +23,14 @@ from qnn_ref.layers import (
     Pixels,
     Quantize,
 )
-from qnn_ref.packed.file import KIND, VERSION, read_stages, write_stages
+from qnn_ref.packed.file import (
+    KIND,
+    SEQUENCE,
+    VERSION,
+    read_sequence,
+    read_stages,
+    write_stages,
+)
 from qnn_ref.packed.shape_stages import Join
 from qnn_ref.packed.stages import Stage
 from tests.test_packed_network import random_network
@@ -649,3 +656,11 @@ def test_a_network_shows_a_line_for_each_step():
     html = packed._repr_html_()
     for cell in (f"{lines[0].split()[-1]}</td>", "bytes</th>"):
         assert f'style="text-align: right">{cell}' in html
+
+
+@pytest.mark.parametrize("symbols", [None, "ab", {"a": 1}, [1, 2], ["a", 2], ["a", None]], ids=str)
+def test_a_header_without_symbols_says_so(tmp_path, symbols):
+    path = tmp_path / "text.qnn"
+    save_arrays(path, {}, {"kind": KIND, "version": VERSION, "form": SEQUENCE, "symbols": symbols})
+    with pytest.raises(FileError, match="damaged packed network file: its header lacks symbols"):
+        read_sequence(path)

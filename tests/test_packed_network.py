@@ -200,3 +200,13 @@ def test_a_network_that_is_not_finite_is_not_packed(tmp_path, value):
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"scores are not finite, first that of \[0, 1\]"):
         packed.predict(np.full((2, 5, 3, 1), 7, np.uint8))
+
+
+def test_scores_whose_squares_overflow_are_scores():
+    network = random_network(np.random.default_rng(0))
+    packed = pack(network)
+    packed.stages[-1].gain[:] = 1e30
+    images = np.random.default_rng(1).integers(0, 256, (9, 5, 3, 1), dtype=np.uint8)
+    scores = packed.scores(images)
+    assert np.isfinite(scores).all()
+    assert np.abs(scores).max() > 1e29

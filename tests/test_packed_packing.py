@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from qnn_ref import PackedNetwork, Sequential, pack
 from qnn_ref.experiments.googlenet import googlenet
+from qnn_ref.grid import Encoding
 from qnn_ref.layers import (
     Auxiliary,
     AveragePool2D,
@@ -27,6 +28,7 @@ from qnn_ref.layers import (
 )
 from qnn_ref.layers.weighted import Weighted
 from qnn_ref.packed import identical_scores
+from qnn_ref.packed.packing import levels_of, pack_product
 from qnn_ref.quantizers import LinearQuant, LogQuant, Sign, StochasticSign
 
 JIT_IS_OFF = bool(numba.config.DISABLE_JIT)
@@ -494,3 +496,53 @@ def test_a_layer_of_another_kind_with_weights_is_refused():
 
     with pytest.raises(ValueError, match=r"layer 2 \(Strange\): this layer has no packed form"):
         pack(network_of(Pixels(), Flatten(), Strange(3), shape=IMAGE))
+
+
+def test_what_packs_is_a_network():
+    with pytest.raises(TypeError, match=r"^network: expected an object of Sequential"):
+        pack([Pixels(), Dense(3)])
+
+
+def test_an_open_block_is_told_before_the_weights_that_follow():
+    """Real weights behind it too: the first reason from the left is the one to mend."""
+    network = network_of(Pixels(), Conv2D(3), Conv2D(3, 1, weight_quantizer=None), shape=IMAGE)
+    with pytest.raises(ValueError, match=r"^layer 2 \(Conv2D\): its input is not quantized"):
+        pack(network)
+
+
+def test_flattening_what_is_flat_is_no_step():
+    """Between two blocks, and between a product and its sign."""
+    row = [Pixels(), Dense(5), Flatten(), BatchNorm(), Quantize(), Flatten(), Dense(3)]
+    kinds = [type(stage).__name__ for stage in packs_exactly(row, (4,)).stages]
+    assert kinds == ["PixelsDense", "Threshold", "XnorDense", "Scores"]
+
+
+@pytest.mark.parametrize("weights", [Sign(), LinearQuant(2)])
+def test_a_dense_layer_takes_no_images_whatever_its_weights(weights):
+    network = network_of(Pixels(), Dense(3, weights), shape=IMAGE)
+    words = r"^layer 1 \(Dense\): expected a flat input, got \(4, 4, 2\): put Flatten before it"
+    with pytest.raises(ValueError, match=words):
+        pack(network)
+
+
+@pytest.mark.parametrize("encoding", [None, Encoding(1.0, -1, 1, 2).off_grid()])
+def test_a_product_of_real_numbers_is_not_packed(encoding):
+    layer = network_of(Pixels(), Dense(3)).layers[1]
+    layer.encoding = encoding
+    with pytest.raises(ValueError, match=r"^its input is not quantized: a Quantize layer must"):
+        pack_product(layer, "bits")
+
+
+def test_sums_of_31_bits_are_packed_and_the_next_are_not():
+    """Weights of up to 2^30 with one input, and with two."""
+    rows = [[Pixels(), Dense(n), Quantize(), Dense(3, LogQuant(6))] for n in (1, 2)]
+    widest = network_of(*rows[0]).layers[-1]
+    assert widest.largest_product * widest.fan_in == 2**30
+    packs_exactly(rows[0], (4,))
+    with pytest.raises(ValueError, match=r"^layer 3 \(Dense\): sums of 2 products of up to 1.0737"):
+        pack(network_of(*rows[1]))
+
+
+def test_a_quantizer_without_levels_is_a_reason_not_to_pack():
+    with pytest.raises(ValueError, match=r"^LogQuant: its range comes from the data"):
+        levels_of(LogQuant(4, exponent=None))

@@ -14,6 +14,7 @@ from qnn_ref.packed.stages import (
     Flow,
     Stage,
     expect,
+    expect_words,
     flow_through,
     pair_of,
     stage_of,
@@ -277,3 +278,9 @@ def test_arrays_and_pairs_of_a_step():
     for wrong in ([0, 1], [1, 0], [most + 1, 1], [1, most + 1]):
         with pytest.raises(ValueError, match=r"^stride: expected .* 1 to 2147483647"):
             pair_of("stride", wrong, 1)
+
+
+def test_a_unit_has_at_most_2_24_inputs():
+    expect_words(np.zeros((1, LARGEST_SHAPE // 64, 1), np.uint64), 2, 64)
+    with pytest.raises(ValueError, match=r"^words: expected at most 2\^24 inputs of a unit, got"):
+        expect_words(np.zeros((1, LARGEST_SHAPE // 64 + 1, 1), np.uint64), 2, 64)

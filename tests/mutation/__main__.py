@@ -1,10 +1,11 @@
 """Plants small faults and looks whether a test finds each: `make mutants ARGS="--sample 40"`.
 
     python -m tests.mutation --file qnn_ref/losses.py     every fault of a file
-    python -m tests.mutation --sample 200 --seed 1        some of all files, evenly
+    python -m tests.mutation --sample 30 --seed 1         so many of each file, evenly drawn
     python -m tests.mutation --until nearest --resume     a first pass, from where it was left
     python -m tests.mutation --again                      only what survived before
     python -m tests.mutation --list survivors             what is known so far; runs nothing
+    python -m tests.mutation --write                      its tables, into the texts that have them
 
 A fault is planted in a copy of the repository, never here. The file of tests that is nearest to
 the mutated one runs first, then the two next ones, then all others of its room, with
@@ -14,25 +15,26 @@ mutated one. Each file of tests runs in a fork of a process that has loaded what
 ends with the first failure, and begins with the tests that found earlier faults. A fault is found,
 too, if a test takes five times as long, or much memory.
 
-Verdicts are kept in `runs/mutants.jsonl`, a line each. A file that has changed is another file. A
-fault that changes no behaviour stands in `tests/mutation/equivalent.md`, with the reason.
+Verdicts are kept in `runs/mutants.jsonl`, a line each. A function that has changed loses those of
+its faults. What changes no behaviour stands in `tests/mutation/equivalent.md`, with the reason.
 """
 
 import argparse
-import hashlib
 import itertools
 import json
-import random
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tests.mutation.changes import Mutant, mutants
+from tests.mutation.tables import Judged, by_file, by_room, drawn, judged, rewritten
 from tests.mutation.workshop import ROOT, STAGES, UnsoundError, Workshop
 
 VERDICTS = ROOT / "runs" / "mutants.jsonl"
 EQUIVALENT = Path(__file__).with_name("equivalent.md")
+RESULTS = Path(__file__).with_name("results.md")
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 ROOMS = (
     "grid.py",
     "quantizers",
@@ -85,22 +87,16 @@ def killers() -> dict[str, Counter[str]]:
     return found
 
 
-def table(verdicts: list[dict[str, Any]]) -> str:
-    """Counts by file, in Markdown."""
-    none = equivalents()
-    rows: dict[str, Counter[str]] = {}
-    for line in verdicts:
-        verdict = "equivalent" if tuple(line["identity"]) in none else line["verdict"]
-        rows.setdefault(line["file"], Counter())[verdict] += 1
-    rows["all"] = sum(rows.values(), Counter())
-    heads = ("file", "mutants", "killed", "equivalent", "survived", "killed of the rest")
-    text = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    for file, row in rows.items():
-        counts = (row.total(), row["killed"], row["equivalent"], row["survived"])
-        rest = row["killed"] + row["survived"]
-        share = f"{100 * row['killed'] / rest:.1f} %" if rest else "-"
-        text.append(f"| {file} | {' | '.join(map(str, counts))} | {share} |")
-    return "\n".join(text)
+def counted(wanted: list[str]) -> list[Judged]:
+    """What is known of each file as it is now."""
+    before, none = known(), equivalents()
+    found: dict[str, dict[str, Mutant]] = {file: {} for file in wanted}
+    for key, mutant in faults(ROOT, wanted).items():
+        found[mutant.file][key] = mutant
+    return [
+        judged(file, {key: identity(m) in none for key, m in ours.items()}, before)
+        for file, ours in found.items()
+    ]
 
 
 def arguments() -> argparse.Namespace:
@@ -110,24 +106,22 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--file", action="append", help="only this file; may be given again")
-    parser.add_argument("--sample", type=int, metavar="N", help="so many faults, drawn evenly")
+    parser.add_argument("--sample", type=int, metavar="N", help="so many of each file, evenly")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="leave out what has a verdict")
     parser.add_argument("--again", action="store_true", help="only what survived before")
     parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage")
     parser.add_argument("--list", choices=["survivors", "table", "faults"], dest="listed")
+    parser.add_argument("--write", action="store_true", help="write the tables into the texts")
     return parser.parse_args()
 
 
 def faults(root: Path, wanted: list[str]) -> dict[str, Mutant]:
-    """Every fault of these files by its key, which is another one where the file has changed."""
+    """Every fault of these files by its key, another one where its function has changed."""
     found = {}
     for file in wanted:
-        source = (root / file).read_text(encoding="utf-8")
-        version = hashlib.sha256(source.encode()).hexdigest()
-        for mutant in mutants(file, source):
-            change = f"{version} {mutant.start} {mutant.end} {mutant.instead}"
-            found[hashlib.sha256(change.encode()).hexdigest()[:16]] = mutant
+        for mutant in mutants(file, (root / file).read_text(encoding="utf-8")):
+            found[mutant.key] = mutant
     return found
 
 
@@ -137,9 +131,12 @@ def chosen(root: Path, args: argparse.Namespace) -> dict[str, Mutant]:
     if args.again or args.listed == "survivors":
         survived = {key for key, line in before.items() if line["verdict"] == "survived"}
         found = {k: m for k, m in found.items() if k in survived and identity(m) not in none}
-    if args.sample is not None and args.sample < len(found):
-        keys = random.Random(args.seed).sample(sorted(found), args.sample)
-        found = {key: mutant for key, mutant in found.items() if key in set(keys)}
+    if args.sample is not None:
+        places: dict[str, list[str]] = {}
+        for key, mutant in found.items():
+            places.setdefault(mutant.file, []).append(key)
+        keys = set().union(*(drawn(ours, args.sample, args.seed) for ours in places.values()))
+        found = {key: mutant for key, mutant in found.items() if key in keys}
     if args.resume:
         found = {key: mutant for key, mutant in found.items() if key not in before}
     return found
@@ -148,7 +145,9 @@ def chosen(root: Path, args: argparse.Namespace) -> dict[str, Mutant]:
 def run(workshop: Workshop, args: argparse.Namespace) -> int:
     """Judge faults file by file, and write each verdict down at once; 1 if one survived."""
     work, none, survivors, count = chosen(workshop.copy, args), equivalents(), 0, 0
+    earlier = known()
     same: dict[str, Any] = {"verdict": "survived", "stage": "table", "by": None}
+    sample = None if args.again or args.sample is None else [args.sample, args.seed]
     for file in dict.fromkeys(mutant.file for mutant in work.values()):
         ours = {key: mutant for key, mutant in work.items() if mutant.file == file}
         listed = {key for key, mutant in ours.items() if identity(mutant) in none}
@@ -157,6 +156,7 @@ def run(workshop: Workshop, args: argparse.Namespace) -> int:
         try:
             for key, verdict in itertools.chain(((key, same) for key in listed), verdicts):
                 line = {"key": key, "file": file, "identity": identity(ours[key]), **verdict}
+                line["sample"] = sample or (earlier[key].get("sample") if key in earlier else None)
                 with VERDICTS.open("a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
                 count += 1
@@ -171,8 +171,12 @@ def main() -> int:
     """Run the command."""
     args = arguments()
     if args.listed == "table":
-        now, before = faults(ROOT, args.file or files()), known()
-        print(table([before[key] for key in now if key in before]))
+        print(by_file(counted(args.file or files())))
+        return 0
+    if args.write:
+        rows = counted(files())
+        for path, text in ((RESULTS, by_file(rows)), (CONTRIBUTING, by_room(rows))):
+            path.write_text(rewritten(path.read_text(encoding="utf-8"), text), encoding="utf-8")
         return 0
     if args.listed:
         print("\n".join(map(str, chosen(ROOT, args).values())))

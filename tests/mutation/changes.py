@@ -9,6 +9,7 @@ argument that the function never reads, and -2 for -1 in `reshape`.
 """
 
 import ast
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,9 @@ class Mutant:
         Its place in the file, in bytes.
     instead : str
         What is put there.
+    key : str
+        The same for the same change of the same function, wherever it stands in the file: what a
+        verdict belongs to.
     """
 
     file: str
@@ -68,6 +72,7 @@ class Mutant:
     start: int
     end: int
     instead: str
+    key: str
 
     def planted(self, source: str) -> str:
         """The whole file with the fault."""
@@ -96,37 +101,52 @@ def mutants(file: str, source: str) -> list[Mutant]:
     for line in data.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     found = []
-    for where, node, changed in _Faults().of(ast.parse(source)):
-        start = starts[node.lineno - 1] + node.col_offset
-        end = starts[node.end_lineno - 1] + node.end_col_offset
+
+    def place(node: Any) -> tuple[int, int]:
+        first, last = starts[node.lineno - 1], starts[node.end_lineno - 1]
+        return first + node.col_offset, last + node.end_col_offset
+
+    for where, scope, node, changed in _Faults().of(ast.parse(source)):
+        start, end = place(node)
         instead = changed if isinstance(changed, str) else ast.unparse(changed)
         if isinstance(node, ast.expr):
             instead = f"({instead})"
         head, tail = data[starts[node.lineno - 1] : start], data[end : starts[node.end_lineno]]
         lines = [head + piece + tail for piece in (data[start:end], instead.encode())]
         before, after = (" ".join(line.decode().split()) for line in lines)
-        found.append(Mutant(file, where, node.lineno, before, after, start, end, instead))
+        begin, stop = place(scope)
+        whole = data[begin:stop].decode()
+        change = f"{file} {where} {whole} {start - begin} {end - begin} {instead}"
+        key = hashlib.sha256(change.encode()).hexdigest()[:16]
+        found.append(Mutant(file, where, node.lineno, before, after, start, end, instead, key))
     return found
 
 
 class _Faults:
-    """Walks over a tree and yields (function, node, what stands there instead)."""
+    """Walks over a tree and yields (name of the function, it, node, what stands there instead).
+
+    Outside functions, the statement is taken for the function.
+    """
 
     def __init__(self) -> None:
         self._lengths: set[ast.AST] = set()
         self._unseen: set[ast.AST] = set()
 
-    def of(self, tree: ast.AST, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    def of(
+        self, tree: ast.AST, where: str = "", scope: ast.AST | None = None
+    ) -> Iterator[tuple[str, Any, Any, Any]]:
         for child in self._children(tree):
-            inner = where
+            inner, whole = where, scope
+            if not isinstance(scope, ast.FunctionDef) and isinstance(child, ast.stmt):
+                whole = child
             if isinstance(child, ast.FunctionDef | ast.ClassDef):
                 inner = f"{where}.{child.name}".lstrip(".")
             for changed in self._changes(child):
-                yield inner or "module", child, changed
+                yield inner or "module", whole, child, changed
             test = getattr(child, "test", None)
             if isinstance(test, ast.Name | ast.Attribute | ast.Call | ast.BoolOp | ast.NamedExpr):
-                yield inner or "module", test, ast.UnaryOp(ast.Not(), test)
-            yield from self.of(child, inner)
+                yield inner or "module", whole, test, ast.UnaryOp(ast.Not(), test)
+            yield from self.of(child, inner, whole)
 
     def _children(self, node: ast.AST) -> Iterator[ast.AST]:
         skipped: set[str] = set()
