@@ -355,10 +355,42 @@ def test_the_bar_counts_the_windows_that_are_left_to_train(monkeypatch):
     run = make_run()
     with pytest.raises(KeyboardInterrupt):
         short_training(run, epochs=2, after=stop, every=1)
+    short_training(run, epochs=1)  # it is in the second epoch already
     short_training(run, epochs=3)  # from the third window of the second epoch
     short_training(run, epochs=3)  # nothing is left
     short_training(run, epochs=1)  # nor here
     counts = [(bar.total, bar.done, len(bar.redrawn)) for bar in bars]
-    assert counts == [(6, 5, 1), (6, 6, 2), (0, 0, 0), (0, 0, 0)]
+    assert counts == [(6, 5, 1), (0, 0, 0), (6, 6, 2), (0, 0, 0), (0, 0, 0)]
     assert not any(redrawn for bar in bars for redrawn in bar.redrawn)
     assert all(bar.how == {"unit": "window", "show": False} for bar in bars)
+
+
+@pytest.mark.parametrize(
+    ("step", "when"), [(1, "epoch 1, window 1"), (3, "after epoch 1"), (4, "epoch 2, window 1")]
+)
+def test_what_a_step_destroys_is_told_before_anybody_is_called(step, when):
+    class Destroyer(Adam):
+        def step(self, parameters):
+            super().step(parameters)
+            if self.steps == step:
+                with parameters["2.Dense.bias"].edit() as bias:
+                    bias[1] = np.inf
+
+    seen, run = [], make_run()
+    run.optimizer = Destroyer(1e-2)
+    with pytest.raises(FloatingPointError, match=rf"^{when}: 2\.Dense\.bias: expected finite"):
+        short_training(run, epochs=2, every=1, after=lambda run: seen.append(run.optimizer.steps))
+    assert seen == list(range(1, step))
+    assert len(run.history) == step // 4
+
+
+def test_a_rate_that_is_none_is_refused_before_the_first_step():
+    run = make_run()
+    with pytest.raises(ValueError, match=r"^schedule\(2\): expected a finite number above 0"):
+        short_training(run, epochs=3, schedule=lambda epoch: [1e-3, 1e-3, 0.0][epoch])
+    assert run.optimizer.steps == 0
+
+
+def test_scores_of_sequences_are_an_array():
+    with pytest.raises(TypeError, match=r"^scores: expected a NumPy array, got list"):
+        in_every_step(softmax_cross_entropy)([[[0.0, 1.0]]], [[1]])
