@@ -171,3 +171,9 @@ def test_installed_package_runs_the_demo(installed, tmp_path):
     assert demo["scores_identical"] == demo["scores_total"] > 0
     assert demo["gradient_check_worst"] < 1e-6
     assert demo["packed_bytes"] < demo["float_bytes"]
+
+
+def test_stored_notebooks_say_this_version():
+    for notebook in (ROOT / "notebooks").rglob("*.ipynb"):
+        said = set(re.findall(r'"qnn_ref (\d[\d.]*)', notebook.read_text("utf-8")))
+        assert said <= {qnn_ref.__version__}, notebook.name
