@@ -118,10 +118,10 @@ def pixels_matmul_reference(images: NDArray[np.uint8], b: Words, K: int) -> Ints
 
 
 @serial_kernel
-def _fill_tables(tables, x, starts, first, left, width):
-    """Table g, entry e: sum of rows 4 g + i, each with the sign that bit i of e stands for.
+def _fill_tables(tables, x, starts, first, left, width, count):
+    """Table g of `count`, entry e: sum of rows 4 g + i, each with the sign that bit i of e says.
 
-    The 32 rows are those from `first` on; row k begins at starts[k] + left of the flat array `x`.
+    The rows are those from `first` on; row k begins at starts[k] + left of the flat array `x`.
     """
     # The rows of a table are a, b, c, d, and bits 0 to 3 of an entry are their signs, 1 is +. An
     # entry and 15 minus it are opposites, so eight sums of two halves fill a table:
@@ -135,7 +135,7 @@ def _fill_tables(tables, x, starts, first, left, width):
     #       5     0101    (a - b) + (c - d)       10
     #       9     1001    (a - b) - (c - d)        6
     #       1     0001    (a - b) - (c + d)       14
-    for g in range(TABLES):
+    for g in range(count):
         row = first + 4 * g
         for lane in range(left, left + width, np.int64(lanes_of(x))):
             a, b = load(x, starts[row] + lane), load(x, starts[row + 1] + lane)
@@ -180,21 +180,25 @@ def _aligned(size, like):
 @serial_kernel
 def _tables_of(half, tables, x, starts, left, inside, width):
     """Fill the tables of half word `half`, of `inside` columns from `left` on."""
-    K, first, last = starts.size, 32 * half, np.int64(0)
-    for k in range(first, min(K, first + 32)):
+    first, last = 32 * half, np.int64(0)
+    rows = min(32, starts.size - first)
+    for k in range(first, first + rows):
         last = max(last, starts[k])
     # Lanes beyond `inside` may hold other numbers of `x`: nobody reads their sums.
-    if first + 32 <= K and last + left + width <= x.size:
-        _fill_tables(tables, x, starts, first, left, width)
+    whole = rows // 4 if last + left + width <= x.size else 0
+    _fill_tables(tables, x, starts, first, left, width, whole)
+    if 4 * whole == rows:
         return
-    rows, places = np.zeros((32, width), x.dtype), np.empty(32, np.int64)
-    for k in range(32):
+    # Zeros stand for rows that are not there.
+    first, rows, count = first + 4 * whole, rows - 4 * whole, (rows + 3) // 4 - whole
+    padded, places = np.zeros(4 * count * width, x.dtype), np.empty(4 * count, np.int64)
+    for k in range(4 * count):
         places[k] = k * width
-    for k in range(min(32, K - first)):
+    for k in range(rows):
         start = starts[first + k] + left
         for c in range(inside):  # to copy a slice, Numba compiles an error message for 2 seconds
-            rows[k, c] = x[start + c]
-    _fill_tables(tables, rows.reshape(-1), places, 0, 0, width)
+            padded[k * width + c] = x[start + c]
+    _fill_tables(tables[16 * whole * width :], padded, places, 0, 0, width, count)
 
 
 @serial_kernel
@@ -591,8 +595,8 @@ def _pixels_kernel(quads, K, panels, base, out):
             total[n * width : n * width + width] = base[left + n]
         for half in range(halves):
             _spread_pixels(quads, top, inside, 8 * half, rows)
-            _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width)
             count = min(TABLES, (K - 32 * half + 3) // 4)
+            _fill_tables(tables, rows.reshape(-1), row_starts, 0, 0, width, count)
             skip, shift = part.shape[1] * PANEL, np.uint64(32 * (half % 2))
             words = part.reshape(-1)[half // 2 * PANEL :]
             _add(tables, words, skip, shift, columns, sums, count, width // lanes)
