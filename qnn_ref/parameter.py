@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from qnn_ref import checks, shown
-from qnn_ref._typing import Array, Shape
+from qnn_ref._typing import Array, Shape, Words
+from qnn_ref.bits.words import WORD_BITS, pack
 from qnn_ref.quantizers import Quantizer, Sign
 from qnn_ref.quantizers.base import check_quantizer
 
@@ -19,6 +20,10 @@ __all__ = ["Parameter", "Unformed", "glorot_scale"]
 __dir__ = __all__.copy
 
 Made = TypeVar("Made")
+
+LEAST_SIGNS = 2**20
+"""Weights from which on an optimizer may leave their signs: those of fewer are packed in no time,
+and a kernel that leaves them takes longer to compile."""
 
 _NUMBERS = itertools.count()
 """Every parameter that is made has a number of its own, which its copies keep: by it an optimizer
@@ -124,6 +129,7 @@ class Parameter:
         self.bound = bound if bound == np.inf else checks.real("bound", bound, above=0)
         self.learning_rate_scale = learning_rate_scale
         self.number = next(_NUMBERS)
+        self._signs_wanted = False
 
     def _facts(self) -> dict[str, str]:
         """What is worth knowing of it, by name."""
@@ -173,7 +179,8 @@ class Parameter:
     def _forget(self) -> None:
         """Drop what was made from the latent value."""
         self._encoded: tuple[Array, float] | None = None
-        self._made: dict[Callable[[Array], Any], Any] = {}
+        self._made: dict[Callable[..., Any], Any] = {}
+        self._signs: Words | None = None
 
     @property
     def latent(self) -> Array:
@@ -238,6 +245,32 @@ class Parameter:
         if make not in self._made:
             self._made[make] = make(self.codes)
         return self._made[make]  # type: ignore[no-any-return]
+
+    def cached_signs(self, make: Callable[[Words, int], Made]) -> Made:
+        """What `make` makes of the signs in bits; kept until the latent value changes.
+
+        It is given words (rows, ceil(columns / 64)), each row of the last axis packed, and the
+        number of columns.
+        """
+        if make not in self._made:
+            columns = self.shape[-1]
+            with self._naming():
+                words = self._signs
+                if words is None:
+                    words = pack(self._latent.reshape(-1, columns))
+                self._made[make] = make(words, columns)
+            self._signs, self._signs_wanted = None, True
+        return self._made[make]  # type: ignore[no-any-return]
+
+    def room_for_signs(self) -> Words | None:
+        """Room for the signs of the next latent value, (size / 64,), if somebody wants them."""
+        if not self._signs_wanted or self.size < LEAST_SIGNS or self.shape[-1] % WORD_BITS:
+            return None
+        return np.empty(self.size // WORD_BITS, np.uint64)
+
+    def keep_signs(self, signs: Words) -> None:
+        """Keep the signs of the latent value as it is now; none of it is NaN."""
+        self._signs = signs.reshape(-1, self.shape[-1] // WORD_BITS)
 
     @property
     def quantized(self) -> Array:

@@ -341,12 +341,13 @@ def pool_give(rng: Rng) -> Arguments:
 
 def update(letters: str, *constants: float) -> Callable[[Rng], Arguments]:
     def draw(rng: Rng) -> Arguments:
-        arrays = {letter: reals(rng, 33) for letter in letters}
+        arrays = {letter: reals(rng, 64) for letter in letters}
         for norm in set(letters) & set("vu"):
             arrays[norm] = np.abs(arrays[norm])
         numbers = np.array(constants, np.float32)
         given = arrays | {"constants": numbers, "bound": 1.0}
-        return given | ({"torch": False} if len(constants) == 6 else {})
+        given |= {"torch": False} if len(constants) == 6 else {}
+        return given | {"signs": np.zeros(1, np.uint64)}
 
     return draw
 
@@ -512,18 +513,18 @@ EXAMPLES: dict[str, Example] = {
     "optimizers.adam.adam_update": Example(
         update("wgmv", 0.9, 0.1, 0.999, 0.001, 0.01, 0.1, 0.001, 1e-8),
         adam_update_reference,
-        tuple("wmv"),
+        (*"wmv", "signs"),
     ),
     "optimizers.adamax.adamax_update": Example(
-        update("wgmu", 0.9, 0.1, 0.999, 0.01, 2.0), adamax_update_reference, tuple("wmu")
+        update("wgmu", 0.9, 0.1, 0.999, 0.01, 2.0), adamax_update_reference, (*"wmu", "signs")
     ),
     "optimizers.sgd.sgd_update": Example(
-        update("wgm", 0.9, 0.01, 2.0), sgd_update_reference, tuple("wm")
+        update("wgm", 0.9, 0.01, 2.0), sgd_update_reference, (*"wm", "signs")
     ),
     "optimizers.shift_adamax.shift_adamax_update": Example(
         update("wgmv", 0.875, 0.125, 0.999, 0.01, 1e-8, float(np.finfo(np.float32).tiny)),
         shift_adamax_update_reference,
-        tuple("wmv"),
+        (*"wmv", "signs"),
         finite=1,
     ),
     "quantizers.linear.round_half_up": Example(rounding, round_half_up_reference),

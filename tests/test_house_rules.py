@@ -170,7 +170,7 @@ def writes(call: ast.Call, lent: set[str]) -> bool:
 SHARED = {"prange", "popcount", "load", "store", "spread", "narrow", "lanes_of", "sign_bits"} | {
     *("nan_bits", "LANES", "PANEL", "stream", "fence", "turn"),
     *("load_row", "store_row", "stream_row", "repeat"),
-    *("spread_from", "store_some"),
+    *("spread_from", "store_some", "BLOCK", "leave_signs"),
 }
 
 

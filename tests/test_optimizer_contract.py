@@ -348,7 +348,7 @@ def updates():
         for name in (f"{room}_update", f"{room}_update_reference"):
             function = getattr(module, name)
             right = {n: np.full(4, 0.5, np.float32) for n in inspect.signature(function).parameters}
-            right |= {"constants": np.full(count, 0.5, np.float32), "bound": 1.0}
+            right |= {"constants": np.full(count, 0.5, np.float32), "bound": 1.0, "signs": None}
             yield pytest.param(
                 function, right | ({"torch": False} if "torch" in right else {}), id=name
             )

@@ -22,11 +22,13 @@ import operator
 import sys
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+from qnn_ref.bits.in_passing import BLOCK, leave_signs
 from qnn_ref.bits.lanes import LANES
 from qnn_ref.bits.popcount import popcount
 
@@ -427,3 +429,24 @@ sign_bits = _mask(">=")
 
 nan_bits = _mask("uno")
 """Bit i of the result is set where lane i is NaN."""
+
+
+@overload(leave_signs)
+def _compiled_leave_signs(w, first, signs):
+    if not (_is_flat(w) and _is_flat(signs)):
+        return None
+    lanes = Vector(w.dtype).lanes
+    parts = 64 // lanes
+
+    def code(w, first, signs):
+        nans = np.uint64(0)
+        for at in range(first, min(first + BLOCK, w.size), 64):
+            word = np.uint64(0)
+            for part in range(parts):
+                vector = load(w, at + lanes * part)
+                word |= sign_bits(vector) << np.uint64(lanes * part)
+                nans |= nan_bits(vector)
+            signs[at // 64] = word
+        return nans
+
+    return code

@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Words
+from qnn_ref.bits.in_passing import BLOCK, leave_all_signs, leave_signs, room_for_signs
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import Setting, choice
 from qnn_ref.compiled import parallel_kernel, prange
@@ -29,35 +30,58 @@ def _check(w: Array, g: Array, m: Array, v: Array, constants: Array, bound: floa
 
 
 def adam_update_reference(
-    w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float
-) -> None:
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    constants: Array,
+    bound: float,
+    signs: Words | None = None,
+) -> bool:
     """ADAM in NumPy: the twin of `adam_update`.
 
     Parameters, Returns: as `adam_update`.
     """
     _check(w, g, m, v, constants, bound)
+    room_for_signs(signs, w, g, m, v, constants)
     beta1, rest1, beta2, rest2, rate, correction1, correction2, epsilon = constants
     m[:] = beta1 * m + rest1 * g
     v[:] = beta2 * v + rest2 * (g * g)
     w -= rate * ((m / correction1) / (np.sqrt(v / correction2) + epsilon))
     np.clip(w, -bound, bound, out=w)
+    return leave_all_signs(w, signs)
 
 
 @parallel_kernel
-def _adam_update(w, g, m, v, constants, bound):
+def _adam_update(w, g, m, v, constants, bound, signs):
     beta1, rest1, beta2, rest2, rate, correction1, correction2, epsilon = constants
-    for i in prange(w.size):
-        m[i] = beta1 * m[i] + rest1 * g[i]
-        v[i] = beta2 * v[i] + rest2 * (g[i] * g[i])
-        new = w[i] - rate * ((m[i] / correction1) / (np.sqrt(v[i] / correction2) + epsilon))
-        if new > bound:
-            new = bound
-        if new < -bound:
-            new = -bound
-        w[i] = new
+    nans = np.uint64(0)
+    for block in prange((w.size + BLOCK - 1) // BLOCK):
+        first = BLOCK * np.int64(block)
+        for k in range(min(BLOCK, w.size - first)):
+            i = np.uint64(first + k)  # unsigned: the compiler need not think of places before 0
+            m[i] = beta1 * m[i] + rest1 * g[i]
+            v[i] = beta2 * v[i] + rest2 * (g[i] * g[i])
+            new = w[i] - rate * ((m[i] / correction1) / (np.sqrt(v[i] / correction2) + epsilon))
+            if new > bound:
+                new = bound
+            if new < -bound:
+                new = -bound
+            w[i] = new
+        if signs is not None:
+            nans += leave_signs(w, first, signs)
+    return nans == 0
 
 
-def adam_update(w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float) -> None:
+def adam_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    constants: Array,
+    bound: float,
+    signs: Words | None = None,
+) -> bool:
     r"""One Adam step with scale and clip, in place: one pass over memory.
 
     :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`,
@@ -75,6 +99,13 @@ def adam_update(w: Array, g: Array, m: Array, v: Array, constants: Array, bound:
         is added before the correction, `Adam` gives epsilon / sqrt(1 - beta2^t).
     bound : float
         Clip to +-bound.
+    signs : array (n / 64,) of uint64, optional
+        Receives the signs of the new `w`, if n is a multiple of 64: see `bits/in_passing.py`.
+
+    Returns
+    -------
+    bool
+        False if `signs` are none, since a number of the new `w` is NaN.
 
     Raises
     ------
@@ -86,7 +117,9 @@ def adam_update(w: Array, g: Array, m: Array, v: Array, constants: Array, bound:
     Algorithm 1, line 11 with Update = ADAM (Kingma and Ba, Algorithm 1).
     """
     _check(w, g, m, v, constants, bound)
-    _adam_update(w, read_only(g), m, v, read_only(constants), w.dtype.type(bound))
+    room = room_for_signs(signs, w, g, m, v, constants)
+    numbers = read_only(constants), w.dtype.type(bound)
+    return bool(_adam_update(w, read_only(g), m, v, *numbers, room))
 
 
 class Adam(Optimizer):
@@ -121,7 +154,7 @@ class Adam(Optimizer):
     section 2 for the other order.
     """
 
-    elementwise = True
+    elementwise = leaves_signs = True
     moments = ("first", "second")
 
     norms = frozenset({"second"})
@@ -151,6 +184,13 @@ class Adam(Optimizer):
         return [*decay, rate, correction1, correction2, epsilon]
 
     def update(
-        self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
-    ) -> None:
-        adam_update(latent, grad, moments["first"], moments["second"], constants, bound)
+        self,
+        latent: Array,
+        grad: Array,
+        constants: Array,
+        bound: float,
+        signs: Words | None = None,
+        **moments: Array,
+    ) -> bool:
+        both = moments["first"], moments["second"]
+        return adam_update(latent, grad, *both, constants, bound, signs)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Words
+from qnn_ref.bits.in_passing import BLOCK, leave_all_signs, leave_signs, room_for_signs
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import Setting
 from qnn_ref.compiled import parallel_kernel, prange
@@ -15,38 +16,61 @@ from qnn_ref.parameter import Parameter
 
 
 def adamax_update_reference(
-    w: Array, g: Array, m: Array, u: Array, constants: Array, bound: float
-) -> None:
+    w: Array,
+    g: Array,
+    m: Array,
+    u: Array,
+    constants: Array,
+    bound: float,
+    signs: Words | None = None,
+) -> bool:
     """AdaMax in NumPy: the twin of `adamax_update`.
 
     Parameters, Returns: as `adamax_update`.
     """
     check_update("wgmu", (w, g, m, u), constants, 5, bound)
+    room_for_signs(signs, w, g, m, u, constants)
     beta1, rest1, beta2, rate, scale = constants
     m *= beta1
     m += rest1 * g
     np.maximum(beta2 * u, np.abs(g), out=u)
     direction = np.divide(m, u, out=u.copy(), where=u > 0)  # 0 where u is 0; NaN stays
     scaled_clipped_step(w, rate * direction, scale, bound)
+    return leave_all_signs(w, signs)
 
 
 @parallel_kernel
-def _adamax_update(w, g, m, u, constants, bound):
+def _adamax_update(w, g, m, u, constants, bound, signs):
     beta1, rest1, beta2, rate, scale = constants
-    for i in prange(w.size):
-        m[i] = beta1 * m[i] + rest1 * g[i]
-        norm, size = beta2 * u[i], abs(g[i])
-        u[i] = size if norm < size or size != size else norm  # NaN stays, as in np.maximum
-        direction = m[i] / u[i] if u[i] > 0 else u[i]
-        new = w[i] - scale * (rate * direction)
-        if new > bound:
-            new = bound
-        if new < -bound:
-            new = -bound
-        w[i] = new
+    nans = np.uint64(0)
+    for block in prange((w.size + BLOCK - 1) // BLOCK):
+        first = BLOCK * np.int64(block)
+        for k in range(min(BLOCK, w.size - first)):
+            i = np.uint64(first + k)  # unsigned: the compiler need not think of places before 0
+            m[i] = beta1 * m[i] + rest1 * g[i]
+            norm, size = beta2 * u[i], abs(g[i])
+            u[i] = size if norm < size or size != size else norm  # NaN stays, as in np.maximum
+            direction = m[i] / u[i] if u[i] > 0 else u[i]
+            new = w[i] - scale * (rate * direction)
+            if new > bound:
+                new = bound
+            if new < -bound:
+                new = -bound
+            w[i] = new
+        if signs is not None:
+            nans += leave_signs(w, first, signs)
+    return nans == 0
 
 
-def adamax_update(w: Array, g: Array, m: Array, u: Array, constants: Array, bound: float) -> None:
+def adamax_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    u: Array,
+    constants: Array,
+    bound: float,
+    signs: Words | None = None,
+) -> bool:
     r"""One AdaMax step with scale and clip, in place: one pass over memory.
 
     1. :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`
@@ -62,6 +86,13 @@ def adamax_update(w: Array, g: Array, m: Array, u: Array, constants: Array, boun
         beta1, 1 - beta1, beta2, rate, gamma in the dtype of `w`.
     bound : float
         Clip to +-bound.
+    signs : array (n / 64,) of uint64, optional
+        Receives the signs of the new `w`, if n is a multiple of 64: see `bits/in_passing.py`.
+
+    Returns
+    -------
+    bool
+        False if `signs` are none, since a number of the new `w` is NaN.
 
     Raises
     ------
@@ -73,7 +104,9 @@ def adamax_update(w: Array, g: Array, m: Array, u: Array, constants: Array, boun
     Section 2.5; Kingma and Ba, Algorithm 2; Algorithm 1, line 11.
     """
     check_update("wgmu", (w, g, m, u), constants, 5, bound)
-    _adamax_update(w, read_only(g), m, u, read_only(constants), w.dtype.type(bound))
+    room = room_for_signs(signs, w, g, m, u, constants)
+    numbers = read_only(constants), w.dtype.type(bound)
+    return bool(_adamax_update(w, read_only(g), m, u, *numbers, room))
 
 
 class AdaMax(Optimizer):
@@ -94,7 +127,7 @@ class AdaMax(Optimizer):
     Section 2.5; Kingma and Ba, Algorithm 2.
     """
 
-    elementwise = True
+    elementwise = leaves_signs = True
     moments = ("first", "norm")
     norms = frozenset({"norm"})
     beta1, beta2 = Setting(least=0, below=1), Setting(least=0, below=1)
@@ -110,6 +143,13 @@ class AdaMax(Optimizer):
         return [self.beta1, 1 - self.beta1, self.beta2, rate, parameter.learning_rate_scale]
 
     def update(
-        self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
-    ) -> None:
-        adamax_update(latent, grad, moments["first"], moments["norm"], constants, bound)
+        self,
+        latent: Array,
+        grad: Array,
+        constants: Array,
+        bound: float,
+        signs: Words | None = None,
+        **moments: Array,
+    ) -> bool:
+        both = moments["first"], moments["norm"]
+        return adamax_update(latent, grad, *both, constants, bound, signs)

@@ -1,4 +1,7 @@
-"""What every update rule shares: the loop over parameters, the scaled and clipped step."""
+"""What every update rule shares: the loop over parameters, the scaled and clipped step.
+
+Over 400 lines: what a step looks at before it changes anything stands beside the step.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,8 @@ from qnn_ref.parameter import Parameter, Unformed
 ROOM = 2**22
 """Numbers of an unformed gradient that are formed together, 16 MB.
 
-Parts save memory, and the look at the gradient, 4 of 40 bytes that a step with Adam moves for a
-weight (gradient written, looked at, read; weight and moments read and written; signs packed). Parts
-that fit the L2 cache save 8 more, and lose more than that to their tables, which are built anew for
-each part: with a quarter of the rows a step of 4,096 units takes a tenth longer.
+Parts save memory, and the look at the gradient. Parts that fit the L2 cache save 8 of 32 bytes that
+a step moves for a weight; what their tables cost, built anew for each part, is about as much.
 """
 
 
@@ -64,10 +65,15 @@ class Optimizer:
 
     learning_rate = Setting(above=0)
 
+    leaves_signs: ClassVar[bool] = False
+    """Whether `update` takes `signs` (n / 64,) too, and says whether it left the signs of the new
+    weights there, none of them NaN. Who writes another `update` says so anew."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "update" in vars(cls) and "elementwise" not in vars(cls):
-            cls.elementwise = False
+        if "update" in vars(cls):
+            for said in {"elementwise", "leaves_signs"} - vars(cls).keys():
+                setattr(cls, said, False)
 
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate = learning_rate
@@ -115,14 +121,16 @@ class Optimizer:
             self.state[name], self._moved[name] = moments, parameter.number
             flat = {m: array.reshape(-1) for m, array in moments.items()}
             bound = parameter.dtype.type(parameter.bound)
+            signs = parameter.room_for_signs() if self.leaves_signs else None
             with threads_for(parameter.size), parameter.edit() as latent:
-                values = latent.reshape(-1)
-                if not isinstance(gradient, Unformed):
-                    self.update(values, gradient.reshape(-1), numbers, bound, **flat)
-                    continue
-                for part, numbers_there in _parts(gradient, room):
+                values, clean = latent.reshape(-1), []
+                for part, formed in _parts(gradient, room):
                     there = {m: array[part] for m, array in flat.items()}
-                    self.update(values[part], numbers_there, numbers, bound, **there)
+                    if signs is not None:
+                        there["signs"] = signs[part.start // 64 : part.stop // 64]
+                    clean.append(self.update(values[part], formed, numbers, bound, **there))
+            if signs is not None and all(clean):
+                parameter.keep_signs(signs)
 
     def _gradient(self, name: str, parameter: Parameter) -> Array | Unformed:
         """The gradient, looked at: an array, or rows of one that are finite."""
@@ -150,7 +158,7 @@ class Optimizer:
 
     def update(
         self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
-    ) -> None:
+    ) -> Any:
         """Change the latent values (n,) and their moments (n,) in place, by the gradient (n,)."""
         raise TypeError(f"{type(self).__name__} has no update rule")
 
@@ -282,14 +290,17 @@ def _room_for(gradients: Sequence[Array | Unformed]) -> Array:
     return kept_empty((size,), later[0].dtype)
 
 
-def _parts(gradient: Unformed, room: Array) -> Iterator[tuple[slice, Array]]:
+def _parts(gradient: Array | Unformed, room: Array) -> Iterator[tuple[slice, Array]]:
     """Form a gradient some rows at a time: where they stand in it, as one axis, and they."""
+    if not isinstance(gradient, Unformed):
+        yield slice(0, gradient.size), gradient.reshape(-1)
+        return
     (rows, columns), step = gradient.shape, _rows(gradient)
     for first in range(0, rows, step):
         count = min(step, rows - first)
         part = room[: count * columns]
         gradient.rows(first, part.reshape(count, columns))
-        yield slice(first * columns, (first + count) * columns), part
+        yield slice(first * columns, first * columns + part.size), part
 
 
 def _is_usual(parameter: Parameter, gradient: Array) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from qnn_ref._typing import Array
+from qnn_ref._typing import Array, Words
+from qnn_ref.bits.in_passing import BLOCK, leave_all_signs, leave_signs, room_for_signs
 from qnn_ref.bits.operands import read_only
 from qnn_ref.checks import Setting, choice, flag
 from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
@@ -18,13 +19,21 @@ from qnn_ref.shifts import ap2, ap2_reference, ap2_words
 
 
 def shift_adamax_update_reference(
-    w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float, torch: bool
-) -> None:
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    constants: Array,
+    bound: float,
+    torch: bool,
+    signs: Words | None = None,
+) -> bool:
     """Algorithm 4 in NumPy: the twin of `shift_adamax_update`.
 
     Parameters, Returns: as `shift_adamax_update`.
     """
     check_update("wgmv", (w, g, m, v), constants, 6, bound)
+    room_for_signs(signs, w, g, m, v, constants)
     beta1, rest1, beta2, step, epsilon, _ = constants
     m[:] = beta1 * m + rest1 * g
     v[:] = np.maximum(beta2 * v, np.abs(g))
@@ -35,6 +44,7 @@ def shift_adamax_update_reference(
     direction = np.divide(m, norm, out=np.zeros_like(m), where=norm > 0)
     w -= step * direction
     np.clip(w, -bound, bound, out=w)
+    return leave_all_signs(w, signs)
 
 
 def _make_kernel(real: Any, word: Any) -> Any:
@@ -55,22 +65,29 @@ def _make_kernel(real: Any, word: Any) -> Any:
         return scaled * down if small else scaled
 
     @parallel_kernel
-    def kernel(w, g, m, v, constants, bound, torch):
+    def kernel(w, g, m, v, constants, bound, torch, signs):
         beta1, rest1, beta2, step, epsilon, smallest = constants
-        for i in prange(w.size):
-            m[i] = beta1 * m[i] + rest1 * g[i]
-            v[i] = max(beta2 * v[i], abs(g[i]))
-            norm = rounded(v[i], smallest)
-            if torch:
-                norm += epsilon
-                v[i] = norm
-            direction = m[i] / norm if norm > zero else zero
-            new = w[i] - step * direction
-            if new > bound:
-                new = bound
-            if new < -bound:
-                new = -bound
-            w[i] = new
+        nans = np.uint64(0)
+        for block in prange((w.size + BLOCK - 1) // BLOCK):
+            first = BLOCK * np.int64(block)
+            for k in range(min(BLOCK, w.size - first)):
+                i = np.uint64(first + k)  # unsigned: the compiler need not think of places before 0
+                m[i] = beta1 * m[i] + rest1 * g[i]
+                v[i] = max(beta2 * v[i], abs(g[i]))
+                norm = rounded(v[i], smallest)
+                if torch:
+                    norm += epsilon
+                    v[i] = norm
+                direction = m[i] / norm if norm > zero else zero
+                new = w[i] - step * direction
+                if new > bound:
+                    new = bound
+                if new < -bound:
+                    new = -bound
+                w[i] = new
+            if signs is not None:
+                nans += leave_signs(w, first, signs)
+        return nans == 0
 
     return kernel
 
@@ -82,8 +99,15 @@ _KERNELS = {
 
 
 def shift_adamax_update(
-    w: Array, g: Array, m: Array, v: Array, constants: Array, bound: float, torch: bool
-) -> None:
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    constants: Array,
+    bound: float,
+    torch: bool,
+    signs: Words | None = None,
+) -> bool:
     r"""One step of Algorithm 4 with scale and clip, in place: one pass over memory.
 
     1. :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`
@@ -106,6 +130,13 @@ def shift_adamax_update(
         Clip to +-bound.
     torch : bool
         Whether the stored norm is rounded.
+    signs : array (n / 64,) of uint64, optional
+        Receives the signs of the new `w`, if n is a multiple of 64: see `bits/in_passing.py`.
+
+    Returns
+    -------
+    bool
+        False if `signs` are none, since a number of the new `w` is NaN.
 
     Raises
     ------
@@ -117,8 +148,9 @@ def shift_adamax_update(
     Algorithm 4.
     """
     check_update("wgmv", (w, g, m, v), constants, 6, bound)
+    room = room_for_signs(signs, w, g, m, v, constants)
     numbers = read_only(constants), w.dtype.type(bound)
-    _KERNELS[w.dtype](w, read_only(g), m, v, *numbers, bool(torch))
+    return bool(_KERNELS[w.dtype](w, read_only(g), m, v, *numbers, bool(torch), room))
 
 
 class ShiftAdaMax(Optimizer):
@@ -152,7 +184,7 @@ class ShiftAdaMax(Optimizer):
     Algorithm 4; the variant and the rounded scale from the authors' Torch code (CIFAR-10, SVHN).
     """
 
-    elementwise = True
+    elementwise = leaves_signs = True
     moments = ("first", "norm")
     norms = frozenset({"norm"})
     beta1, beta2 = Setting(least=0, below=1), Setting(least=0, below=1)
@@ -185,9 +217,14 @@ class ShiftAdaMax(Optimizer):
         return [self.beta1, 1 - self.beta1, self.beta2, step, self.epsilon, smallest]
 
     def update(
-        self, latent: Array, grad: Array, constants: Array, bound: float, **moments: Array
-    ) -> None:
+        self,
+        latent: Array,
+        grad: Array,
+        constants: Array,
+        bound: float,
+        signs: Words | None = None,
+        **moments: Array,
+    ) -> bool:
         torch = self.variant == "torch"
-        shift_adamax_update(
-            latent, grad, moments["first"], moments["norm"], constants, bound, torch
-        )
+        both = moments["first"], moments["norm"]
+        return shift_adamax_update(latent, grad, *both, constants, bound, torch, signs)

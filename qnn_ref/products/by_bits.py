@@ -25,7 +25,7 @@ from qnn_ref.bits import (
     xnor_matmul,
 )
 from qnn_ref.bits.grids import GridMatrix, grids_matmul, pack_grid_matrix
-from qnn_ref.bits.panels import PANEL, Panels
+from qnn_ref.bits.panels import PANEL, Panels, both_ways
 from qnn_ref.bits.transpose import transposed
 from qnn_ref.geometry import Geometry
 from qnn_ref.grid import Grid
@@ -51,24 +51,6 @@ def are_signs(parameter: Parameter) -> bool:
     Eq. (1).
     """
     return isinstance(parameter.quantizer, Sign) and parameter.dtype == np.float32
-
-
-def sign_matrix(latent: Array) -> SignMatrix:
-    """Signs of latent weights (..., units) as the bits of a matrix (fan_in, units).
-
-    Parameters
-    ----------
-    latent : array (..., units)
-
-    Returns
-    -------
-    SignMatrix, of shape (fan_in, units)
-
-    References
-    ----------
-    Algorithm 1, line 1.
-    """
-    return pack_panels(latent.reshape(-1, latent.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -165,7 +147,7 @@ class BitProducts(PlainProducts):
         """Weights as bits where they are signs and many, else their codes."""
         if not are_signs(parameter) or parameter.size < self.least_weights:
             return super().weights(parameter)
-        return parameter.cached(sign_matrix)
+        return parameter.cached_signs(both_ways)
 
     def forward(self, x: Array, w: Any, largest: float = 0.0, signs: bool = False) -> Array:
         """Line 2 by XNOR and popcount of signs, eq. (8), or by lookup of real numbers."""
