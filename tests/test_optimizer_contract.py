@@ -19,6 +19,7 @@ from qnn_ref.optimizers import (
     Optimizer,
     ShiftAdaMax,
     adam,
+    base,
     sgd,
 )
 from qnn_ref.quantizers import Sign
@@ -420,3 +421,62 @@ def test_adam_divides_by_nothing_that_is_not_above_0(place, value):
         constants[place] = value
         with pytest.raises(ValueError, match=r"^constants: expected"):
             function(*arrays, constants, 1.0)
+
+
+def operands():
+    w, g, m = np.arange(18, dtype=np.float32).reshape(3, 6)
+    return {"w": w.copy(), "g": g.copy(), "m": m.copy()}, np.array([0.5, 0.1, 1.0], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a: a.update(g=np.zeros(12, np.float32)[::2]), "g: expected a C-contiguous array"),
+        (lambda a: a.update(w=np.zeros(12, np.float32)[::2]), "w: expected a C-contiguous array"),
+        (lambda a: a.update(m=np.zeros(12, np.float32)[::2]), "m: expected a C-contiguous array"),
+        (lambda a: a.update(g=a["w"]), "w: "),
+        (lambda a: a.update(m=a["w"]), "w: "),
+        (lambda a: a.update(m=a["g"]), "m: "),
+        (lambda a: a.update(m=a["w"][:]), "w: "),
+        (lambda a: a["w"].setflags(write=False), "w: expected a C-contiguous array that can be wr"),
+        (lambda a: a["m"].setflags(write=False), "m: expected a C-contiguous array that can be wr"),
+    ],
+)
+def test_an_update_refuses_arrays_that_it_would_read_or_write_wrongly(change, words):
+    """By name, also where all else looks usual at a glance."""
+    arrays, constants = operands()
+    base.check_update("wgm", tuple(arrays.values()), constants, 3, 1.0)
+    change(arrays)
+    with pytest.raises(ValueError, match=f"^{words}"):
+        base.check_update("wgm", tuple(arrays.values()), constants, 3, 1.0)
+
+
+def test_constants_of_an_update_may_not_have_gaps():
+    arrays, _ = operands()
+    with pytest.raises(ValueError, match=r"^constants: expected a C-contiguous array"):
+        base.check_update("wgm", tuple(arrays.values()), np.zeros(6, np.float32)[::2], 3, 1.0)
+
+
+def test_the_largest_constant_is_one_and_constants_stay_as_they_are():
+    seen = []
+
+    class Rule(SGD):
+        def update(self, latent, grad, constants, bound, **moments):
+            seen.append((float(constants[1]), constants.flags.writeable))
+
+    largest = float(np.finfo(np.float32).max)
+    parameter = Parameter(np.zeros(3, np.float32))
+    parameter.grad = np.zeros(3, np.float32)
+    Rule(largest).step({"w": parameter})
+    assert seen == [(largest, False)]
+    with pytest.raises(ValueError, match=r"^w: expected constants of Rule that are finite"):
+        Rule(2 * largest).step({"w": parameter})
+
+
+def test_steps_are_counted_as_far_as_float64_counts():
+    parameters = {"w": Parameter(np.zeros(3, np.float32))}
+    optimizer = SGD()
+    optimizer.set_state(2**53, {"w": {}}, parameters)
+    assert optimizer.steps == 2**53
+    with pytest.raises(ValueError, match=r"^steps: expected a whole number"):
+        optimizer.set_state(2**53 + 1, {"w": {}}, parameters)

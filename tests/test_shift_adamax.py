@@ -41,6 +41,21 @@ def test_compiled_equals_its_twin_bit_for_bit(dtype, torch, data, size, bound):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("torch", [False, True], ids=["paper", "torch"])
+def test_an_infinite_norm_stays_infinite_and_moves_nothing(dtype, torch):
+    """The largest number, whose power would be infinite, moves a little."""
+    info = np.finfo(dtype)
+    w, g, m, v = np.zeros((4, 2), dtype)
+    m[:], v[:] = info.max, (np.inf, info.max)
+    constants = np.array([1.0, 0.0, 1.0, 1.0, 0.0, info.tiny], dtype)
+    for update in (shift_adamax_update, shift_adamax_update_reference):
+        latent, norm = w.copy(), v.copy()
+        update(latent, g, m.copy(), norm, constants, np.inf, torch)
+        assert latent[0] == 0 > latent[1]
+        assert norm[0] == np.inf > norm[1]
+
+
 @pytest.mark.slow_without_jit
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_compiled_equals_its_twin_on_every_size_of_norm(dtype):
