@@ -11,7 +11,6 @@ from qnn_ref.bits.lookup import (
     FEW_ROWS,
     OUTPUTS,
     run_signs,
-    signs_block,
     signs_matmul_reference,
 )
 
@@ -213,24 +212,6 @@ def test_real_rows_may_lie_anywhere_and_overlap(L, dtype):
         np.testing.assert_array_equal(out, signs_matmul_reference(pack(s), rows))
 
 
-@pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("K", [1, 63, FEW_ROWS, FEW_ROWS + 1])
-def test_a_block_is_a_part_of_the_product(K, dtype):
-    """Any rows from the beginning of a panel on, any columns; nothing beside it is written."""
-    rng = np.random.default_rng(K)
-    s, x = signs(rng, 50, K), rng.normal(size=(K, 75)).astype(dtype)
-    twin, b = signs_matmul_reference(pack(s), x), to_panels(pack(s), K)
-    for top, rows in ((0, 50), (0, 16), (0, 7), (16, 33), (16, 34), (32, 18), (48, 2), (48, 0)):
-        for left, columns in ((0, 75), (0, 32), (5, 70), (64, 11), (74, 1), (75, 0)):
-            room = np.full(rows * columns + 32, 77, dtype)
-            out = room[16 : 16 + rows * columns].reshape(rows, columns)
-            signs_block(b, x, top, left, out)
-            part = twin[top : top + rows, left : left + columns]
-            np.testing.assert_array_equal(bits_of(out), bits_of(np.ascontiguousarray(part)))
-            assert (room[:16] == 77).all()
-            assert (room[16 + rows * columns :] == 77).all()
-
-
 @pytest.mark.slow_without_jit
 def test_number_of_threads_does_not_matter():
     rng = np.random.default_rng(6)
@@ -247,12 +228,7 @@ def test_number_of_threads_does_not_matter():
 
 
 B = np.zeros((3, 2), np.uint64)
-P = to_panels(np.zeros((40, 2), np.uint64), 70)
 X = np.zeros((70, 5), np.float32)
-
-
-def block(*shape):
-    return np.empty(shape, np.float32)
 
 
 LOCKED = np.empty((3, 5), np.float32)
@@ -303,20 +279,6 @@ LOCKED.flags.writeable = False
             "out: expected a C-contiguous",
         ),
         (lambda: signs_matmul(B, X, LOCKED), ValueError, "out: .* can be written to"),
-        (lambda: signs_block(B, X, 0, 0, block(3, 5)), TypeError, "b: expected .*Panels"),
-        (lambda: signs_block(P, X[:64], 0, 0, block(3, 5)), ValueError, "x: expected shape"),
-        (lambda: signs_block(P, X, 0, 0, block(3, 5).T), ValueError, "out: .*C-contiguous"),
-        (lambda: signs_block(P, X, 0, 0, LOCKED), ValueError, "out: .* can be written to"),
-        (
-            lambda: signs_block(P, X, 8, 0, block(3, 5)),
-            ValueError,
-            "top: expected a multiple of 16",
-        ),
-        (lambda: signs_block(P, X, -16, 0, block(3, 5)), ValueError, "top: expected .*-16"),
-        (lambda: signs_block(P, X, 0, -1, block(3, 5)), ValueError, "left: expected .*-1"),
-        (lambda: signs_block(P, X, 0, 1, block(3, 5)), ValueError, "out: .* inside the product"),
-        (lambda: signs_block(P, X, 32, 0, block(9, 5)), ValueError, "out: .*, 40 x 5, got 9 x 5"),
-        (lambda: signs_block(P, X, 0, 0, np.empty((3, 5))), TypeError, "out: .* float64"),
     ],
 )
 def test_bad_arguments_are_named(call, error, words):

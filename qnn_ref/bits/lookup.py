@@ -445,55 +445,6 @@ def signs_matmul(b: Words | Panels, x: Array, out: Array | None = None) -> Array
     return out
 
 
-def signs_block(b: Panels, x: Array, top: int, left: int, out: Array) -> None:
-    """Compute a block of `signs_matmul`, so that its reader finds it in the caches.
-
-    out[n, l] = sum_k s[top + n, k] x[k, left + l]
-
-    The tables of the columns are made anew for each block: a high block is cheaper than a wide one.
-
-    Parameters
-    ----------
-    b : Panels
-        The signs s, N columns of K.
-    x : array (K, L) of float32 or float64
-        Real numbers.
-    top : int
-        First row of the block in the product, a multiple of 16: columns of `b` lie in such panels.
-    left : int
-        First column of the block.
-    out : array (rows, columns), the dtype of `x`
-        C-contiguous array that receives the block; the same bits as in the whole product.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `signs_matmul`; also if the block is not inside the product, or begins within a panel.
-
-    References
-    ----------
-    Algorithm 1, line 9, a block of the gradient at a time.
-    """
-    instance("b", b, Panels)
-    check_array("x", x, FLOATS, (b.K, "L"))
-    check_array("out", out, (x.dtype,), ("rows", "columns"))
-    (rows, columns), (N, L) = out.shape, (b.N, x.shape[1])
-    top, left = whole("top", top, 0), whole("left", left, 0)
-    if top + rows > N or left + columns > L:
-        raise ValueError(
-            f"out: expected a block inside the product, {N} x {L}, got {rows} x {columns} from row "
-            f"{top} and column {left} on"
-        )
-    if top % PANEL:
-        raise ValueError(f"top: expected a multiple of {PANEL}, the columns of a panel, got {top}")
-    words = b.words[top // PANEL : (top + rows + PANEL - 1) // PANEL]
-    starts = left + np.arange(b.K) * x.shape[1]
-    if rows % PANEL and top + rows < N:  # the panel goes on: what follows is no column of these
-        words = words.copy()
-        words[-1, :, rows % PANEL :] = 0
-    run_signs(Panels(words, rows, b.K, gaps=b.gaps), read_only(x).reshape(-1), starts, out)
-
-
 def run_signs(panels: Panels, x: Array, starts: NDArray[np.int64], out: Array) -> None:
     """Multiply signs by real rows that may lie anywhere in an array, and overlap.
 
