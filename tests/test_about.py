@@ -6,9 +6,10 @@ import pytest
 
 import qnn_ref
 from qnn_ref.experiments import SWEEPS
-from qnn_ref.experiments.finished import RESULTS
+from qnn_ref.experiments.finished import RESULTS, Finished, longest, read_finished
 from qnn_ref.experiments.sweep import mean_and_spread, read_rows
 from qnn_ref.report.measured import read_bench
+from qnn_ref.report.rows import mean_text
 
 ROOT = Path(__file__).parents[1]
 ABOUT = " ".join((ROOT / "docs" / "about.md").read_text("utf-8").split())
@@ -38,6 +39,11 @@ def swept(name: str, **case: str) -> str:
     return f"{row['mean']} ± {row['spread']} %"
 
 
+def trained(recipe: str) -> list[Finished]:
+    return longest(read_finished(RESULTS), recipe)
+
+
+TRAINED = mean_text([run.test for run in trained("mnist-torch")], 2) + " %"
 PRODUCT = ("binary product", "4096 x 4096 x 4096")
 MET = [row["met"] for row in ROWS if row["met"] is not None]
 SENTENCES = {
@@ -53,6 +59,7 @@ SENTENCES = {
     "three bits": f"{swept('bits-sweep', weights='3', activations='3')} with three",
     "mask": f"{swept('clip-or-not', mask='mask', clip='clip')} against "
     f"{swept('clip-or-not', mask='no mask', clip='clip')} without it",
+    "recipe": f"all 100 epochs, gives {TRAINED} (paper: 1.40 %)",
     "version": f"version {qnn_ref.__version__}",
 }
 
@@ -64,3 +71,16 @@ def test_figures_are_those_that_are_stored(name):
 
 def test_it_is_about_a_thousand_words():
     assert 900 <= len(ABOUT.partition("## References")[0].split()) <= 1100
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/faq.md"])
+def test_other_pages_say_it_too(page):
+    assert TRAINED in " ".join((ROOT / page).read_text("utf-8").split())
+
+
+def test_each_seed_stands_in_the_results():
+    table = (RESULTS / "README.md").read_text("utf-8")
+    assert f"Mean {TRAINED.removesuffix(' %')}" in table
+    for run in trained("mnist-torch"):
+        row = f"| {run.seed} | {run.best_epoch + 1} | {run.validation:.2f} | {run.test:.2f} |"
+        assert row in table
