@@ -12,14 +12,14 @@ from qnn_ref.bits.panels import both_ways
 from qnn_ref.compiled import serial_kernel
 from qnn_ref.layers import Parameter
 from qnn_ref.losses import squared_hinge
-from qnn_ref.optimizers import Adam, Optimizer
+from qnn_ref.optimizers import Adam, Optimizer, base
 from qnn_ref.optimizers.adam import adam_update, adam_update_reference
 from qnn_ref.optimizers.adamax import adamax_update, adamax_update_reference
 from qnn_ref.optimizers.sgd import sgd_update, sgd_update_reference
 from qnn_ref.optimizers.shift_adamax import shift_adamax_update, shift_adamax_update_reference
 from qnn_ref.quantizers import Sign
 from qnn_ref.training import train_step
-from tests.test_unformed import KINDS, Formed, Waiting, batch, network_of
+from tests.test_unformed import KINDS, Formed, Waiting, after_backward, batch, network_of
 
 DTYPES = [np.float32, np.float64]
 RULES = {
@@ -121,6 +121,8 @@ def small_signs(monkeypatch):
 @pytest.mark.parametrize("products", [Waiting, Formed])
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_is_the_same_with_signs_that_were_left(kind, products, monkeypatch):
+    monkeypatch.setattr(base, "ROOM", 16 * 64)  # gradients that wait are formed in several parts
+
     def after_steps(network):
         optimizer, left = KINDS[kind](), []
         for step in range(3):
@@ -189,6 +191,17 @@ def test_a_weight_that_became_nan_has_no_signs_and_is_named(small_signs):
     Adam().step({"w": parameter})
     with pytest.raises(ValueError, match=r"weight: .*finite"):
         parameter.cached_signs(both_ways)
+
+
+@pytest.mark.parametrize("row", [0, 69])
+def test_one_part_with_nan_leaves_no_signs_at_all(row, small_signs, monkeypatch):
+    monkeypatch.setattr(base, "ROOM", 16 * 64)
+    parameter = after_backward(Waiting(), widths=(70, 128, 64)).parameters()["1.Dense.weight"]
+    assert parameter.room_for_signs() is not None
+    with parameter.edit() as latent:
+        latent[row, 7] = np.nan
+    Adam().step({"w": parameter})
+    assert parameter._signs is None
 
 
 def test_an_update_of_ones_own_is_not_asked_for_signs(small_signs):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qnn_ref import Sequential, datasets
-from qnn_ref.cost import filter_operations, unique_filters
+from qnn_ref.cost import expected_unique_share, filter_operations, unique_filters
 from qnn_ref.experiments import RECIPES
 from qnn_ref.experiments.finished import (
     FILTERS,
@@ -59,7 +59,11 @@ def test_the_table_counts_them_by_the_three_definitions(stored):
         shares = [f"{100 * share:.0f} %" for share in unique_filters(kernel)]
         saving = f"{filter_operations(kernel).saving:.1f}"
         assert [row.ours for row in trained[4 * n : 4 * n + 4]] == [*shares, saving]
-    assert any("random signs would give" in row.sentence for row in trained)
+        C, N = kernel.shape[2:]
+        chance = [(C * N, 512), (N, 512), (N, 256)]  # of 3 x 3 taps; 256 up to the sign
+        random = [f"{100 * expected_unique_share(*pair):.0f} %" for pair in chance]
+        for row, share in zip(trained[4 * n : 4 * n + 3], random, strict=True):
+            assert row.sentence == f"random signs would give {share}"
 
 
 @pytest.mark.slow_without_jit
