@@ -76,7 +76,8 @@ def test_a_damaged_table_is_named(results, name):
         csv.writer(text, lineterminator="\n").writerows([head, *rows])
         return text.getvalue().encode()
 
-    for content in (b"", b"\xff\xfe", whole[: -len(whole) // 3] + b"\n", table(head, rows[:1] * 2)):
+    cut = whole[: whole.rindex(b",", 0, -len(whole) // 3)] + b"\n"  # a row lacks its end
+    for content in (b"", b"\xff\xfe", cut, table(head, rows[:1] * 2)):
         assert_refused(lambda: read(results, name), path, content)
     for column, title in enumerate(head):
         if title not in ("training_error", "saturated", "flipped", "clipped", "learning_rate"):
