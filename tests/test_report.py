@@ -18,6 +18,7 @@ from qnn_ref.experiments.finished import (
     RESULTS,
     Finished,
     add_run,
+    by_schedule,
     longest,
     read_curve,
     read_finished,
@@ -32,7 +33,7 @@ from qnn_ref.report.energy import started
 from qnn_ref.report.measured import read_bench
 from qnn_ref.report.page import markdown_table, to_html, to_markdown
 from qnn_ref.report.rows import difference, mean_text
-from qnn_ref.report.trained import NAMES
+from qnn_ref.report.trained import NAMES, table_1
 
 ROOT = Path(__file__).parents[1]
 SHORT = replace(RECIPES["digits"], epochs=2, hidden=(16,))
@@ -192,6 +193,20 @@ def test_the_longest_is_one_of_most_epochs_and_one_copy_of_the_data():
     runs = [a_run(epochs=10), a_run(seed=1), a_run(seed=2), a_run("mnist-small")]
     assert [run.seed for run in longest(runs, "mnist-torch")] == [1, 2]
     assert longest(runs, "digits") == []
+
+
+def test_each_schedule_has_its_row_and_its_seeds():
+    """A run of the first epochs of a long schedule does not hide one stretched over as many."""
+    first = [a_run("mnist-theano", seed, epochs=25, schedule=1000) for seed in (0, 1)]
+    early = a_run("mnist-theano", 2, epochs=20, schedule=1000)
+    stretched = a_run("mnist-theano", epochs=50, schedule=50)
+    runs = [early, *first, stretched, a_run()]
+    assert by_schedule(runs, "mnist-theano") == [[stretched], first]
+    rows = [row for row in table_1(runs, read_bench(RESULTS)).rows if "mnist-theano" in row.command]
+    assert [(row.epochs, row.seeds) for row in rows] == [("50", "0"), ("25 of 1000", "0, 1")]
+    assert rows[0].command.endswith(" --epochs 50")
+    assert "epochs, the decay of the rate fitted to 50," in rows[0].sentence
+    assert "after 25 of the recipe's 1000 epochs, all of them would take" in rows[1].sentence
 
 
 def test_means_and_differences_in_words():

@@ -11,10 +11,17 @@ from qnn_ref.experiments.cifar10 import (
     CIFAR10_THEANO_FLOAT,
     CIFAR10_TORCH,
     CIFAR10_TORCH_FLOAT,
+    CIFAR10_WIDE,
+    CIFAR10_WIDE_FLOAT,
 )
 from qnn_ref.experiments.digits import DIGITS, DIGITS_FLOAT
 from qnn_ref.experiments.downhill import DOWNHILL
-from qnn_ref.experiments.fashion_small import FASHION_SMALL, FASHION_SMALL_FLOAT
+from qnn_ref.experiments.fashion import (
+    FASHION_SMALL,
+    FASHION_SMALL_FLOAT,
+    FASHION_TORCH,
+    FASHION_TORCH_FLOAT,
+)
 from qnn_ref.experiments.googlenet import GOOGLENET_BNN, GOOGLENET_QNN_4_4, GOOGLENET_QNN_6_6_6
 from qnn_ref.experiments.gradient_bits import GRADIENT_BITS
 from qnn_ref.experiments.imagenet import NetworkRecipe
@@ -56,12 +63,16 @@ RECIPES: dict[str, Recipe] = {
         CIFAR10_TORCH_FLOAT,
         CIFAR10_SMALL,
         CIFAR10_SMALL_FLOAT,
+        CIFAR10_WIDE,
+        CIFAR10_WIDE_FLOAT,
         SVHN_THEANO,
         SVHN_THEANO_FLOAT,
         SVHN_TORCH,
         SVHN_TORCH_FLOAT,
         FASHION_SMALL,
         FASHION_SMALL_FLOAT,
+        FASHION_TORCH,
+        FASHION_TORCH_FLOAT,
         DIGITS,
         DIGITS_FLOAT,
     )

@@ -1,4 +1,4 @@
-"""The paper's CIFAR-10 network, 14,022,016 weights, and a narrow one for laptops (section 4.2).
+"""The paper's CIFAR-10 network, 14,022,016 weights, and narrow ones for laptops (section 4.2).
 
 Six 3x3 convolutions, the second, fourth and sixth with a max pool of 2 in front of batch norm, then
 two dense layers of 1,024 units. Theano: 11.40 % test error; Torch: 10.15 % (Table 1). Theano's
@@ -73,4 +73,16 @@ CIFAR10_SMALL = replace(
 
 CIFAR10_SMALL_FLOAT = replace(
     CIFAR10_SMALL, name="cifar10-small-float", about="its float twin", binary=False
+)
+
+CIFAR10_WIDE = replace(
+    CIFAR10_SMALL,
+    name="cifar10-wide",
+    about="the same, everything twice as wide, an hour or two",
+    convolutions=((64, 2), (128, 2), (256, 2)),
+    hidden=(512,),
+)
+
+CIFAR10_WIDE_FLOAT = replace(
+    CIFAR10_WIDE, name="cifar10-wide-float", about="its float twin", binary=False
 )

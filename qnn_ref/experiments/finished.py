@@ -350,8 +350,30 @@ def kept_filters(folder: Path, runs: Sequence[Finished]) -> dict[Finished, list[
     return found
 
 
+def by_schedule(runs: Sequence[Finished], recipe: str) -> list[list[Finished]]:
+    """The runs of a recipe, those of one schedule and data set together: seeds of one row.
+
+    Parameters
+    ----------
+    runs : sequence of Finished
+    recipe : str
+
+    Returns
+    -------
+    list of list of Finished
+        The schedule that went furthest first; of each, those runs that went as far as the first.
+    """
+    rows: dict[tuple[str, int], list[Finished]] = {}
+    for run in sorted(runs, key=lambda run: -run.epochs):
+        if run.recipe == recipe:
+            row = rows.setdefault((run.data, run.schedule), [run])
+            if run.epochs == row[0].epochs and run is not row[0]:
+                row.append(run)
+    return sorted(rows.values(), key=lambda row: (-row[0].epochs, -row[0].schedule))
+
+
 def longest(runs: Sequence[Finished], recipe: str) -> list[Finished]:
-    """The runs of a recipe that went furthest, all of one schedule and data set: seeds of one row.
+    """The runs of a recipe that went furthest, all of one schedule and data set.
 
     Parameters
     ----------
@@ -363,13 +385,4 @@ def longest(runs: Sequence[Finished], recipe: str) -> list[Finished]:
     list of Finished
         Empty if there is none.
     """
-    ours = [run for run in runs if run.recipe == recipe]
-    if not ours:
-        return []
-    furthest = max(ours, key=lambda run: (run.epochs, run.schedule))
-    return [
-        run
-        for run in ours
-        if (run.data, run.epochs, run.schedule)
-        == (furthest.data, furthest.epochs, furthest.schedule)
-    ]
+    return next(iter(by_schedule(runs, recipe)), [])

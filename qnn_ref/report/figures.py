@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from qnn_ref import plots
 from qnn_ref.cost import form_filters
-from qnn_ref.experiments import SWEEPS
-from qnn_ref.experiments.finished import Finished, longest, read_curve
+from qnn_ref.experiments import RECIPES, SWEEPS
+from qnn_ref.experiments.finished import Finished, by_schedule, read_curve
 from qnn_ref.experiments.kept_filters import Filters
 from qnn_ref.experiments.sweep import mean_and_spread
 from qnn_ref.quantizers import Sign
@@ -41,8 +41,11 @@ class Picture:
     draw: Callable[[], Figure]
 
 
-CURVES = ("mnist-torch", "mnist-torch-float", "cifar10-small", "cifar10-small-float")
-"""Runs that the training curves show, as far as they are there."""
+CURVES = (
+    *("mnist-torch", "mnist-torch-float", "mnist-theano"),
+    *("cifar10-small", "cifar10-small-float", "cifar10-wide"),
+)
+"""Recipes whose runs the training curves show, as far as they are there, one for each schedule."""
 
 
 SHOWN = 32
@@ -79,9 +82,9 @@ def pictures(
     )
     for data, about in (("mnist", "MNIST"), ("cifar10", "CIFAR-10")):
         curves = {
-            f"{run.recipe}, seed {run.seed}": read_curve(folder, run)
+            _label(run): read_curve(folder, run)
             for name in CURVES
-            for run in longest(runs, name)[:1]
+            for run, *_ in by_schedule(runs, name)
             if run.data.split(",")[0] == data
         }
         if curves:
@@ -122,6 +125,15 @@ SWEEP_PICTURES = {
     "gradient-bits": "Bits of gradients (section 3)",
     "text-bits": "Bits of a recurrent network (section 4.4)",
 }
+
+
+def _label(run: Finished) -> str:
+    """A curve's name: stopped early or by another schedule, it says so."""
+    stretched = run.schedule < RECIPES[run.recipe].epochs
+    epochs = f", {run.epochs} of {run.schedule} epochs"
+    return (
+        f"{run.recipe}, seed {run.seed}{epochs if stretched or run.epochs < run.schedule else ''}"
+    )
 
 
 def straight_through() -> Figure:

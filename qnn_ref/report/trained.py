@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qnn_ref.experiments import NETWORKS, RECIPES, SWEEPS, TEXT_RECIPES, Recipe, TextRecipe
-from qnn_ref.experiments.finished import Finished, longest
+from qnn_ref.experiments.finished import Finished, by_schedule, longest
 from qnn_ref.experiments.sweep import mean_and_spread
 from qnn_ref.experiments.tables import IMAGENET, TABLE_1, TABLE_4, WORDS, LanguageResult
 from qnn_ref.report.measured import training_hours
@@ -26,8 +26,10 @@ NAMES = {"mnist": "MNIST", "svhn": "SVHN", "cifar10": "CIFAR-10"}
 RELATIVES = (
     ("mnist-small", "784-3x512-10, 7 epochs"),
     ("mnist-torch-small", "784-3x512-10 by shifts, 10 epochs"),
+    ("fashion-torch", "the network of mnist-torch on Fashion-MNIST"),
     ("fashion-small", "two narrow convolutions on Fashion-MNIST"),
     ("cifar10-small", "three narrow convolutions on CIFAR-10"),
+    ("cifar10-wide", "three convolutions, twice as wide, on CIFAR-10"),
 )
 """Recipes of ours that the paper has no row for, each with its float twin."""
 
@@ -45,9 +47,25 @@ def too_long(recipe: Recipe | TextRecipe, bench: Mapping[str, Any]) -> str:
     -------
     str
     """
+    return f"not run to its end here: about {whole_time(recipe, bench)}"
+
+
+def whole_time(recipe: Recipe | TextRecipe, bench: Mapping[str, Any]) -> str:
+    """How long a recipe would take, in words.
+
+    Parameters
+    ----------
+    recipe : Recipe or TextRecipe
+    bench : dict
+        Stored run of the bench.
+
+    Returns
+    -------
+    str
+    """
     hours = training_hours(recipe, bench)
     time = f"{hours:.1f} hours" if hours < 10 else f"{hours / 24:.1f} days"
-    return f"not run to its end here: about {time} on one thread, by the measured training step"
+    return f"{time} on one thread, by the measured training step"
 
 
 def table_1(runs: Sequence[Finished], bench: Mapping[str, Any]) -> Table:
@@ -58,10 +76,10 @@ def table_1(runs: Sequence[Finished], bench: Mapping[str, Any]) -> Table:
         if not cell.recipe:
             rows.append(Row(what, f"{cell.error:g}", sentence=OTHERS))
             continue
-        rows.append(_image_row(what, cell.recipe, runs, bench, cell.error))
-        twin = f"{cell.recipe}-float"
-        if longest(runs, twin):
-            rows.append(_image_row(f"{what}: its float twin", twin, runs, bench))
+        rows += _image_rows(what, cell.recipe, runs, bench, cell.error) or [
+            _not_run(what, cell.recipe, bench, cell.error)
+        ]
+        rows += _image_rows(f"{what}: its float twin", f"{cell.recipe}-float", runs, bench)
     return Table("table-1", "Table 1: MNIST, SVHN, CIFAR-10", "test error in %", tuple(rows))
 
 
@@ -70,8 +88,7 @@ def relatives(runs: Sequence[Finished], bench: Mapping[str, Any]) -> Table:
     rows = []
     for name, words in RELATIVES:
         for recipe, kind in ((name, "binary"), (f"{name}-float", "float")):
-            if longest(runs, recipe):
-                rows.append(_image_row(f"{words}: {kind}", recipe, runs, bench))
+            rows += _image_rows(f"{words}: {kind}", recipe, runs, bench)
     words = (
         "The paper has no such rows: networks for hours instead of days, each as far as it went."
     )
@@ -80,39 +97,51 @@ def relatives(runs: Sequence[Finished], bench: Mapping[str, Any]) -> Table:
     )
 
 
-def _image_row(
+def _not_run(what: str, name: str, bench: Mapping[str, Any], paper: float) -> Row:
+    recipe = RECIPES[name]
+    return Row(
+        what,
+        f"{paper:.2f}",
+        sentence=too_long(recipe, bench) + NO_DATA.get(recipe.dataset, ""),
+        command=f"qnn-ref train {name} --data DIR --out RUN",
+    )
+
+
+def _image_rows(
     what: str,
     name: str,
     runs: Sequence[Finished],
     bench: Mapping[str, Any],
     paper: float | None = None,
-) -> Row:
-    recipe, found = RECIPES[name], longest(runs, name)
-    command = f"qnn-ref train {name} --data DIR --out RUN"
-    printed = "" if paper is None else f"{paper:.2f}"
-    if not found:
-        reason = too_long(recipe, bench) + NO_DATA.get(recipe.dataset, "")
-        return Row(what, printed, sentence=reason, command=command)
-    errors = [run.test for run in found]
-    return Row(
-        what,
-        printed,
-        mean_text(errors, 2),
-        **_of(found),
-        sentence=_image_sentence(found, paper, recipe.epochs),
-        command=command + _epochs_option(found, recipe.epochs),
-    )
+) -> list[Row]:
+    """A row for each schedule that the recipe was run by, the furthest one first."""
+    recipe = RECIPES[name]
+    return [
+        Row(
+            what,
+            "" if paper is None else f"{paper:.2f}",
+            mean_text([run.test for run in found], 2),
+            **_of(found),
+            sentence=_image_sentence(found, paper, recipe, bench),
+            command=f"qnn-ref train {name} --data DIR --out RUN"
+            + _epochs_option(found, recipe.epochs),
+        )
+        for found in by_schedule(runs, name)
+    ]
 
 
-def _image_sentence(found: Sequence[Finished], paper: float | None, epochs: int) -> str:
-    parts = []
+def _image_sentence(
+    found: Sequence[Finished], paper: float | None, recipe: Recipe, bench: Mapping[str, Any]
+) -> str:
+    first, parts = found[0], []
     if paper is not None:
-        mean = float(np.mean([run.test for run in found]))
-        parts.append(difference(mean, paper, "points", 2))
-        if found[0].epochs < epochs:
-            parts.append(f"after {found[0].epochs} of the recipe's {epochs} epochs")
-    elif found[0].epochs < epochs:
-        parts.append(f"{found[0].epochs} of {epochs} epochs")
+        parts.append(difference(float(np.mean([run.test for run in found])), paper, "points", 2))
+    if first.epochs < recipe.epochs:
+        parts.append(f"after {first.epochs} of the recipe's {recipe.epochs} epochs")
+        if first.schedule < recipe.epochs:
+            parts.append(f"the decay of the rate fitted to {first.schedule}")
+        else:
+            parts.append(f"all of them would take about {whole_time(recipe, bench)}")
     hours = np.median([run.hours for run in found])
     parts.append(f"a run took {hours:.1f} h beside other work")
     return ", ".join(parts)
