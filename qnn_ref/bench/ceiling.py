@@ -1,14 +1,16 @@
 """What this machine can do at most: loops that do nothing but the work itself.
 
 A product of bits XORs, counts and adds. The ceiling is the pace of these three on data that lies in
-the L1 cache, with nothing to load from afar and nothing to store. Packing reads: its ceiling is a
-loop that only reads.
+the L1 cache, with nothing to load from afar and nothing to store. A product of real numbers and
+signs looks sums up and adds them: the same, with tables that are there already. Packing reads, and
+an update reads and writes: their ceilings are loops that do only that.
 """
 
 # mypy: allow-untyped-defs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,10 @@ import numpy as np
 from qnn_ref._typing import Array
 from qnn_ref.bench.measure import Call
 from qnn_ref.bits.gemm import counts_vectors
-from qnn_ref.bits.lanes import LANES, load, spread, store
+from qnn_ref.bits.lanes import LANES, lanes_of, load, load_row, repeat, spread, store, store_row
 from qnn_ref.bits.operands import read_only
 from qnn_ref.bits.popcount import popcount
-from qnn_ref.checks import check_array, check_written, whole
+from qnn_ref.checks import FLOATS, check_array, check_written, whole
 from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
 
 WORDS = 2048
@@ -148,9 +150,17 @@ def ceiling_calls(threads: int) -> dict[str, Call]:
 
         return call
 
-    # Where popcount is one instruction for a whole vector, nothing beats counting each.
-    best = {"vectors": vector_loop} if counts_vectors() else {"carry-save": carry_save_loop}
-    return {name: prepare(loop) for name, loop in ({"plain": plain_loop} | best).items()}
+    best = best_loop()
+    name = "vectors" if best is vector_loop else "carry-save"
+    return {"plain": prepare(plain_loop), name: prepare(best)}
+
+
+def best_loop() -> Callable[[Array, int, Array], None]:
+    """Loop of whole vectors that suits this processor.
+
+    Where popcount is one instruction for a whole vector, nothing beats counting each.
+    """
+    return vector_loop if counts_vectors() else carry_save_loop
 
 
 def tops(seconds: float, threads: int) -> float:
@@ -183,3 +193,118 @@ def read_call(x: Array, threads: int) -> Call:
         return parts
 
     return call
+
+
+TABLES = 8
+"""As `bits.lookup`: those of 32 rows of the real matrix are in use together."""
+
+LOOKED_UP = 512
+"""Words whose low halves name entries; with the tables of three vectors they fill 28 KB."""
+
+
+@serial_kernel
+def _named(tables, bits, total):
+    """Add what half a word names in eight tables."""
+    width = lanes_of(total)
+    for g in range(TABLES):
+        entry = (bits >> np.uint64(4 * g)) & np.uint64(15)
+        total += load_row(tables, (entry + np.uint64(16 * g)) * width, total)
+    return total
+
+
+@parallel_kernel
+def _lookup_loop(words, tables, turns, totals):
+    for task in prange(totals.shape[0]):
+        # Where a cache line begins, as in `_vector_loop`.
+        room, names = np.empty(tables.size + 16, tables.dtype), words.copy()
+        start = -(room.ctypes.data // 4) % 16
+        own = room[start : start + tables.size]
+        own[:] = tables
+        number = np.uint64(task)
+        zero = repeat(spread(tables.dtype.type(0)), 3)
+        total0, total1, total2, total3 = zero, zero, zero, zero
+        for _ in range(turns):
+            number += np.uint64(1)
+            for i in range(0, names.size, 4):
+                total0 = _named(own, names[i] ^ number, total0)
+                total1 = _named(own, names[i + 1] ^ number, total1)
+                total2 = _named(own, names[i + 2] ^ number, total2)
+                total3 = _named(own, names[i + 3] ^ number, total3)
+        sums = totals[task]
+        total0 += total1
+        total2 += total3
+        total0 += total2
+        store_row(sums, np.uint64(0), total0)
+
+
+def lookup_loop(words: Array, tables: Array, turns: int, totals: Array) -> None:
+    """Add the entries that words name, three vectors each, without making a table or storing.
+
+    Parameters
+    ----------
+    words : array of uint64
+        A multiple of four of them; in turn t of task i XORed with i + t + 1.
+    tables : array (8, 16, width) of float32
+        Eight tables of 16 entries, each of three vectors.
+    turns : int
+        How often all words are gone over.
+    totals : array (threads, width) of float32
+        Receives a sum of all entries a task.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they do not fit each other.
+    """
+    check_array("words", words, WORD, ("words",))
+    check_array("tables", tables, FLOATS[:1], (TABLES, 16, width()))
+    check_array("totals", totals, FLOATS[:1], ("threads", width()))
+    if words.size % 4:
+        raise ValueError(f"words: expected a multiple of 4, got {words.size}")
+    whole("turns", turns, 0, 2**31)
+    check_written("totals", totals, words, tables)
+    _lookup_loop(read_only(words), read_only(tables).reshape(-1), np.int64(turns), totals)
+
+
+@serial_kernel
+def _float_lanes(x):
+    return np.int64(lanes_of(x))
+
+
+def width() -> int:
+    """Numbers of float32 in three vectors."""
+    return 3 * int(_float_lanes(np.empty(0, np.float32)))
+
+
+@parallel_kernel
+def _update_loop(w, g, m, v, parts):
+    """Move what Adam moves, with as little arithmetic as uses all of it."""
+    size, half = (w.size + parts - 1) // parts, w.dtype.type(0.5)
+    for part in prange(parts):
+        first = size * np.int64(part)
+        for k in range(min(size, w.size - first)):
+            i = np.uint64(first + k)  # unsigned: the compiler need not think of places before 0
+            m[i] = half * m[i] + g[i]
+            v[i] = half * v[i] + g[i]
+            w[i] = half * w[i] - m[i] + v[i]
+
+
+def update_loop(w: Array, g: Array, m: Array, v: Array, threads: int) -> None:
+    """Read four arrays and write three of them: 28 bytes a weight, as an update with two moments.
+
+    Parameters
+    ----------
+    w, g, m, v : array (size,) of float32
+    threads : int
+        Parts that they are cut into.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they do not fit each other.
+    """
+    for name, x in (("w", w), ("g", g), ("m", m), ("v", v)):
+        check_array(name, x, FLOATS[:1], (len(w),))
+    for name, x, others in (("w", w, (g, m, v)), ("m", m, (g, v)), ("v", v, (g,))):
+        check_written(name, x, *others)
+    _update_loop(w, read_only(g), m, v, np.int64(whole("threads", threads, 1, 2**10)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from qnn_ref.bench.limits import bits_call
 from qnn_ref.bench.machine import threads as use_threads
 from qnn_ref.bench.peers import torch_convolution
-from qnn_ref.bench.rows import BY_WORDS, TORCH, Row, Settings, compare
+from qnn_ref.bench.rows import BY_WORDS, COUNTED, OF_LIMIT, TORCH, Row, Settings, compare
 from qnn_ref.bits import (
     RepeatedKernel,
     pack,
@@ -49,8 +50,12 @@ def convolution_rows(
         f"{batch} images, {side} x {side} x {channels}",
         threads,
         lambda: xnor_conv(words, panels, channels, padding=1, out=out),
-        {TORCH: lambda: torch_convolution(x, w)},
+        {
+            TORCH: lambda: torch_convolution(x, w),
+            COUNTED: lambda: bits_call(9 * channels * out.size, threads),
+        },
         settings,
+        {COUNTED: OF_LIMIT},
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from qnn_ref.bench.limits import limit_call, needs_of_scores
 from qnn_ref.bench.machine import threads as use_threads
 from qnn_ref.bench.onnx_networks import onnx_inference
-from qnn_ref.bench.rows import ONNX, ONNX_INT8, TORCH, Row, Settings, compare
+from qnn_ref.bench.rows import COUNTED, OF_LIMIT, ONNX, ONNX_INT8, TORCH, Row, Settings, compare
 from qnn_ref.bench.torch_networks import torch_inference
 from qnn_ref.bench.training import mlp
 from qnn_ref.layers import BatchNorm
@@ -61,6 +62,8 @@ def inference_rows(
             TORCH: lambda: torch_inference(network, pixels, BATCH),
             ONNX: lambda: onnx_inference(network, pixels, BATCH, threads, int8=False),
             ONNX_INT8: lambda: onnx_inference(network, pixels, BATCH, threads, int8=True),
+            COUNTED: lambda: limit_call(needs_of_scores(packed, images), threads),
         },
         settings,
+        {COUNTED: OF_LIMIT},
     )

@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 
 from qnn_ref._typing import Array
+from qnn_ref.bench.limits import lookup_call
 from qnn_ref.bench.machine import threads as use_threads
 from qnn_ref.bench.measure import Call
 from qnn_ref.bench.peers import check_blas, library
-from qnn_ref.bench.rows import NUMPY, TORCH, Row, Settings, compare
+from qnn_ref.bench.rows import COUNTED, NUMPY, OF_LIMIT, TORCH, Row, Settings, compare
 from qnn_ref.bits import pack, pack_panels, signs_matmul, to_panels
 from qnn_ref.products import BITS
 
@@ -43,8 +44,9 @@ def gradient_rows(width: int, batch: int, threads: int, settings: Settings) -> l
         peers: dict[str, Callable[[], Call]] = {
             NUMPY: partial(numpy_call, factors, threads),
             TORCH: partial(torch_call, factors),
+            COUNTED: partial(lookup_call, batch * width**2, threads),
         }
-        found += compare(name, size, threads, ours, peers, settings)
+        found += compare(name, size, threads, ours, peers, settings, {COUNTED: OF_LIMIT})
     return found
 
 

@@ -11,6 +11,7 @@ from qnn_ref.bench.measure import Call, Timing, interleave, reason
 OURS = "ours"
 
 CEILING = "ceiling loop"
+COUNTED = "counted limit"
 SWEEP = "read-only sweep"
 NUMPY = "NumPy float32"
 TORCH = "PyTorch float32"
@@ -41,8 +42,11 @@ APPROXIMATIONS = {
 }
 """Peers that do not give our results, and why; every row with one of them says so."""
 
+OF_LIMIT = "ratio is the share of the limit"
+"""What a row beside `COUNTED` says: see `limits`."""
+
 COMPILED = (
-    *(OURS, CEILING, SWEEP, ADAM, TORCH_COMPILED, BY_WORDS),
+    *(OURS, CEILING, COUNTED, SWEEP, ADAM, TORCH_COMPILED, BY_WORDS),
     *(CUDA_BASELINE, CUDA_THREADS),
 )
 """Candidates whose first call compiles."""

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from qnn_ref._typing import Array
+from qnn_ref.bench.limits import limit_call, needs_of_step
 from qnn_ref.bench.machine import threads as use_threads
 from qnn_ref.bench.measure import Call
-from qnn_ref.bench.rows import ADAM, TORCH, TORCH_COMPILED, Row, Settings, compare
+from qnn_ref.bench.rows import (
+    ADAM,
+    COUNTED,
+    OF_LIMIT,
+    TORCH,
+    TORCH_COMPILED,
+    Row,
+    Settings,
+    compare,
+)
 from qnn_ref.bench.torch_networks import TorchTraining
 from qnn_ref.experiments.cifar10 import CIFAR10_THEANO
 from qnn_ref.experiments.mnist_theano import MNIST_THEANO
@@ -61,8 +72,12 @@ def cifar10_rows(settings: Settings) -> list[Row]:
                 size,
                 count,
                 our_step(recipe, (32, 32, 3)),
-                {TORCH: lambda: torch_step(recipe, (32, 32, 3))},
+                {
+                    TORCH: lambda: torch_step(recipe, (32, 32, 3)),
+                    COUNTED: partial(step_limit, recipe, (32, 32, 3), count),
+                },
                 settings,
+                {COUNTED: OF_LIMIT},
             )
     return found
 
@@ -70,7 +85,10 @@ def cifar10_rows(settings: Settings) -> list[Row]:
 def adam_rows(recipe: Recipe, threads: int, settings: Settings) -> list[Row]:
     """Compare one step with PyTorch, eager and compiled."""
     shape = (28, 28, 1)
-    peers: dict[str, Callable[[], Call]] = {TORCH: lambda: torch_step(recipe, shape)}
+    peers: dict[str, Callable[[], Call]] = {
+        TORCH: lambda: torch_step(recipe, shape),
+        COUNTED: partial(step_limit, recipe, shape, threads),
+    }
     if not settings.quick:  # compiling takes longer than all that a first look is for
         peers[TORCH_COMPILED] = lambda: torch_step(recipe, shape, compiled=True)
     return compare(
@@ -80,7 +98,7 @@ def adam_rows(recipe: Recipe, threads: int, settings: Settings) -> list[Row]:
         our_step(recipe, shape),
         peers,
         settings,
-        notes={TORCH: "eager, fused Adam", TORCH_COMPILED: "fused Adam"},
+        notes={TORCH: "eager, fused Adam", TORCH_COMPILED: "fused Adam", COUNTED: OF_LIMIT},
     )
 
 
@@ -120,6 +138,12 @@ def our_step(recipe: Recipe, shape: tuple[int, ...]) -> Call:
         return train_step(network, optimizer, squared_hinge, pixels, labels)[0]
 
     return step
+
+
+def step_limit(recipe: Recipe, shape: tuple[int, ...], threads: int) -> Call:
+    """Prepare what the step needs at least: its products and its update, counted."""
+    needs = needs_of_step(network_of(recipe, shape), recipe.optimizer(), recipe.batch_size)
+    return limit_call(needs, threads)
 
 
 def torch_step(recipe: Recipe, shape: tuple[int, ...], compiled: bool = False) -> Call:

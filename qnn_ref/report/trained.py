@@ -143,7 +143,7 @@ def _image_sentence(
         else:
             parts.append(f"all of them would take about {whole_time(recipe, bench)}")
     hours = np.median([run.hours for run in found])
-    parts.append(f"a run took {hours:.1f} h beside other work")
+    parts.append(f"a run took {hours:.1f} h, pauses and other work included")
     return ", ".join(parts)
 
 
