@@ -25,6 +25,7 @@ from qnn_ref.bench import (
     recurrent,
     scaling,
     training,
+    waiting,
 )
 from qnn_ref.bench.machine import cores, describe, load
 from qnn_ref.bench.rows import GOALS, Row, Settings
@@ -41,6 +42,7 @@ SUBJECTS: dict[str, Callable[[Settings], list[Row]]] = {
     "memory": memory.rows,
     "checks": checks.rows,
     "overhead": overhead.rows,
+    "waiting": waiting.rows,
     "recurrent": recurrent.rows,
     "scaling": scaling.rows,
     "cuda": cuda.rows,

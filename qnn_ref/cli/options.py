@@ -23,6 +23,7 @@ BENCHES = (
         "memory",
         "checks",
         "overhead",
+        "waiting",
         "recurrent",
         "scaling",
         "cuda",

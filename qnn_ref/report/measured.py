@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,16 @@ from qnn_ref.experiments import RECIPES, Recipe, TextRecipe
 from qnn_ref.experiments.effort import training_operations, training_steps
 from qnn_ref.files import FileError, open_regular, strict_json
 from qnn_ref.report.rows import Row, Table
-from qnn_ref.report.stored import check_bench
+from qnn_ref.report.stored import check_bench, check_rows
 
-BENCH = "bench.json"
+BENCH, AGAINST = "bench.json", "against.json"
 STEPS = {
     "mnist-theano": ("training step, Adam", "784-3x4096-10, batch 100", RECIPES["mnist-theano"]),
     "cifar10-theano": ("training step, cifar10-theano", "batch 50", RECIPES["cifar10-theano"]),
 }
 """Rows of the bench that are steps of a recipe."""
 COMMAND = "qnn-ref bench --json > bench.json"
+AGAINST_COMMAND = "qnn-ref bench --against 3e6173c --json > against.json"
 GPU = (
     "not run here: the paper's GPU is a GTX 750, and none was at hand; the same comparison on a "
     "processor stands below"
@@ -26,7 +27,7 @@ GPU = (
 
 
 def read_bench(folder: Path) -> dict[str, Any]:
-    """The stored run of `qnn-ref bench --json`.
+    """The stored run of `qnn-ref bench --json`, with the rows of that beside an older build.
 
     Parameters
     ----------
@@ -42,21 +43,29 @@ def read_bench(folder: Path) -> dict[str, Any]:
     FileError
         If it is not there, or not what the bench writes.
     """
-    path = folder / BENCH
+    found = _read(folder / BENCH, COMMAND, _check_bench)
+    older = _read(folder / AGAINST, AGAINST_COMMAND, check_rows)
+    return found | {"rows": [*found["rows"], *older["rows"]]}
+
+
+def _check_bench(answer: Any) -> None:
+    check_bench(answer)
+    for name, size, _ in STEPS.values():
+        if _find(answer["rows"], name, size, "PyTorch float32") is None:
+            raise ValueError(f"rows: none is of {name}, {size}, one thread, PyTorch float32")
+
+
+def _read(path: Path, command: str, check: Callable[[Any], None]) -> dict[str, Any]:
     with open_regular(path) as file:
         text = file.read()
     try:
-        found = strict_json(text)
+        answer: dict[str, Any] = strict_json(text)
     except ValueError as error:
         raise FileError(f"{path}: damaged: {error}") from error
     try:
-        check_bench(found)
-        for name, size, _ in STEPS.values():
-            if _find(found["rows"], name, size, "PyTorch float32") is None:
-                raise ValueError(f"rows: none is of {name}, {size}, one thread, PyTorch float32")
+        check(answer)
     except (TypeError, ValueError) as error:
-        raise FileError(f"{path}: not a whole answer of `{COMMAND}`: {error}") from error
-    answer: dict[str, Any] = found
+        raise FileError(f"{path}: not a whole answer of `{command}`: {error}") from error
     return answer
 
 

@@ -121,7 +121,23 @@ def check_bench(bench: Any) -> None:
         Naming the place.
     """
     _check("the answer", bench, BENCH)
-    for number, row in enumerate(bench["rows"]):
+    check_rows(bench)
+
+
+def check_rows(answer: Any) -> None:
+    """Refuse an answer of the bench whose rows the report cannot read.
+
+    Parameters
+    ----------
+    answer : dict
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the place.
+    """
+    _check("the answer", answer, {"rows": BENCH["rows"]})
+    for number, row in enumerate(answer["rows"]):
         if row["met"] is not None and None in (row["ratio"], row["goal"]):
             raise ValueError(f"rows[{number}]: a goal is met or not, but has no ratio or no goal")
         if row["ours"] is None and row["ratio"] is not None:
