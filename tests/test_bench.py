@@ -34,6 +34,7 @@ from qnn_ref.bench import (
     recurrent,
     rows,
     training,
+    waiting,
 )
 from qnn_ref.bench.measure import ROUNDS, LeftOutError, Timing, interleave
 from qnn_ref.bench.onnx_networks import onnx_inference
@@ -221,6 +222,7 @@ def test_a_full_run_has_a_row_for_every_goal(monkeypatch):
     monkeypatch.setattr(memory, "peak_of_step", lambda *of: (1, 1))
     monkeypatch.setattr(memory, "peak_of_evaluation", lambda recipe, images: 1)
     monkeypatch.setattr(checks, "seconds", lambda passes: 1.0)
+    monkeypatch.setattr(waiting, "seconds", lambda program, *more: [1.0])
     monkeypatch.setattr(checks, "use_threads", no_threads)
     monkeypatch.setattr(machine.numba.config, "NUMBA_NUM_THREADS", 2)
     for module in (product, packing, lookup, training, convolution, inference, recurrent):
@@ -409,7 +411,7 @@ def alone(monkeypatch):
 
 def tiny(monkeypatch):
     """Sizes for a test."""
-    for name in ("overhead", "export"):  # have files of tests
+    for name in ("overhead", "export", "waiting"):  # have files of tests, or processes
         monkeypatch.setitem(package.SUBJECTS, name, lambda settings: [])
     monkeypatch.setattr(product, "QUICK", ((3, 5, 70),))
     monkeypatch.setattr(product, "VECTOR", (1, 8, 70))
@@ -458,11 +460,20 @@ def test_every_subject_gives_rows_and_a_missing_peer_says_what_to_install(monkey
         assert unlike in found["note"]
         assert ("approximation" in found["note"]) == bool(unlike)
     ran = {found["peer_name"] for found in answer["rows"] if found["peer"] is not None}
-    ours = rows.ADAM, rows.ARRAYS, rows.BY_WORDS, rows.LIMIT
-    assert ran == {rows.CEILING, rows.SWEEP, *ours}
+    ours = rows.ADAM, rows.ARRAYS, rows.BY_WORDS, rows.LIMIT, rows.NUMPY  # the demo's
+    assert ran == {rows.CEILING, rows.COUNTED, rows.SWEEP, *ours}
     named = {bar["name"]: bar["tops"] for bar in answer["ladder"]}
     assert all(named[rung.name] > 0 for rung in RUNGS)
     assert all(named[peer] is None for peer in peers.PRODUCTS)
+
+
+def test_what_is_waited_for_is_timed_from_outside():
+    spent = waiting.seconds([sys.executable, "-c", "import time; time.sleep(0.05)"], None, 2)
+    assert len(spent) == 2
+    assert min(spent) >= 0.05
+    row = waiting.row("qnn-ref equations", [0.3, 1.0, 0.1], rows.HALF_A_SECOND)
+    assert (row.ours, row.ratio, row.met) == (0.3, 0.6, True)
+    assert not waiting.row("qnn-ref equations", [0.6], rows.HALF_A_SECOND).met
 
 
 @pytest.mark.slow_without_jit

@@ -9,6 +9,7 @@ from typing import Any
 from qnn_ref.report.build import Report
 from qnn_ref.report.measured import machine_words
 from qnn_ref.report.page import markdown_table
+from qnn_ref.report.unmet import unmet_markdown
 
 BEGIN, END = "<!-- {}: made by `qnn-ref report --readme` -->", "<!-- end of {} -->"
 
@@ -87,7 +88,11 @@ def readme_blocks(report: Report, bench: Mapping[str, Any]) -> dict[str, str]:
         if row.ours or row.command
     ]
     table = replace(report.table("table-1"), rows=tuple(trained))
-    return {"speed": speed_markdown(bench), "results": markdown_table(table)}
+    return {
+        "speed": speed_markdown(bench),
+        "results": markdown_table(table),
+        "unmet": unmet_markdown(bench),
+    }
 
 
 def with_block(text: str, name: str, content: str) -> str:
