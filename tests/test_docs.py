@@ -1,6 +1,8 @@
 """Guides keep what they promise: links lead somewhere, commands and exercises exist."""
 
+import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,16 @@ def test_the_glossary_has_forty_words_in_order():
     words = re.findall(r"^\| (?!word|---)([^|]+?) \|", GLOSSARY.read_text("utf-8"), re.M)
     assert len(words) >= 40
     assert [w.lower() for w in words] == sorted(w.lower() for w in words)
+
+
+def test_versions_that_were_run_stand_on_the_page_and_in_the_command(monkeypatch):
+    """`coming_from.md` tells of no other version than `coming_from.py` asks and installs."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    for room in ("authors", "graphs", "keras", "torch"):
+        importlib.import_module(f"rows.{room}")
+    page = (ROOT / "docs" / "coming_from.md").read_text(encoding="utf-8")
+    command = (ROOT / "docs" / "coming_from.py").read_text(encoding="utf-8")
+    asked = {(row.library, version) for row in sys.modules["rows"].ROWS for version in row.page}
+    for library, version in asked - {("numpy", "")}:
+        assert version in page, library
+        assert f"{library}=={version}" in command
