@@ -293,6 +293,9 @@ def test_limit_tries_a_recipe_for_a_few_steps(capsys, tmp_path):
     code, evaluated, _ = call(capsys, "evaluate", run)
     assert code == 0
     assert evaluated["validation_error"] == answer["validation_error"]
+    assert main(["evaluate", str(run)]) == 0
+    shown = f"test error        {evaluated['test_error']:.2f} % of 450 images"
+    assert capsys.readouterr().out.splitlines()[2] == shown
     plain = ("train", "digits", "--out", tmp_path / "d", "--epochs", 1, "--plain-products")
     assert call(capsys, *plain)[0] == 0
     assert not load_run(tmp_path / "d")[0].bit_products

@@ -121,6 +121,11 @@ def test_the_same_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert code == 0
     assert evaluated["test_bits"] == trained["test_bits"]
     assert evaluated["validation_bits"] == trained["validation_bits"]
+    assert main(["evaluate", str(run), *data]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"tiny: epoch {evaluated['best_epoch'] + 1} of 2"
+    assert lines[1] == f"validation     {evaluated['validation_bits']:.3f} bits a character"
+    assert lines[2].startswith(f"test           {evaluated['test_bits']:.3f} bits (perplexity ")
     code, packed = call("pack", run, "-o", file, "--verify", *data)
     assert code == 0
     assert packed["scores_identical"] == packed["scores_total"] == trained["tokens"]

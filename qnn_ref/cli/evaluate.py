@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from qnn_ref import datasets
 from qnn_ref.cli.common import answer
@@ -34,9 +35,20 @@ def run(args: argparse.Namespace) -> int:
         "test_error": error_rate(network, dataset.test_images, dataset.test_labels),
         "test_images": len(dataset.test_labels),
     }
-    text = "\n".join(f"{key:<18}{value}" for key, value in result.items())
-    answer(args, result, text)
+    lines = [
+        chosen(result),
+        f"validation error  {result['validation_error']:.2f} %",
+        f"test error        {result['test_error']:.2f} % of {result['test_images']:,} images",
+    ]
+    answer(args, result, "\n".join(lines))
     return 0
+
+
+def chosen(result: dict[str, Any]) -> str:
+    """Which epoch is measured, counted from one as in all texts for people."""
+    if result["best_epoch"] is None:
+        return f"{result['recipe']}: no epoch is finished yet"
+    return f"{result['recipe']}: epoch {result['best_epoch'] + 1} of {result['epochs']}"
 
 
 def evaluate_text(args: argparse.Namespace) -> int:
@@ -44,12 +56,22 @@ def evaluate_text(args: argparse.Namespace) -> int:
     recipe, _, state = load_text_run(args.run_folder)
     text = datasets.load_text(recipe.dataset, args.data)
     check_text(args.run_folder, text)
+    tokens = prepared(recipe, text)
+    validation = [entry["validation_bits"] for entry in state.history]
+    found, unit = foreseen(state.best_network(), tokens), recipe.level.removesuffix("s")
     result = {
         "recipe": recipe.name,
         "epochs": len(state.history),
         "best_epoch": state.best_epoch,
-        "validation_bits": min((e["validation_bits"] for e in state.history), default=None),
-        **foreseen(state.best_network(), prepared(recipe, text)).to_json(),
+        "validation_bits": min(validation, default=None),
+        **found.to_json(),
     }
-    answer(args, result, "\n".join(f"{key:<18}{value}" for key, value in result.items()))
+    lines = [
+        chosen(result),
+        *(f"validation     {bits:.3f} bits a {unit}" for bits in sorted(validation)[:1]),
+        f"test           {found.test_bits:.3f} bits (perplexity {found.test_perplexity:.2f})",
+        f"trigram model  {found.trigram_bits:.3f} bits (perplexity {found.trigram_perplexity:.2f})",
+        tokens.strangers_said(),
+    ]
+    answer(args, result, "\n".join(lines))
     return 0
