@@ -59,7 +59,7 @@ REASONS: Mapping[tuple[str, str], str] = {
     "it brings",
     ("packed inference", "NumPy float32"): "the first layer, whose pixels are no signs, takes more "
     "than half. Of its time half are look-ups of 16-bit sums; spreading pixels, tables, wider sums "
-    "and turning the result take 15, 8, 8 and 12 %: without any two of them the goal were met",
+    "and turning the result take 15, 8, 8 and 12 %",
     ("packed inference", "ours on one thread"): "work below 0.2 ms stays on one thread; what is "
     "left is the noise of the machine and the question itself",
     ("gradient check", "PyTorch gradcheck, fast mode"): "three directions a tensor and two steps "
