@@ -1,4 +1,4 @@
-"""How objects show themselves: calls, code without docstrings, tables of text and of HTML."""
+"""How objects show themselves: calls, code without docstrings, tables, times."""
 
 from __future__ import annotations
 
@@ -134,3 +134,23 @@ def html_table(
         for index, cells in enumerate(rows[1:])
     )
     return f"<table><thead><tr>{row('th', rows[0])}</tr></thead><tbody>{body}</tbody></table>"
+
+
+UNITS = (("days", 24.0, 48.0), ("h", 1.0, 1.0), ("min", 1 / 60, 1 / 60), ("s", 1 / 3600, 0.0))
+"""Units of time: name, how many hours one is, from how many hours on it is used."""
+
+
+def duration(hours: float) -> str:
+    """A time in the unit that suits it, such as "3.9 h".
+
+    Parameters
+    ----------
+    hours : float
+        0 or more.
+
+    Returns
+    -------
+    str
+    """
+    unit, length, _ = next(row for row in UNITS if hours >= row[2])
+    return f"{hours / length:.{0 if hours >= 10 * length else 1}f} {unit}"

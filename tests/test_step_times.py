@@ -8,6 +8,7 @@ import pytest
 from qnn_ref.cli import main
 from qnn_ref.experiments import RECIPES, TEXT_RECIPES, step_times
 from qnn_ref.experiments.effort import training_steps
+from qnn_ref.shown import duration
 
 DIGITS = RECIPES["digits"]
 
@@ -40,7 +41,28 @@ def test_a_measured_list_is_kept_and_a_plain_one_shows_it(capsys, monkeypatch):
     assert hours(capsys) == found
     assert len(timed) == len(set(timed))
     main(["recipes"])
-    assert "hours: an estimate for this machine" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("time: an estimate for this machine") for line in lines)
+    row = next(line for line in lines if line.startswith("digits "))
+    assert f" {duration(found['digits'])}  " in row  # and nothing runs into it
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (0.0, "0.0 s"),
+        (1.4 / 3600, "1.4 s"),
+        (30 / 3600, "30 s"),
+        (1 / 60, "1.0 min"),
+        (0.9, "54 min"),
+        (1.0, "1.0 h"),
+        (47.9, "48 h"),
+        (48.0, "2.0 days"),
+        (3000.0, "125 days"),
+    ],
+)
+def test_a_duration_has_the_unit_that_suits_it(hours, words):
+    assert duration(hours) == words
 
 
 def test_another_machine_has_no_times(capsys, monkeypatch):

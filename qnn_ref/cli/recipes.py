@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from qnn_ref import shown
 from qnn_ref.cli.common import answer
 from qnn_ref.experiments import (
     IMAGE_SHAPES,
@@ -25,12 +26,11 @@ def run(args: argparse.Namespace) -> int:
     recipes: list[Recipe | TextRecipe] = [*RECIPES.values(), *TEXT_RECIPES.values()]
     times = measured(recipes) if args.measure else step_times.stored_times()
     rows = [describe(recipe, times) for recipe in recipes]
-    lines = [f"{'recipe':<23}{'weights':>12}{'epochs':>8}{'operations':>12}{'hours':>8}  about"]
+    lines = [f"{'recipe':<23}{'weights':>12}{'epochs':>8}{'operations':>12}{'time':>9}  about"]
     for row in rows:
-        hours = "-" if row["hours"] is None else f"{row['hours']:.3g}"
         lines.append(
             f"{row['name']:<23}{row['weights']:>12,}{row['epochs']:>8}"
-            f"{row['operations']:>12.1e}{hours:>8}  {row['about']}"
+            f"{row['operations']:>12.1e}{time(row['hours']):>9}  {row['about']}"
         )
     for sweep in SWEEPS.values():
         lines.append(
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     for row in networks:
         lines.append(f"{row['name']:<23}{row['weights']:>12,}  network only: {row['about']}")
     lines.append("operations: multiplications and additions of all training steps' products.")
-    lines.append(f"hours: {ESTIMATE if times else NOT_YET}")
+    lines.append(f"time: {ESTIMATE if times else NOT_YET}")
     result = {"recipes": rows, "networks": networks, "hours_on": step_times.machine()}
     answer(args, result, "\n".join(lines))
     return 0
@@ -48,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
 
 ESTIMATE = "an estimate for this machine, from a few timed steps (`--measure` takes them anew)."
 NOT_YET = "`qnn-ref recipes --measure` times some steps, for an estimate on this machine."
+
+
+def time(hours: float | None) -> str:
+    """An estimate in letters; a dash for none."""
+    return "-" if hours is None else shown.duration(hours)
 
 
 def measured(recipes: list[Recipe | TextRecipe]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from qnn_ref import shown
 from qnn_ref.experiments import NETWORKS, RECIPES, SWEEPS, TEXT_RECIPES, Recipe, TextRecipe
 from qnn_ref.experiments.finished import Finished, by_schedule, longest
 from qnn_ref.experiments.sweep import mean_and_spread
@@ -63,8 +64,7 @@ def whole_time(recipe: Recipe | TextRecipe, bench: Mapping[str, Any]) -> str:
     -------
     str
     """
-    hours = training_hours(recipe, bench)
-    time = f"{hours:.1f} hours" if hours < 10 else f"{hours / 24:.1f} days"
+    time = shown.duration(training_hours(recipe, bench))
     return f"{time} on one thread, by the measured training step"
 
 
@@ -142,8 +142,8 @@ def _image_sentence(
             parts.append(f"the decay of the rate fitted to {first.schedule}")
         else:
             parts.append(f"all of them would take about {whole_time(recipe, bench)}")
-    hours = np.median([run.hours for run in found])
-    parts.append(f"a run took {hours:.1f} h, pauses and other work included")
+    hours = float(np.median([run.hours for run in found]))
+    parts.append(f"a run took {shown.duration(hours)}, pauses and other work included")
     return ", ".join(parts)
 
 
