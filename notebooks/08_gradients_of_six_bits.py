@@ -782,7 +782,7 @@ for bits in sorted({bits for rule, bits, _ in tests if rule == "log"}):
 # ## Reading on
 #
 # Paper, section 3. In the code: `qnn_ref/quantizers/logarithmic.py` and `gradients.py`,
-# `qnn_ref/bits/powers.py`, `ShiftProducts` in `qnn_ref/products.py`. Logarithms for gradients:
+# `qnn_ref/bits/powers.py`, `qnn_ref/products/by_shifts.py`. Logarithms for gradients:
 # Miyashita, Lee, Murmann (2016), *Convolutional neural networks using logarithmic data
 # representation*. Equal steps with noise: Zhou et al. (2016), *DoReFa-Net: training low bitwidth
 # convolutional neural networks with low bitwidth gradients*. One bit for the gradients that

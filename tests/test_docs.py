@@ -50,6 +50,16 @@ def test_commands_exist(guide):
     assert set(named) <= COMMANDS.keys()
 
 
+TEXTS = [*GUIDES, *sorted(ROOT.glob("notebooks/*.py"))]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.relative_to(ROOT).as_posix())
+def test_files_of_the_package_that_are_named_exist(text):
+    named = set(re.findall(r"`(qnn_ref/[\w/]+(?:\.py)?)`", text.read_text("utf-8")))
+    named -= {"qnn_ref/data/models", "qnn_ref/cli/NAME.py", "qnn_ref/course/chapters/chNN.py"}
+    assert not {name for name in named if not (ROOT / name).exists()}
+
+
 def test_the_teaching_guide_names_exercises_that_exist():
     text = TEACHING.read_text("utf-8")
     known = {e.id for c in registry.chapter_names() for e in registry.exercises_of(c)}
