@@ -143,6 +143,10 @@ SMALL = {
         def twice(x):
             return x * 2
     """,
+    "qnn_ref/third.py": """
+        def third(x):
+            return x // 3
+    """,
     "tests/__init__.py": "",
     "tests/conftest.py": """
         from hypothesis import settings
@@ -189,6 +193,17 @@ SMALL = {
             Path("process").write_text(str(process.pid))
             time.sleep(60)
     """,
+    "tests/test_third.py": """
+        import subprocess, sys
+        from qnn_ref.third import third
+
+        def test_it_is_called():
+            assert third(0) == 0
+
+        def test_in_another_process():
+            code = "from qnn_ref.third import third; assert third(9) == 3"
+            subprocess.run([sys.executable, "-c", code], check=True)
+    """,
     "data/README.md": "",
 }
 
@@ -214,6 +229,8 @@ def test_each_fault_gets_the_verdict_that_it_deserves(small, monkeypatch):
         for after, line in place.judged(faults, "all"):
             verdicts[after] = line["verdict"], line["stage"], line["by"]
             assert (place.copy / "qnn_ref/small.py").read_text() == source
+        (fault,) = mutants("qnn_ref/third.py", (small / "qnn_ref/third.py").read_text())[-1:]
+        ((_, third),) = place.judged({"third": fault}, "nearest")
     finally:
         place.close()
     assert not place.folder.exists()
@@ -227,6 +244,7 @@ def test_each_fault_gets_the_verdict_that_it_deserves(small, monkeypatch):
     assert verdicts["return x * (3)"] == ("killed", "compiled", f"{near}::test_twice")
     assert verdicts["while (x <= 1):"][0] == "killed"
     assert verdicts["if x < (1):"][0] == "killed"
+    assert third["by"] == "tests/test_third.py::test_in_another_process"
     survivors = [after for after, verdict in verdicts.items() if verdict[0] == "survived"]
     assert survivors == ["while x < (2):"] or not survivors
 

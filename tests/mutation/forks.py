@@ -45,6 +45,7 @@ class Judge:
         self.pipe, self._each, self._began = -1, 0.0, 0.0
         self._took, self._allowed = dict[str, float](), dict[str, float]()
         self.test, self.calls = "", dict[str, dict[str, bool]]()
+        self.elsewhere = False
 
     def take(self, order: dict[str, Any], pipe: int) -> None:
         """Begin a run in this process, whose answer goes into a pipe."""
@@ -66,6 +67,7 @@ class Judge:
         seconds = sum(use.ru_utime + use.ru_stime for use in used)
         line = {"found": found, "seconds": round(seconds, 2), "took": self._took}
         line["calls"] = {name: list(tests) for name, tests in self.calls.items()}
+        line["elsewhere"] = self.elsewhere
         line["modules"] = loaded_from_outside()
         with os.fdopen(self.pipe, "w") as stream:
             stream.write(json.dumps(line) + "\n")
@@ -93,6 +95,7 @@ class Judge:
                     functions.watch(self)
                     break
                 functions.calls = answer.get("calls")
+                functions.elsewhere = answer.get("elsewhere", True)
                 self._allowed = {name: 1 + 5 * s for name, s in answer.get("took", {}).items()}
                 self._replies.write(json.dumps(answer) + "\n")
                 self._replies.flush()

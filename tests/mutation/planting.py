@@ -8,6 +8,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 IN_FUNCTION = 1  # CO_OPTIMIZED: neither a module nor the body of a class
+STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork"}
 
 
 class Living:
@@ -33,16 +34,24 @@ class Living:
         gc.freeze()  # what collects garbage in a fork need not copy all that it looks at
 
         self.calls: dict[str, list[str]] | None = None
+        self.elsewhere = False
 
     def watch(self, judge: Any) -> None:
-        """From now on note in `judge.calls` which tests call which function."""
+        """From now on note in `judge.calls` which tests call which function.
+
+        `judge.elsewhere` says whether other processes were started, whose calls nobody sees.
+        """
 
         def note(frame: Any, event: str, argument: Any) -> None:
             if frame.f_code.co_filename == self.path:
                 judge.calls.setdefault(str(_name(frame.f_code)), {})[judge.test] = True
 
+        def listen(event: str, arguments: Any) -> None:
+            judge.elsewhere |= event in STARTS
+
         threading.settrace(note)
         sys.settrace(note)
+        sys.addaudithook(listen)
 
     def become(self, faulty: str) -> set[str] | None:
         """Take the code of a faulty text.
@@ -50,7 +59,7 @@ class Living:
         Returns
         -------
         set of str, or None
-            The tests that call what has changed; None if that is not known.
+            The tests that call what has changed; None if that is not known, or not of all.
 
         Raises
         ------
@@ -73,7 +82,7 @@ class Living:
         innermost = changed[-1][0]
         if str(_name(innermost)) not in self.calls:  # called while files were loaded, if ever
             raise ImportError
-        return set(self.calls[str(_name(innermost))])
+        return None if self.elsewhere else set(self.calls[str(_name(innermost))])
 
 
 def _name(code: CodeType) -> tuple[str, int]:
