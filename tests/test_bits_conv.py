@@ -481,6 +481,7 @@ LOCKED.flags.writeable = False
         (lambda: xnor_conv(X, W[0], 70), ValueError, r"w: expected shape \(N, kh, kw, 2\)"),
         (lambda: xnor_conv(X, W[..., :1], 70), ValueError, r"w: .* \(N, kh, kw, 2\) for 70"),
         (lambda: xnor_conv(X, W[:, :0], 70), ValueError, "w: .* at least 1 x 1 taps, got 0 x 2"),
+        (lambda: xnor_conv(X, W[:, :, :0], 70), ValueError, "w: .* 1 x 1 taps, got 3 x 0"),
         (lambda: xnor_conv(X, W, 64), ValueError, r"x: expected shape \(B, H, W, 1\)"),
         (lambda: xnor_conv(X, W, 129), ValueError, r"x: expected shape \(B, H, W, 3\)"),
         (
@@ -580,6 +581,7 @@ LOCKED.flags.writeable = False
         (lambda: pixels_conv(IMAGES / 255, W), TypeError, "images: .* of uint8, got float64"),
         (lambda: pixels_conv([[1]], W), TypeError, "images: expected an array .* got list"),
         (lambda: pixels_conv(IMAGES[0], W), ValueError, r"images: expected shape \(B, H, W, C\)"),
+        (lambda: pixels_conv_reference(IMAGES[0], W), ValueError, r"images: .* \(B, H, W, C\)"),
         (lambda: pixels_conv(IMAGES[..., :3], W), ValueError, "w: .* for 3 channels, got"),
         (lambda: pixels_conv(IMAGES[..., :3], PREPARED), ValueError, "w: .* of 3 channels, got 70"),
         (

@@ -89,6 +89,16 @@ def test_whole_numbers_are_exact_and_threads_change_nothing():
 
 
 @pytest.mark.slow_without_jit
+def test_lines_of_several_squares_of_registers():
+    """Wide images are turned square by square, of up to 16 numbers a side."""
+    rng = np.random.default_rng(4)
+    w, _, dy = problem(rng, 2, (2, 37), (1, 1), (0, 0), 19, 35, np.float32)
+    dy = np.round(8 * dy)
+    dx = conv_input_gradient(pack_sign_kernel(w), dy, (2, 37), (0, 0))
+    np.testing.assert_array_equal(dx, conv_input_gradient_reference(w, dy, (2, 37), (0, 0)))
+
+
+@pytest.mark.slow_without_jit
 @pytest.mark.parametrize("padding", [0, 1, (0, 1)], ids=str)
 @pytest.mark.parametrize("one_padding", [False, True], ids=["zeros", "ones"])
 @pytest.mark.parametrize("bias", [False, True], ids=["no bias", "bias"])

@@ -34,6 +34,7 @@ from qnn_ref.bits.device import (
     NO_DEVICE,
     TILE,
     NoDeviceError,
+    check_rows,
     to_cuda_words,
     to_device,
 )
@@ -236,6 +237,12 @@ def test_wrong_sizes_are_refused_before_a_device_is_looked_for(call, words, monk
     monkeypatch.setattr(kernels, "cuda_device", pytest.fail)
     with pytest.raises((TypeError, ValueError), match=words):
         call()
+
+
+def test_as_many_rows_as_a_grid_has_threads_are_taken():
+    check_rows("x", len(MANY) - 1)
+    with pytest.raises(ValueError, match="x: expected at most 1048560 rows, got 1048561"):
+        check_rows("x", len(MANY))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qnn_ref.bits import Panels, pack, to_kernel_panels, to_panels, xnor_matmul
+from qnn_ref.bits import KernelPanels, Panels, pack, to_kernel_panels, to_panels, xnor_matmul
 from qnn_ref.optimizers import adam
 from tests.conftest import JIT_IS_OFF
 from tests.face_examples import (
@@ -156,6 +156,15 @@ def test_panels_whose_parts_do_not_fit_cannot_be_made(change, words):
     Panels(**given)
     with pytest.raises(ValueError, match=words):
         Panels(**(given | change))
+
+
+def test_a_kernel_is_made_of_words_and_their_panels_only():
+    made = to_kernel_panels(pack(np.ones((5, 2, 2, 70))), 70)
+    KernelPanels(made.words, 70, made.panels)
+    with pytest.raises(TypeError, match=r"^panels: expected"):
+        KernelPanels(made.words, 70, made.panels.words)
+    with pytest.raises(TypeError, match="argument"):
+        KernelPanels(made.words, 70, made.panels, {})
 
 
 @pytest.mark.parametrize("channels", [63, 70])

@@ -1,13 +1,22 @@
 """The binary product: equal to its twin and to a plain integer product, for every size."""
 
+import re
+
 import numba
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qnn_ref.bits import Panels, ladder, pack, planes_matmul, to_panels, unpack, xnor_matmul
-from qnn_ref.bits.gemm import kernel_for, xnor_matmul_reference
+from qnn_ref.bits import Panels, gemm, ladder, pack, planes_matmul, to_panels, unpack, xnor_matmul
+from qnn_ref.bits.gemm import (
+    LONG,
+    kernel_for,
+    kernel_names,
+    run_few,
+    run_panels,
+    xnor_matmul_reference,
+)
 from qnn_ref.bits.panels import PANEL
 from qnn_ref.grid import SIGNS
 
@@ -228,6 +237,32 @@ LOCKED.flags.writeable = False
 def test_bad_arguments_are_named(call, error, words):
     with pytest.raises(error, match="^" + words):
         call()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_difference_may_take_away_up_to_2_to_the_32(sign):
+    planes, rows, limit = np.ones((1, 1, 1), np.uint64), np.zeros((1, 1), np.uint64), 2**32
+    base, out = np.array([sign * limit + 5]), np.empty((1, 1), np.int32)
+    for run, right in ((run_panels, to_panels(rows, 64)), (run_few, rows)):
+        assert run(planes, right, base, sign * limit, out)[0, 0] == 5
+        with pytest.raises(ValueError, match=r"^step: expected .* 4294967296, got -?4294967297"):
+            run(planes, right, base, sign * (limit + 1), out)
+
+
+@pytest.mark.parametrize(
+    ("off", "vectors", "kernels", "names"),
+    [
+        (1, True, ["column_panels"] * 2, r"^column_panels, .*NUMBA_DISABLE_JIT is set"),
+        (0, True, ["vector_tiles"] * 2, r"^vector_tiles \(the processor counts"),
+        (0, False, ["vector_tiles", "carry_save"], rf"^vector_tiles; carry_save from {LONG} words"),
+    ],
+)
+def test_the_kernels_that_are_named_are_those_that_run(off, vectors, kernels, names, monkeypatch):
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", off)
+    monkeypatch.setattr(gemm, "counts_vectors", lambda: vectors)
+    assert re.search(names, kernel_names())
+    for W, kernel in zip((LONG - 1, LONG), kernels, strict=True):
+        assert kernel_for(W) is getattr(gemm, kernel)
 
 
 def test_panels_are_compared_by_identity():

@@ -96,7 +96,8 @@ def test_what_does_not_fit_is_refused():
     for call, words in (
         (lambda: grids_matmul(planes, matrix.panels, grid), "matrix: expected"),
         (lambda: grids_matmul(planes[:1], matrix, grid), "planes: expected 2 planes"),
-        (lambda: grids_matmul(planes[..., :1], matrix, grid), "planes: "),
+        (lambda: grids_matmul(planes[..., :1], matrix, grid), "planes: expected shape"),
+        (lambda: grids_matmul_reference(planes[..., :1], matrix, grid), "planes: expected shape"),
         (lambda: grids_matmul(planes, matrix, (-3, 3, 2)), "grid: expected"),
         (lambda: pack_grid_matrix(np.ones((70, 5), np.int64), grid), "codes: expected"),
         (lambda: pack_grid_matrix(np.ones(70, np.float32), grid), "codes: expected"),
@@ -111,6 +112,19 @@ def test_what_does_not_fit_is_refused():
     matrix = grid_matrix(to_planes(np.full((1, 3), large.high), large), 3, large)
     with pytest.raises(ValueError, match=r"^K: sums of 3 products"):
         grids_matmul(to_planes(np.full((1, 3), large.high), large), matrix, large)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_sums_of_codes_that_may_not_fit_are_refused(rows):
+    left, right = Grid(0, 2**20, 1), Grid(0, 2**8, 2**8)
+    for K in (7, 8):
+        matrix = grid_matrix(to_planes(np.full((2, K), 2**8), right), K, right)
+        codes = np.full((rows, K), 2**20, np.float32)
+        if K == 7:
+            np.testing.assert_array_equal(codes_matmul(codes, matrix, left), 7 * 2**28)
+            continue
+        with pytest.raises(ValueError, match=r"^K: sums of 8 products of up to 268435456 do not"):
+            codes_matmul(codes, matrix, left)
 
 
 def test_padding_bits_of_the_last_panel_count_nothing():
@@ -153,6 +167,17 @@ def test_products_of_codes_are_the_plain_ones(weights, states, batch):
         products.of_codes(x, parameter, grid, largest), x @ parameter.codes
     )
     np.testing.assert_array_equal(products.of_codes(x, parameter, None), x @ parameter.codes)
+
+
+@pytest.mark.parametrize(("largest", "packed"), [(2.0**25 - 1, True), (2.0**25, False)])
+def test_sums_that_may_reach_2_to_the_31_go_the_plain_way(largest, packed):
+    products, quantizer, rng = BitProducts(), LinearQuant(2), np.random.default_rng(0)
+    products.least_weights = 1
+    parameter = Parameter(rng.uniform(-1, 1, (64, 9)).astype(np.float32), quantizer)
+    x, grid = drawn(rng, Grid(-3, 3, 2), (2, 64)).astype(np.float32), quantizer.encoding.grid
+    found = products.of_codes(x, parameter, grid, largest)
+    np.testing.assert_array_equal(found, x @ parameter.codes)
+    assert any(isinstance(made, GridMatrix) for made in parameter._made.values()) == packed
 
 
 @given(

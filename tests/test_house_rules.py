@@ -329,8 +329,19 @@ def names_in(text: str) -> set[str]:
     return names
 
 
+def defaults_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, str | None]:
+    """The code of each argument's default, by name; None where there is none."""
+    given = function.args
+    names = [argument.arg for argument in (*given.posonlyargs, *given.args)]
+    missing: list[ast.expr | None] = [None] * (len(names) - len(given.defaults))
+    pairs = [*zip(names, [*missing, *given.defaults], strict=True)]
+    pairs += zip((argument.arg for argument in given.kwonlyargs), given.kw_defaults, strict=True)
+    return {name: default and ast.unparse(default) for name, default in pairs}
+
+
 def twins_are_tested(sources: dict[str, str], tests: dict[str, str]) -> list[str]:
-    """Every `f_reference` stands above its fast form `f`, and one test file uses both."""
+    """Every `f_reference` stands above its fast form `f`, with its defaults, and one test file
+    uses both."""
     used = {name: names_in(text) for name, text in tests.items()}
     findings = []
     for name, text in sources.items():
@@ -340,8 +351,13 @@ def twins_are_tested(sources: dict[str, str], tests: dict[str, str]) -> list[str
                 continue
             fast = node.name.removesuffix("_reference")
             where = f"{name}:{node.lineno}: {node.name}"
-            if not any(f.name == fast and f.lineno > node.lineno for f in functions):
+            forms = [f for f in functions if f.name == fast and f.lineno > node.lineno]
+            if not forms:
                 findings.append(f"{where} has no fast form {fast} under it")
+            for form in forms:
+                theirs = defaults_of(form)
+                other = [n for n, d in defaults_of(node).items() if theirs.get(n, d) != d]
+                findings += [f"{where}: another default of {n} than in {fast}" for n in other]
             if not any({node.name, fast} <= names for names in used.values()):
                 findings.append(f"{where}: no test file uses both it and {fast}")
     return findings
@@ -591,6 +607,10 @@ TWIN = "def add_reference(a): ...\ndef add(a): ..."
         (TWIN, "assert add_reference(1) == 2", "no test file uses both"),
         (TWIN, "# add_reference\nassert add(1) == 2", "no test file uses both"),
         (TWIN.replace("def add(", "def sum("), "add(add_reference(1))", "no fast form add"),
+        (TWIN.replace("(a)", "(a=0)"), "add(add_reference(1))", ""),
+        (TWIN.replace("(a)", "(a=0)", 1), "add(add_reference(1))", "another default of a than in"),
+        (TWIN.replace("(a)", "(*, a=0)", 1), "add(add_reference(1))", "another default of a"),
+        (TWIN.replace("(a)", "(a, out=None)", 1), "add(add_reference(1))", ""),
         ("def add(a): ...\ndef add_reference(a): ...", "add(add_reference(1))", "no fast form add"),
     ],
 )

@@ -300,12 +300,14 @@ def test_bad_operands_are_named(multiply, operands, error, words):
 
 def test_sums_that_do_not_fit_are_refused_just_there():
     one = np.zeros((16, 1, 1), np.uint64)
-    with pytest.raises(ValueError, match=r"^K: sums of 1 products of up to 4294836"):
-        levels_matmul(one, one, 1)
-    assert levels_matmul(one[:15], one, 1) == (2**15 - 1) * (2**16 - 1)
-    with pytest.raises(ValueError, match=r"^K: sums of 2 products of up to 1073741824 do not"):
-        fixed_matmul(one, one, 2)
-    assert fixed_matmul(one, one, 1) == 0
+    for multiply in (levels_matmul, levels_matmul_reference):
+        with pytest.raises(ValueError, match=r"^K: sums of 1 products of up to 4294836"):
+            multiply(one, one, 1)
+        assert multiply(one[:15], one, 1) == (2**15 - 1) * (2**16 - 1)
+    for multiply in (fixed_matmul, fixed_matmul_reference):
+        with pytest.raises(ValueError, match=r"^K: sums of 2 products of up to 1073741824 do not"):
+            multiply(one, one, 2)
+        assert multiply(one, one, 1) == 0
 
 
 @pytest.mark.parametrize(

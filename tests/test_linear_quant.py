@@ -257,6 +257,9 @@ def test_rounding_beside_a_tie_adds_nothing_to_half(dtype):
     below = np.nextafter(half, dtype(0))  # 0.49999997 + 0.5 is 1 in float32
     x = np.array([below, half, -half, -np.nextafter(half, dtype(1)), 1.5, 2.5, -1.5], dtype)
     np.testing.assert_array_equal(same_rounding(x, 1, 1.0, 0.5, -9, 9), [0, 1, 0, -1, 2, 3, -1])
+    # One sum is 2 less a hair, in the same block: both have to be looked at.
+    both = np.array([np.nextafter(0.5, 0), np.nextafter(1.5, 0)])
+    np.testing.assert_array_equal(same_rounding(both, 1, 1.0, 0.5, -9, 9), [0, 1])
     huge = np.array([np.finfo(dtype).max, 2.0**53, 2.0**24 + 2, -(2.0**24) - 2], dtype)
     expected = [2.0**60, 2.0**53, 2.0**24 + 2, -(2.0**24) - 2]
     np.testing.assert_array_equal(same_rounding(huge, 1, 1.0, 0.5, -(2**60), 2**60), expected)
