@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from qnn_ref.bench.ceiling import width
 from qnn_ref.bits import (
     KernelPanels,
     Panels,
@@ -36,6 +37,7 @@ from qnn_ref.bits.conv_gradients import (
 )
 from qnn_ref.bits.gemm import xnor_matmul_reference
 from qnn_ref.bits.grids import codes_matmul_reference, grid_matrix, join_pairs_reference
+from qnn_ref.bits.lanes import LANES
 from qnn_ref.bits.levels import fixed_matmul_reference, levels_matmul_reference, to_fixed_planes
 from qnn_ref.bits.lookup import pixels_matmul_reference, signs_matmul_reference
 from qnn_ref.bits.panels import PANEL, pack_panels_reference
@@ -384,6 +386,28 @@ def ceiling(rng: Rng) -> Arguments:
     return {"words": words, "turns": 2, "totals": np.zeros(2, np.uint64)}
 
 
+def tables_of(rng: Rng) -> Arguments:
+    wide = width()
+    given = {"words": rng.integers(0, 2**64, 8, np.uint64), "tables": reals(rng, 8, 16, wide)}
+    return given | {"turns": 2, "totals": np.zeros((3, wide), np.float32)}
+
+
+def looked_up(words, tables, turns, totals):
+    for task in range(len(totals)):
+        numbers = np.uint64(task) + np.arange(1, turns + 1, dtype=np.uint64)
+        named = (words ^ numbers[:, None])[..., None] >> 4 * np.arange(8, dtype=np.uint64)
+        totals[task] = tables[range(8), named & np.uint64(15)].sum(axis=(0, 1, 2))
+
+
+def three_vectors():
+    return 3 * 2 * LANES
+
+
+def moved(w, g, m, v, threads):
+    m[:], v[:] = m / 2 + g, v / 2 + g
+    w[:] = w / 2 - m + v
+
+
 def counted_on(done):
     done += 1
 
@@ -410,6 +434,13 @@ EXAMPLES: dict[str, Example] = {
     "bench.ceiling.plain_loop": Example(ceiling, loop, ("totals",)),
     "bench.ceiling.vector_loop": Example(ceiling, loop, ("totals",), compiled_only=True),
     "bench.ceiling.carry_save_loop": Example(ceiling, loop, ("totals",), compiled_only=True),
+    "bench.ceiling.lookup_loop": Example(
+        tables_of, looked_up, ("totals",), compiled_only=True, finite=1
+    ),
+    "bench.ceiling.width": Example(lambda rng: {}, three_vectors, compiled_only=True),
+    "bench.ceiling.update_loop": Example(
+        lambda rng: {name: reals(rng, 70) for name in "wgmv"} | {"threads": 2}, moved, (*"wmv",)
+    ),
     "bench.overhead.tasks": Example(
         lambda rng: {"done": rng.integers(0, 9, 3)}, counted_on, ("done",)
     ),

@@ -236,6 +236,12 @@ def test_one_tap_is_the_matrix_product():
     x, w = pack(signs(rng, 2, 3, 4, 70)), pack_kernel(signs(rng, 1, 1, 70, 5))
     product = xnor_matmul(x.reshape(24, 2), w.reshape(5, 2), 70)
     np.testing.assert_array_equal(xnor_conv(x, w, 70).reshape(24, 5), product)
+    pixels = rng.integers(0, 256, (2, 3, 4, 70)).astype(np.uint8)
+    agree(
+        convolve(2 * pixels.astype(np.int64) - 255, unpack(w, 70).transpose(1, 2, 3, 0), 1, 0, 0),
+        pixels_conv(pixels, w),
+        pixels_conv_reference(pixels, w),
+    )
 
 
 @given(layers(most_channels=70), st.integers(0, 2**32), st.data())

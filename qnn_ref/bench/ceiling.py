@@ -303,8 +303,9 @@ def update_loop(w: Array, g: Array, m: Array, v: Array, threads: int) -> None:
     TypeError, ValueError
         If they do not fit each other.
     """
-    for name, x in (("w", w), ("g", g), ("m", m), ("v", v)):
-        check_array(name, x, FLOATS[:1], (len(w),))
+    check_array("w", w, FLOATS[:1], ("size",))
+    for name, x in (("g", g), ("m", m), ("v", v)):
+        check_array(name, x, FLOATS[:1], w.shape)
     for name, x, others in (("w", w, (g, m, v)), ("m", m, (g, v)), ("v", v, (g,))):
         check_written(name, x, *others)
     _update_loop(w, read_only(g), m, v, np.int64(whole("threads", threads, 1, 2**10)))
