@@ -94,6 +94,7 @@ def test_wheel_holds_the_package_its_digits_and_its_licence(wheel):
         "qnn_ref/course/labs/programs/lab1.txt",
         "qnn_ref/experiments/results/bench.json",  # for `qnn-ref report` and notebook 12
         "qnn_ref/experiments/results/curves/fashion-small-20-of-20-seed-0.csv",
+        "qnn_ref/experiments/results/filters/cifar10-small-jpeg-copy-16-of-16-seed-0.npz",
         f"qnn_ref-{qnn_ref.__version__}.dist-info/licenses/LICENSE",
         f"qnn_ref-{qnn_ref.__version__}.dist-info/entry_points.txt",
     ):
@@ -103,7 +104,7 @@ def test_wheel_holds_the_package_its_digits_and_its_licence(wheel):
 
     kinds = re.compile(
         r"(qnn_ref/.*\.py|qnn_ref/py\.typed|qnn_ref/data/.*|.*/programs/.*|.*\.dist-info/.*|"
-        r"qnn_ref/interop/page/page\.(html|css|js)|qnn_ref/experiments/results/.*\.(csv|json))"
+        r"qnn_ref/interop/page/page\.(html|css|js)|qnn_ref/experiments/results/.*\.(csv|json|npz))"
     )
     assert [n for n in names if not kinds.fullmatch(n)] == []
     assert [n for n in names if "mnist" in n and n.endswith(".gz")] == []

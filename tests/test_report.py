@@ -206,6 +206,7 @@ def test_each_schedule_has_its_row_and_its_seeds():
     assert by_schedule(runs, "mnist-theano") == [[stretched], first]
     rows = [row for row in table_1(runs, read_bench(RESULTS)).rows if "mnist-theano" in row.command]
     assert [(row.epochs, row.seeds) for row in rows] == [("50", "0"), ("25 of 1000", "0, 1")]
+    assert [row.paper for row in rows] == ["0.96", ""]  # the paper's value stands there once
     assert rows[0].command.endswith(" --epochs 50")
     assert "epochs, the decay of the rate fitted to 50," in rows[0].sentence
     assert "after 25 of the recipe's 1000 epochs, all of them would take" in rows[1].sentence

@@ -118,15 +118,15 @@ def _image_rows(
     recipe = RECIPES[name]
     return [
         Row(
-            what,
-            "" if paper is None else f"{paper:.2f}",
+            f"{what}: another schedule" if place else what,
+            "" if place or paper is None else f"{paper:.2f}",
             mean_text([run.test for run in found], 2),
             **_of(found),
             sentence=_image_sentence(found, paper, recipe, bench),
             command=f"qnn-ref train {name} --data DIR --out RUN"
             + _epochs_option(found, recipe.epochs),
         )
-        for found in by_schedule(runs, name)
+        for place, found in enumerate(by_schedule(runs, name))
     ]
 
 
