@@ -68,7 +68,7 @@ STEPS = (
     Step("qnn-ref course check 01", "0 of 4", 1),
     Step("qnn-ref course check lab1 --solution notebooks/labs/lab1.py", "0 of 1", 1),
     Step("qnn-ref train digits --epochs 2 --out run --seed 1", "saved in run"),
-    Step("qnn-ref evaluate run", "test_images       450"),
+    Step("qnn-ref evaluate run", "% of 450 images"),
     Step("qnn-ref pack run -o run.qnn --verify", "450 of 450"),
     Step(f'python -c "{DIGITS}"', ""),
     Step("qnn-ref predict run.qnn digits.npy", "class"),
