@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qnn_ref.bench import ceiling, inference, limits, training
+from qnn_ref.bench import ceiling, convolution, inference, limits, lookup, training
 from qnn_ref.bench.limits import Needs, limit_call, needs_of_scores, needs_of_step
+from qnn_ref.bench.rows import Settings
 from qnn_ref.experiments import CIFAR10_THEANO
 from qnn_ref.packed import pack
 
@@ -116,3 +117,41 @@ def test_a_limit_does_each_kind_that_is_needed_once(monkeypatch):
     done.clear()
     limit_call(Needs(sums=5), 1)()
     assert done == [("lookup_call", 5)]
+
+
+def test_real_products_multiply_all_pairs(monkeypatch):
+    shapes = []
+    monkeypatch.setattr(np, "matmul", lambda a, b, out: shapes.append((a.shape, b.shape)))
+    limits.reals_call(784 * 100 * 4096)()
+    (rows, terms), (same, columns) = shapes[0]
+    assert terms == same
+    assert rows * terms * columns == pytest.approx(784 * 100 * 4096, rel=1e-3)
+
+
+def pairs_of(monkeypatch, module, name, rows):
+    """For how many pairs a subject of the bench asks a limit."""
+    asked = []
+
+    def call(pairs, threads):
+        asked.append(pairs)
+        return lambda: None
+
+    monkeypatch.setattr(module, name, call)
+    rows()
+    return asked
+
+
+@pytest.mark.slow_without_jit
+def test_subjects_ask_for_the_limit_of_their_own_size(monkeypatch):
+    fast = Settings(repeats=1, budget=0.0, quick=True)
+    asked = pairs_of(
+        monkeypatch, lookup, "lookup_call", lambda: lookup.gradient_rows(64, 10, 1, fast)
+    )
+    assert asked == [10 * 64 * 64] * 2  # dX and dW
+    asked = pairs_of(
+        monkeypatch,
+        convolution,
+        "bits_call",
+        lambda: convolution.convolution_rows(2, 8, 64, 1, fast),
+    )
+    assert asked == [2 * 8 * 8 * 64 * 9 * 64]  # images, places, outputs, taps, channels

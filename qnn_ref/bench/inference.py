@@ -34,6 +34,8 @@ from qnn_ref.network import Sequential
 from qnn_ref.packed import pack
 
 WIDTH, QUICK = 4096, 512
+DEMO = 512
+"""Units of the demo's network."""
 IMAGES, QUICK_IMAGES = 10_000, 1_000
 BATCH = 1_000
 
@@ -53,13 +55,13 @@ def rows(settings: Settings) -> list[Row]:
 def demo_rows(settings: Settings) -> list[Row]:
     """Compare the demo's packed network with the network that it was packed from."""
     images = QUICK_IMAGES if settings.quick else IMAGES
-    network, pixels = random_network(QUICK), pixels_of(images)
+    network, pixels = random_network(DEMO), pixels_of(images)
     packed, found = pack(network), list[Row]()
     for count in settings.counts(several=False):
         with use_threads(count):
             found += compare(
                 "packed inference",
-                f"784-3x{QUICK}-10, {images} images",
+                f"784-3x{DEMO}-10, {images} images",
                 count,
                 lambda: packed.predict(pixels),
                 {NUMPY: lambda: lambda: network.predict(pixels)},

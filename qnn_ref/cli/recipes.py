@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         lines.append(
             f"{row['name']:<23}{row['weights']:>12,}{row['epochs']:>8}"
-            f"{row['operations']:>12.1e}{time(row['hours']):>9}  {row['about']}"
+            f"{row['operations']:>12.1e}{estimate(row['hours']):>9}  {row['about']}"
         )
     for sweep in SWEEPS.values():
         lines.append(
@@ -50,7 +50,7 @@ ESTIMATE = "an estimate for this machine, from a few timed steps (`--measure` ta
 NOT_YET = "`qnn-ref recipes --measure` times some steps, for an estimate on this machine."
 
 
-def time(hours: float | None) -> str:
+def estimate(hours: float | None) -> str:
     """An estimate in letters; a dash for none."""
     return "-" if hours is None else shown.duration(hours)
 

@@ -129,11 +129,9 @@ SWEEP_PICTURES = {
 
 def _label(run: Finished) -> str:
     """A curve's name: stopped early or by another schedule, it says so."""
-    stretched = run.schedule < RECIPES[run.recipe].epochs
-    epochs = f", {run.epochs} of {run.schedule} epochs"
-    return (
-        f"{run.recipe}, seed {run.seed}{epochs if stretched or run.epochs < run.schedule else ''}"
-    )
+    whole = run.epochs == run.schedule == RECIPES[run.recipe].epochs
+    epochs = "" if whole else f", {run.epochs} of {run.schedule} epochs"
+    return f"{run.recipe}{epochs}"
 
 
 def straight_through() -> Figure:

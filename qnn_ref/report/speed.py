@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from qnn_ref.report.build import Report
+from qnn_ref.report.goals import Rows, between, grouped, wanted, what
 from qnn_ref.report.measured import machine_words
 from qnn_ref.report.page import markdown_table
 from qnn_ref.report.unmet import unmet_markdown
@@ -27,16 +28,14 @@ def speed_markdown(bench: Mapping[str, Any]) -> str:
     str
         Markdown, with the machine in a line below the table.
     """
-    groups: dict[tuple[str, str, float], list[Mapping[str, Any]]] = {}
-    for row in bench["rows"]:
-        if row["met"] is not None:
-            groups.setdefault((row["name"], row["peer_name"], row["goal"]), []).append(row)
-    lines = ["| what | against | times as fast | goal | met |", "| --- | --- | --- | --- | --- |"]
-    for (name, peer, goal), rows in groups.items():
-        memory = rows[0]["unit"] == "bytes"
-        wanted = f"at most {goal:g}" if memory else f"{goal:g}"
-        what = f"{name}, {_sizes(rows)}"
-        lines.append(f"| {what} | {peer} | {_range(rows)} | {wanted} | {_met(rows)} |")
+    lines = [
+        "| what | against | times as fast, or share | goal | met |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for rows in grouped(row for row in bench["rows"] if row["met"] is not None):
+        ratios = between(row["ratio"] for row in rows)
+        cells = what(rows), rows[0]["peer_name"], ratios, wanted(rows), _met(rows)
+        lines.append(f"| {' | '.join(cells)} |")
     met = [row["met"] for row in bench["rows"] if row["met"] is not None]
     versions = bench["machine"]["versions"]
     with_versions = ", ".join(f"{n} {v}" for n, v in versions.items() if v)
@@ -50,19 +49,7 @@ def speed_markdown(bench: Mapping[str, Any]) -> str:
     )
 
 
-def _sizes(rows: Sequence[Mapping[str, Any]]) -> str:
-    sizes = list(dict.fromkeys(row["size"] for row in rows))
-    threads = sorted({row["threads"] for row in rows})
-    size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes"
-    return size if threads == [1] else f"{size}, {' and '.join(map(str, threads))} threads"
-
-
-def _range(rows: Sequence[Mapping[str, Any]]) -> str:
-    low, high = (f(row["ratio"] for row in rows) for f in (min, max))
-    return f"{low:.2f}" if len(rows) == 1 else f"{low:.2f} to {high:.2f}"
-
-
-def _met(rows: Sequence[Mapping[str, Any]]) -> str:
+def _met(rows: Rows) -> str:
     met = sum(row["met"] for row in rows)
     if met in (0, len(rows)):
         return "yes" if met else "no"
