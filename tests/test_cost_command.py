@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qnn_ref import datasets
+from qnn_ref import Sequential, datasets
 from qnn_ref.cli import main
-from qnn_ref.cost import inference_cost, packed_cost, training_cost
+from qnn_ref.cli.cost import Subject, text_of
+from qnn_ref.cost import inference_cost, memory_of, packed_cost, training_cost
 from qnn_ref.cost.energy import ASSUMPTIONS
 from qnn_ref.experiments import TEXT_RECIPES, find_recipe
 from qnn_ref.experiments.runs import load_run, train_recipe
+from qnn_ref.layers import Auxiliary, Conv2D, Dense, Flatten
 from qnn_ref.packed import PackedNetwork, pack
 
 KEYS = {
@@ -101,11 +103,31 @@ def test_a_packed_network(capsys, run_folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["mnist", "characters"])
 def test_a_network_that_came_along(capsys, name):
-    code, found = answer_of(capsys, name, "--steps", 5)
+    code, found = answer_of(capsys, name)
     assert code == 0
     few, floats = found["inference"]["quantized"], found["inference"]["float32"]
     assert 0 < few["operation_picojoules"] < floats["operation_picojoules"] / 10
     assert few["pairs"] == floats["pairs"]
+
+
+def test_steps_are_those_of_a_text(capsys):
+    """A recipe and a packed network: all but the weights grow with the symbols."""
+    for name in ("text-char-rnn-2-2", "characters"):
+        one, more = (answer_of(capsys, name, "--steps", n)[1]["inference"] for n in (1, 5))
+        assert more["quantized"]["pairs"] == 5 * one["quantized"]["pairs"]
+
+
+def test_heads_of_training_are_left_out_and_it_says_so():
+    head = Auxiliary([Flatten(), Dense(10)])
+    network = Sequential(
+        [Conv2D(2, 3), head, Flatten(), Dense(10)], (5, 5, 1), np.random.default_rng(0)
+    )
+    subject = Subject("two outputs", network)
+    costs = {n: subject.inference(1, n, 1) for n in ("float32", "quantized")}
+    result = {"weights": 9 * 2 + 18 * 10, "float_bytes": 1, "kept_bytes": 1, "memory_factor": 1.0}
+    text = text_of(subject, result | {"filters": []}, costs, {})
+    assert text.startswith("two outputs: 198 weights without the heads that training has, ")
+    assert memory_of(network).weights == 198
 
 
 def test_a_language_model(capsys):
@@ -122,6 +144,8 @@ def test_a_language_model(capsys):
         (("digits", "-o", "cost.jpg"), "cost.jpg: expected a name that ends in .png"),
         (("digits", "--batch", 2**21), "--batch: expected a whole number from 1 to 1048576"),
         (("digits", "--steps", 2**21), "--steps: expected a whole number from 1 to 1048576"),
+        (("digits", "--steps", 2), "--steps: digits reads images, and no symbols of a text"),
+        (("mnist", "--steps", 2), "--steps: mnist reads images, and no symbols of a text"),
         (("bits-sweep",), "bits-sweep: a sweep is many networks"),
     ],
 )

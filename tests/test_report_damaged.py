@@ -19,8 +19,9 @@ import pytest
 from qnn_ref import datasets
 from qnn_ref.cli import main
 from qnn_ref.experiments import RECIPES, SWEEPS
+from qnn_ref.experiments.adding import add_run
 from qnn_ref.experiments.cells import real_cell, whole_cell
-from qnn_ref.experiments.finished import RESULTS, add_run, read_curve, read_finished
+from qnn_ref.experiments.finished import RESULTS, read_curve, read_finished
 from qnn_ref.experiments.runs import train_recipe, write_rows
 from qnn_ref.files import FileError
 from qnn_ref.report import build_report

@@ -9,10 +9,10 @@ import pytest
 from qnn_ref import Sequential, datasets
 from qnn_ref.cost import expected_unique_share, filter_operations, unique_filters
 from qnn_ref.experiments import RECIPES
+from qnn_ref.experiments.adding import add_run
 from qnn_ref.experiments.finished import (
     FILTERS,
     RESULTS,
-    add_run,
     kept_filters,
     read_finished,
 )
@@ -34,7 +34,9 @@ def stored(tmp_path_factory):
     """A folder of results with one convolutional run, and its network."""
     folder = tmp_path_factory.mktemp("filters")
     train_recipe(CONVOLUTIONAL, datasets.load("digits"), folder / "run")
-    add_run(folder / "run", folder / "results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, CONVOLUTIONAL.name, CONVOLUTIONAL)
+        add_run(folder / "run", folder / "results")
     return folder / "results", load_run(folder / "run")[1].best_network()
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checks import did_you_mean, whole
+from qnn_ref.checks import ANY_STEPS, did_you_mean, whole
 from qnn_ref.cli.common import answer, check_picture, save_picture, table
+from qnn_ref.cli.parser import WrongUse
 from qnn_ref.cost import (
     Cost,
     binary_kernels,
@@ -56,6 +57,13 @@ class Subject:
     window: int = 1
     trained: bool = False
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it reads symbols, any number of them."""
+        if self.network is None:
+            return isinstance(self.packed, PackedSequence)
+        return ANY_STEPS in self.network.input_shape
+
     def inference(self, examples: int, number: str, steps: int) -> Cost:
         """Cost of a forward pass."""
         if self.network is not None:
@@ -79,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     whole("--batch", args.batch, 1, MOST_EXAMPLES)
     whole("--steps", args.steps, 1, MOST_EXAMPLES)
     subject = read(args.subject)
+    if args.steps > 1 and not subject.is_text:
+        raise WrongUse(f"--steps: {args.subject} reads images, and no symbols of a text")
     costs = {n: subject.inference(args.batch, n, args.steps) for n in NUMBERS}
     training = {} if subject.network is None or not subject.batch else training_of(subject)
     filters = filters_of(subject) if subject.trained else []
@@ -199,8 +209,12 @@ def text_of(
 ) -> str:
     """Everything in tables, and what it rests on."""
     kept = "as packed arrays" if subject.network is None else "in their own bits"
+    heads = subject.network.auxiliaries() if subject.network is not None else []
+    weights = f"{result['weights']:,} weights" + " without the heads that training has" * bool(
+        heads
+    )
     lines = [
-        f"{subject.name}: {result['weights']:,} weights, {result['float_bytes']:,} bytes in "
+        f"{subject.name}: {weights}, {result['float_bytes']:,} bytes in "
         f"float32, {result['kept_bytes']:,} {kept} ({result['memory_factor']:.1f} times less)",
         "",
         *forward_lines(costs),

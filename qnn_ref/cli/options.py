@@ -254,7 +254,7 @@ def cost(parser: Parser) -> None:
         type=whole("--steps", 1),
         default=1,
         metavar="N",
-        help="symbols of a text in a forward pass (default 1)",
+        help="symbols of a text in a forward pass (default 1); images have none",
     )
     parser.add_argument(
         "-o", "--output", type=path("--output"), metavar="FILE", help="picture to write (PNG)"
@@ -417,6 +417,13 @@ def report(parser: Parser) -> None:
         help="measure a run that `qnn-ref train` made, and store its row and its curve",
     )
     parser.add_argument(
+        "--results",
+        type=path("--results"),
+        metavar="DIR",
+        help="folder of results to read, and to store in with --add, which begins it with those "
+        "that came with the package (default: these)",
+    )
+    parser.add_argument(
         "--about-data",
         metavar="WORDS",
         default="",
@@ -531,7 +538,8 @@ COMMANDS = {
     "report": Command(
         "put the paper's tables and figures beside ours, on one page",
         "qnn-ref report\nqnn-ref report -o page\nqnn-ref report --json\n"
-        "qnn-ref report --add runs/small",
+        "qnn-ref report --add runs/small --results mine\n"
+        "qnn-ref report --results mine -o page",
         report,
     ),
     "bench": Command(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from qnn_ref.cli.common import answer, check_folder, check_output
 from qnn_ref.cli.parser import WrongUse
-from qnn_ref.experiments.finished import add_run, results_folder
+from qnn_ref.experiments.adding import add_run, copy_results, is_part_of_a_checkout
+from qnn_ref.experiments.finished import results_folder
+from qnn_ref.experiments.runs import existing_folder
 from qnn_ref.files import FileError, atomic_write, open_regular
 
 if TYPE_CHECKING:
@@ -24,10 +26,12 @@ def run(args: argparse.Namespace) -> int:
         check_folder(args.out)
     if args.readme:
         check_output(args.readme)
+    if args.results:
+        check_folder(args.results)
     check_together(args)
-    folder = results_folder()
+    folder = Path(args.results) if args.results else results_folder()
     if args.add:
-        return add(args)
+        return add(args, folder)
     readme = read_readme(args.readme) if args.readme else ""
     from qnn_ref.report import build_report, write_page  # slow: wrong use is answered without it
 
@@ -87,10 +91,18 @@ def write_readme(path: str, text: str, report: Report, folder: Path) -> Path:
     return Path(path)
 
 
-def add(args: argparse.Namespace) -> int:
+def add(args: argparse.Namespace, folder: Path) -> int:
     """Measure a finished run and store it."""
-    row = add_run(args.add, results_folder(), args.data, args.about_data)
+    if not args.results and not is_part_of_a_checkout(folder):
+        raise WrongUse(
+            "--add: expected --results DIR beside it, a folder of yours: results that came with "
+            "the package are replaced when it is"
+        )
+    existing_folder(args.add)
+    if args.results:
+        copy_results(folder)
+    row = add_run(args.add, folder, args.data, args.about_data)
     words = f"{row.recipe}, seed {row.seed}: {row.test:g} {row.unit} of the test part"
     epochs = f"{row.epochs} of {row.schedule} epochs"
-    answer(args, row._asdict(), f"{words}, {epochs}; stored in {results_folder()}")
+    answer(args, row._asdict(), f"{words}, {epochs}; stored in {folder}")
     return 0

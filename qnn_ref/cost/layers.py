@@ -315,9 +315,10 @@ def _(layer: Recurrent, site: Site) -> Tally:
         found += site.count(add=units, multiply=2 * units)
     if site.quantized:
         found += quantizer_tally(layer.gradient_quantizer, sums, site)
+        if layer.recurrent_weight.scale * layer.hidden_scale != 1:  # of the state's gradient
+            found += site.count(multiply=units)
         if layer.quantizer is not None:  # the mask, and the scale of the codes
-            scaled = units if layer.hidden_scale != 1 else 0
-            found += site.count(compare=units, multiply=2 * scaled)
+            found += site.count(compare=units, multiply=units if layer.hidden_scale != 1 else 0)
         for scale, weight in (
             (layer.input_scale, layer.input_weight),
             (layer.hidden_scale, layer.recurrent_weight),

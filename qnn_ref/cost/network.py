@@ -16,8 +16,9 @@ from qnn_ref.cost.record import Cost, Part, Transfer, once
 from qnn_ref.cost.sites import Site
 from qnn_ref.cost.updates import update_tally
 from qnn_ref.grid import Encoding
-from qnn_ref.layers import Auxiliary, Layer
+from qnn_ref.layers import Auxiliary, Embedding, HardTanh, Layer
 from qnn_ref.layers.recurrent import Recurrent
+from qnn_ref.layers.weighted import Multiplying
 from qnn_ref.network import Sequential
 from qnn_ref.optimizers import Optimizer
 from qnn_ref.parameter import Parameter
@@ -57,8 +58,7 @@ def inference_cost(
     Section 5, energy of the forward pass.
     """
     sites = list(_sites(network, examples, number, steps, False))
-    parts = [_forward(place, layer, site) for place, layer, site in sites]
-    return Cost((part for part in parts if part.operations), number, examples)
+    return Cost(_forward_pass(sites), number, examples)
 
 
 def training_cost(
@@ -100,14 +100,15 @@ def training_cost(
     instance("optimizer", optimizer, Optimizer, "Adam()")
     sites = list(_sites(network, examples, number, steps, True))
     stop = _lowest(network)
-    parts = [_forward(place, layer, site) for place, layer, site in sites]
+    parts = _forward_pass(sites)
     for place, layer, site in reversed(sites):
         if int(place.partition(".")[0]) >= stop:
-            parts.append(_backward(place, layer, site))
+            part = _backward(place, layer, site)
+            parts += [part] if part.operations else []
     form = format_of(number)
     for place, layer, _ in sites:
         parts += [_update(place, p, optimizer, form) for p in layer.parameters().values()]
-    return Cost((part for part in parts if part.operations), number, examples)
+    return Cost(parts, number, examples)
 
 
 def _sites(
@@ -124,6 +125,12 @@ def _sites(
         shape = _known(layer.input_shape, steps)
         out = _known(layer.output_shape(shape), steps)
         yield place, layer, Site(shape, out, examples, form, training)
+
+
+def _forward_pass(sites: list[tuple[str, Layer, Site]]) -> list[Part]:
+    """Parts of the layers that touch a number: a view, such as that of `Flatten`, costs nothing."""
+    parts = [(layer, _forward(place, layer, site)) for place, layer, site in sites]
+    return [part for layer, part in parts if part.operations or isinstance(layer, Embedding)]
 
 
 def _inside(layer: Layer) -> Iterator[Layer]:
@@ -148,23 +155,37 @@ def _add_products(found: Tally, products: list[Product], form: Format) -> Tally:
     return found
 
 
-def _bits(encoding: Encoding | None, form: Format) -> int:
-    """Bits of a number that flows between layers; sums and real numbers are those of `add`."""
-    if encoding is not None and form.bits:
-        return form.bits
-    if encoding is None and form.bits:
-        return WIDTHS[form.sums]
-    return of_encoding(encoding).bits
+def _input_bits(layer: Layer, encoding: Encoding | None, form: Format) -> int:
+    """Bits of a number that comes in: in one format an operand of a product is of that format."""
+    operand = encoding is not None or isinstance(layer, Multiplying)
+    return _bits(operand, encoding, form)
+
+
+def _output_bits(layer: Layer, encoding: Encoding | None, form: Format) -> int:
+    """Bits of a number that goes out: activations and rows of a table are operands, no sums."""
+    operand = encoding is not None or isinstance(layer, HardTanh | Recurrent | Embedding)
+    return _bits(operand, encoding, form)
+
+
+def _bits(operand: bool, encoding: Encoding | None, form: Format) -> int:
+    if not form.bits:
+        return of_encoding(encoding).bits
+    return form.bits if operand else WIDTHS[form.sums]
 
 
 WIDTHS = {"float32": 32, "float16": 16, "int32": 32, "int8": 8}
 """Bits of a number by the name of its format."""
 
 
-def _weight_bits(parameter: Parameter, form: Format) -> int:
+def _is_weight(name: str) -> bool:
+    """Whether a parameter of this name is an operand of products; a bias or a gain is none."""
+    return name.endswith("weight")
+
+
+def _weight_bits(name: str, parameter: Parameter, form: Format) -> int:
     """Bits of a number of a parameter, as products see it; biases and the like are real."""
     if form.bits:
-        return form.bits if parameter.quantizer is not None else WIDTHS[form.other]
+        return form.bits if _is_weight(name) else WIDTHS[form.other]
     return of_quantizer(parameter.quantizer).bits
 
 
@@ -173,28 +194,47 @@ def _encodings(layer: Layer, training: bool) -> tuple[Encoding | None, Encoding 
     return before, layer.output_encoding(before, training)
 
 
-def _parameters(layer: Layer, site: Site) -> list[Transfer]:
-    """Its own parameters, read once; those of a recurrent product in each step."""
+def _read_forward(layer: Layer, site: Site) -> list[Transfer]:
+    """Its own parameters, read once; of a table only rows; those of a state in each step."""
     found = []
     for name, parameter in layer.parameters().items():
-        bits = parameter.size * _weight_bits(parameter, site.form)
-        again = isinstance(layer, Recurrent) and name == "recurrent_weight"
-        found.append(Transfer("weights", bits, bits * (site.shape[0] if again else 1)))
+        width = _weight_bits(name, parameter, site.form)
+        if isinstance(layer, Embedding):
+            found.append(Transfer("rows", parameter.size * width, site.m * width))
+        else:
+            found.append(_weights(layer, name, parameter.size * width, site))
     return found
+
+
+def _read_backward(layer: Layer, site: Site) -> list[Transfer]:
+    """The parameters that a gradient is formed with; none of a bias, a shift, a table."""
+    found = []
+    for name, parameter in layer.parameters().items():
+        above = layer.needs_input_gradient or not isinstance(layer, Multiplying)
+        unused = name in ("bias", "shift") or isinstance(layer, Embedding)
+        if name == "recurrent_weight" or (above and not unused):
+            bits = parameter.size * _weight_bits(name, parameter, site.form)
+            found.append(_weights(layer, name, bits, site))
+    return found
+
+
+def _weights(layer: Layer, name: str, bits: int, site: Site) -> Transfer:
+    again = isinstance(layer, Recurrent) and name == "recurrent_weight"
+    return Transfer("weights", bits, bits * (site.shape[0] if again else 1))
 
 
 def _forward(place: str, layer: Layer, site: Site) -> Part:
     products = forward_products(layer, site)
     operations = _add_products(Counter(forward_tally(layer, site)), products, site.form)
     before, after = _encodings(layer, site.training)
-    transfers = [once("inputs", site.n * _bits(before, site.form))]
-    transfers += _parameters(layer, site)
-    transfers.append(once("outputs", site.m * _bits(after, site.form)))
+    transfers = [once("inputs", site.n * _input_bits(layer, before, site.form))]
+    transfers += _read_forward(layer, site)
+    transfers.append(once("outputs", site.m * _output_bits(layer, after, site.form)))
     if site.training and site.quantized:  # line 1: latent weights are read, their codes written
-        for parameter in layer.parameters().values():
+        for name, parameter in layer.parameters().items():
             if parameter.quantizer is not None:
                 transfers.append(once("latent weights", 32 * parameter.size))
-                bits = parameter.size * _weight_bits(parameter, site.form)
+                bits = parameter.size * _weight_bits(name, parameter, site.form)
                 transfers.append(once("weights", bits))
     return Part(place, "forward", operations, tuple(transfers), tuple(products))
 
@@ -202,13 +242,13 @@ def _forward(place: str, layer: Layer, site: Site) -> Part:
 def _backward(place: str, layer: Layer, site: Site) -> Part:
     products = backward_products(layer, site)
     operations = _add_products(Counter(backward_tally(layer, site)), products, site.form)
-    real = WIDTHS[site.form.other]
-    before = _encodings(layer, True)[0]
+    real, before = WIDTHS[site.form.other], _encodings(layer, True)[0]
+    passes_on = layer.needs_input_gradient and layer.differentiable
     transfers = [
         once("gradients out", site.m * real),
-        once("inputs", site.n * _bits(before, site.form)),  # kept by the forward pass
-        *_parameters(layer, site),
-        once("gradients in", site.n * real if layer.needs_input_gradient else 0),
+        once("inputs", site.n * _input_bits(layer, before, site.form)),  # kept by the forward pass
+        *_read_backward(layer, site),
+        once("gradients in", site.n * real if passes_on else 0),
     ]
     for parameter in layer.parameters().values():
         transfers.append(once("weight gradients", parameter.size * real))
@@ -277,7 +317,7 @@ def memory_of(network: Sequential) -> Memory:
     """
     sites = _sites(network, 1, "quantized", 1, False)
     parameters = [(name, p) for _, la, _ in sites for name, p in la.parameters().items()]
-    weights = [p for name, p in parameters if name.endswith("weight")]
+    weights = [p for name, p in parameters if _is_weight(name)]
     bits = sum(p.size * of_quantizer(p.quantizer).bits for p in weights)
     count, all_of_them = sum(p.size for p in weights), sum(p.size for _, p in parameters)
     return Memory(count, 4 * count, math.ceil(bits / 8), 4 * (all_of_them - count))

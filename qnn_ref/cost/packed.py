@@ -74,7 +74,7 @@ def packed_cost(
         tokens = Grid(0, max(1, network.vocabulary - 1), 1)
         flow, times = Flow("tokens", (1,), tokens), examples * steps
     parts = _row(network.stages, flow, times, form, "", steps)[0]
-    return Cost((part for part in parts if part.operations), number, examples)
+    return Cost(parts, number, examples)
 
 
 def _check(network: Any) -> None:
@@ -97,9 +97,11 @@ def _row(
             for p, path in enumerate(stage.paths):
                 parts += _row(path, flow, times, form, f"{place}.{p}.", steps)[0]
         else:
-            parts.append(_part(f"{place}.{type(stage).__name__}", stage, flow, out, times, form))
+            part = _part(f"{place}.{type(stage).__name__}", stage, flow, out, times, form)
             if isinstance(stage, GridRecurrent):
-                parts[-1] = _each_step(parts[-1], stage, form, steps)
+                part = _each_step(part, stage, form, steps)
+            if part.operations or isinstance(stage, Rows):  # a view of its input costs nothing
+                parts.append(part)
         flow = out
     return parts, flow
 
@@ -114,7 +116,7 @@ def _part(place: str, stage: Stage, flow: Flow, out: Flow, times: int, form: For
         operations += product(one.a, one.b, one.pairs, one.sums, form)
     transfers = (
         once("inputs", times * _bits(flow, form)),
-        *(once("weights", _held(name, array, stage, form)) for name, array in _arrays(stage)),
+        *_read(stage, times, form),
         once("outputs", times * _bits(out, form)),
     )
     return Part(place, "forward", operations, transfers, products)
@@ -127,9 +129,12 @@ def _each_step(part: Part, stage: GridRecurrent, form: Format, steps: int) -> Pa
     return Part(part.place, part.phase, part.operations, (*part.transfers, state), part.products)
 
 
-def _arrays(stage: Stage) -> list[tuple[str, Any]]:
-    """Arrays that a step reads; of a table only the rows that are asked for, as its outputs."""
-    return [] if isinstance(stage, Rows) else list(stage.arrays().items())
+def _read(stage: Stage, times: int, form: Format) -> list[Transfer]:
+    """Arrays that a step reads once; of a table only the rows that are asked for."""
+    if isinstance(stage, Rows):
+        held = _held("words", stage.words, stage, form)
+        return [Transfer("rows", held, held // stage.words.shape[1] * times)]
+    return [once("weights", _held(name, a, stage, form)) for name, a in stage.arrays().items()]
 
 
 def _held(name: str, array: Any, stage: Stage, form: Format) -> int:

@@ -19,6 +19,7 @@ from .examples import Check, Dataset, Examples
 from .files import DataError
 from .idx import read_idx
 from .images import image_batches, read_images
+from .places import is_checkout
 from .text import TextData
 from .tokens import TokenData, Vocabulary, tokenize
 from .trained import find_model, models
@@ -36,6 +37,7 @@ __all__ = [
     "fetch",
     "find_model",
     "image_batches",
+    "is_checkout",
     "load",
     "load_text",
     "models",

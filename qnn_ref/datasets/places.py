@@ -25,15 +25,24 @@ def embedded_folders() -> list[Path]:
         here = Path.cwd()
     except OSError:  # it was removed
         here = package
-    checkouts = [place for place in (package.parent, here, *here.parents) if _is_checkout(place)]
+    checkouts = [place for place in (package.parent, here, *here.parents) if is_checkout(place)]
     folders = [place / "data" for place in checkouts]
     own = folders[:1] if package.parent in checkouts else []
     ordered = dict.fromkeys([*own, package / "data", *folders])
     return [folder for folder in ordered if folder.is_dir()]
 
 
-def _is_checkout(folder: Path) -> bool:
-    """Whether this is a source tree of ours: beside an installed package lie other packages."""
+def is_checkout(folder: Path) -> bool:
+    """Whether this is a source tree of ours: beside an installed package lie other packages.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    bool
+    """
     return os.path.isfile(folder / "pyproject.toml") and os.path.isdir(folder / "qnn_ref")
 
 

@@ -1,41 +1,23 @@
 """Finished runs, a row each: what `qnn-ref report --add RUN` stores and `qnn-ref report` reads.
 
-They lie in results/ of a checkout: `runs.csv`, the history of each run in `curves/`, and the forms
-of the filters of binary convolutional networks in `filters/`.
+They lie in results/ of a checkout, or in a copy of it that somebody keeps (`copy_results`):
+`runs.csv`, the history of each run in `curves/`, and the forms of the filters of binary
+convolutional networks in `filters/`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qnn_ref import datasets
 from qnn_ref.checks import choice, real, whole
 from qnn_ref.experiments.cells import real_cell, whole_cell
-from qnn_ref.experiments.kept_filters import Filters, read_filters, save_filters
-from qnn_ref.experiments.runs import (
-    CHECKPOINT,
-    DESCRIPTION,
-    check_data,
-    existing_folder,
-    load_run,
-    write_rows,
-)
+from qnn_ref.experiments.kept_filters import Filters, read_filters
 from qnn_ref.experiments.sweep import read_rows
-from qnn_ref.experiments.text_runs import (
-    check_text,
-    foreseen,
-    is_text_run,
-    load_text_run,
-    prepared,
-)
-from qnn_ref.files import FileError, make_folder, target_of
-from qnn_ref.network import Sequential
-from qnn_ref.training import error_rate
+from qnn_ref.files import FileError
 
 RESULTS = Path(__file__).parent / "results"
 RUNS, CURVES, FILTERS = "runs.csv", "curves", "filters"
@@ -165,128 +147,6 @@ def _finished(path: Path, number: int, row: Mapping[str, str]) -> Finished:
         raise FileError(f"{path}: row {number}: {error}") from error
 
 
-def add_run(
-    run_folder: str | os.PathLike[str],
-    folder: Path,
-    data: str | os.PathLike[str] | None = None,
-    about_data: str = "",
-) -> Finished:
-    """Measure a run on its test part, and store its row and its history.
-
-    Parameters
-    ----------
-    run_folder : path
-        Of the run; its last finished epoch may be before its recipe's last one.
-    folder : Path
-        Of the results. A row of the same run with as many epochs or fewer is replaced.
-    data : path, optional
-        Where the data set lies.
-    about_data : str
-        What is special about it, such as "JPEG copy": a few words in one line.
-
-    Returns
-    -------
-    Finished
-
-    Raises
-    ------
-    FileError
-        If there is no run, or it was trained on a part of the data set, or on other data; or if
-        the results are damaged, cannot be written, or have this run with more epochs.
-    ValueError
-        If `about_data` is no line of text.
-    """
-    if not about_data.isprintable() or len(about_data) > 60:
-        raise ValueError(
-            f"about_data: expected up to 60 characters in one line, got {about_data!r:.80}"
-        )
-    place, stored = existing_folder(run_folder), read_finished(folder)
-    for file in (RUNS, f"{CURVES}/any") if folder.exists() else ():
-        target_of(folder / file)
-    measure = _measure_text if is_text_run(place) else _measure_images
-    recipe, history, network, found = measure(place, data)
-    if recipe.limit:
-        raise FileError(f"{place}: was trained on {recipe.limit} examples only: no result")
-    seconds = (place / CHECKPOINT).stat().st_mtime - (place / DESCRIPTION).stat().st_mtime
-    run = Finished(
-        recipe=recipe.name,
-        data=f"{recipe.dataset}, {about_data}" if about_data else recipe.dataset,
-        seed=recipe.seed,
-        schedule=recipe.all_epochs,
-        hours=round(seconds / 3600, 2),
-        **found,
-    )
-    try:
-        run.check()
-    except ValueError as error:
-        raise FileError(f"{place}: has no row in a table of results: {error}") from error
-    same = [r for r in stored if _same(r, run)]
-    if same and same[0].epochs > run.epochs:
-        raise FileError(
-            f"{folder / RUNS}: has this run after {same[0].epochs} epochs, {place} only "
-            f"{run.epochs} of them"
-        )
-    others = [r for r in stored if not _same(r, run)]
-    if run.curve in [r.curve for r in others]:
-        raise FileError(f"{folder / RUNS}: another run has the history {run.curve} already")
-    rows = sorted([*others, run], key=lambda r: (r.recipe, r.data, r.schedule, r.seed))
-    curves = make_folder(folder / CURVES)
-    write_rows(curves / run.curve, history)
-    save_filters(folder / FILTERS / run.filters, network)
-    write_rows(folder / RUNS, [row._asdict() for row in rows])
-    for old in same:
-        if old.curve != run.curve:
-            (curves / old.curve).unlink(missing_ok=True)
-            (folder / FILTERS / old.filters).unlink(missing_ok=True)
-    return run
-
-
-def _same(a: Finished, b: Finished) -> bool:
-    """Whether two rows are of one run, one of them perhaps stopped earlier."""
-    return (a.recipe, a.data, a.seed, a.schedule) == (b.recipe, b.data, b.seed, b.schedule)
-
-
-Measured = tuple[Any, list[dict[str, float]], Sequential, dict[str, Any]]
-"""A recipe, its history, its best network, and what stands in its row."""
-
-
-def _measure_images(folder: Path, data: Any) -> Measured:
-    recipe, run = load_run(folder)
-    _refuse_without_epochs(folder, run)
-    dataset = datasets.load(recipe.dataset, data)
-    check_data(folder, dataset)
-    network = run.best_network()
-    test = error_rate(network, dataset.test_images, dataset.test_labels)
-    return recipe, run.history, network, _found(run, PERCENT, test, 2)
-
-
-def _measure_text(folder: Path, data: Any) -> Measured:
-    recipe, _, run = load_text_run(folder)
-    _refuse_without_epochs(folder, run)
-    text = datasets.load_text(recipe.dataset, data)
-    check_text(folder, text)
-    network = run.best_network()
-    test = foreseen(network, prepared(recipe, text)).test_bits
-    unit = BITS_OF.format(recipe.level.removesuffix("s"))
-    return recipe, run.history, network, _found(run, unit, test, 4)
-
-
-def _refuse_without_epochs(folder: Path, run: Any) -> None:
-    if not run.history:
-        raise FileError(f"{folder}: no epoch was finished: no result")
-
-
-def _found(run: Any, unit: str, test: float, digits: int) -> dict[str, Any]:
-    best = run.history[run.best_epoch]
-    return {
-        "epochs": len(run.history),
-        "best_epoch": run.best_epoch,
-        "unit": unit,
-        "validation": round(best[run.measure], digits),
-        "test": round(test, digits),
-    }
-
-
 def read_curve(folder: Path, run: Finished) -> list[dict[str, float]]:
     """The history of a finished run, an entry an epoch.
 
@@ -361,7 +221,8 @@ def by_schedule(runs: Sequence[Finished], recipe: str) -> list[list[Finished]]:
     Returns
     -------
     list of list of Finished
-        The schedule that went furthest first; of each, those runs that went as far as the first.
+        The schedule that went furthest first, and the data themselves before another copy of them;
+        of each, those runs that went as far as the first.
     """
     rows: dict[tuple[str, int], list[Finished]] = {}
     for run in sorted(runs, key=lambda run: -run.epochs):
@@ -369,7 +230,7 @@ def by_schedule(runs: Sequence[Finished], recipe: str) -> list[list[Finished]]:
             row = rows.setdefault((run.data, run.schedule), [run])
             if run.epochs == row[0].epochs and run is not row[0]:
                 row.append(run)
-    return sorted(rows.values(), key=lambda row: (-row[0].epochs, -row[0].schedule))
+    return sorted(rows.values(), key=lambda row: (-row[0].epochs, -row[0].schedule, row[0].data))
 
 
 def longest(runs: Sequence[Finished], recipe: str) -> list[Finished]:

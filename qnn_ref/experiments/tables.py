@@ -16,8 +16,8 @@ class PaperError(NamedTuple):
     ----------
     method : str
     dataset : str
-    error : float
-        Test error in percent, as printed.
+    printed : str
+        Test error in percent, as it stands there, perhaps with its spread.
     recipe : str
         Name of ours; empty for a method of others.
 
@@ -28,28 +28,36 @@ class PaperError(NamedTuple):
 
     method: str
     dataset: str
-    error: float
+    printed: str
     recipe: str = ""
+
+    @property
+    def error(self) -> float:
+        """Test error in percent (a scalar)."""
+        return float(self.printed.partition(" ")[0])
 
 
 TABLE_1 = (
-    PaperError("BNN (Torch7)", "mnist", 1.40, "mnist-torch"),
-    PaperError("BNN (Torch7)", "svhn", 2.53, "svhn-torch"),
-    PaperError("BNN (Torch7)", "cifar10", 10.15, "cifar10-torch"),
-    PaperError("BNN (Theano)", "mnist", 0.96, "mnist-theano"),
-    PaperError("BNN (Theano)", "svhn", 2.80, "svhn-theano"),
-    PaperError("BNN (Theano)", "cifar10", 11.40, "cifar10-theano"),
-    PaperError("Committee Machines' Array", "mnist", 1.35),
-    PaperError("BinaryConnect", "mnist", 1.29),
-    PaperError("BinaryConnect", "svhn", 2.30),
-    PaperError("BinaryConnect", "cifar10", 9.90),
-    PaperError("EBP", "mnist", 2.2),
-    PaperError("Bitwise DNNs", "mnist", 1.33),
-    PaperError("Hwang & Sung", "mnist", 1.45),
-    PaperError("Maxout", "mnist", 0.94),
-    PaperError("Maxout", "svhn", 2.47),
-    PaperError("Maxout", "cifar10", 11.68),
-    PaperError("Network in Network", "svhn", 2.35),
+    PaperError("BNN (Torch7)", "mnist", "1.40", "mnist-torch"),
+    PaperError("BNN (Torch7)", "svhn", "2.53", "svhn-torch"),
+    PaperError("BNN (Torch7)", "cifar10", "10.15", "cifar10-torch"),
+    PaperError("BNN (Theano)", "mnist", "0.96", "mnist-theano"),
+    PaperError("BNN (Theano)", "svhn", "2.80", "svhn-theano"),
+    PaperError("BNN (Theano)", "cifar10", "11.40", "cifar10-theano"),
+    PaperError("Committee Machines' Array", "mnist", "1.35"),
+    PaperError("BinaryConnect", "mnist", "1.29 ± 0.08"),
+    PaperError("BinaryConnect", "svhn", "2.30"),
+    PaperError("BinaryConnect", "cifar10", "9.90"),
+    PaperError("EBP", "mnist", "2.2 ± 0.1"),
+    PaperError("Bitwise DNNs", "mnist", "1.33"),
+    PaperError("Hwang & Sung", "mnist", "1.45"),
+    PaperError("Maxout", "mnist", "0.94"),
+    PaperError("Maxout", "svhn", "2.47"),
+    PaperError("Maxout", "cifar10", "11.68"),
+    PaperError("Network in Network", "svhn", "2.35"),
+    PaperError("Network in Network", "cifar10", "10.41"),
+    PaperError("Gated pooling", "svhn", "1.69"),
+    PaperError("Gated pooling", "cifar10", "7.62"),
 )
 
 
@@ -115,6 +123,8 @@ class LanguageResult(NamedTuple):
         "bits a character" or "perplexity a word".
     recipe : str
         Name of ours.
+    note : str
+        What is to be said of the row.
 
     References
     ----------
@@ -127,6 +137,12 @@ class LanguageResult(NamedTuple):
     result: float
     unit: str
     recipe: str
+    note: str = ""
+
+    @property
+    def printed(self) -> str:
+        """The result as it stands there."""
+        return f"{self.result:g}"
 
 
 CHARACTERS, WORDS = "bits a character", "perplexity a word"
@@ -134,7 +150,10 @@ TABLE_4 = (
     LanguageResult("RNN, 2048 units", 3, 3, 1.81, CHARACTERS, "ptb-char-rnn-3-3"),
     LanguageResult("RNN, 2048 units", 2, 4, 1.67, CHARACTERS, "ptb-char-rnn-2-4"),
     LanguageResult("RNN, 2048 units", 3, 4, 1.11, CHARACTERS, "ptb-char-rnn-3-4"),
-    LanguageResult("RNN, 2048 units", 4, 4, 1.05, CHARACTERS, "ptb-char-rnn-4-4"),
+    LanguageResult(
+        *("RNN, 2048 units", 4, 4, 1.05, CHARACTERS, "ptb-char-rnn-4-4"),
+        note="the paper prints 3-bit weights, as in the row above; it probably means 4",
+    ),
     LanguageResult("RNN, 2048 units", 32, 32, 1.05, CHARACTERS, "ptb-char-rnn-fp"),
     LanguageResult("LSTM, 300 units", 2, 3, 220, WORDS, "ptb-word-lstm-2-3"),
     LanguageResult("LSTM, 300 units", 3, 4, 110, WORDS, "ptb-word-lstm-3-4"),

@@ -101,7 +101,7 @@ def network_totals() -> Table:
         "units as said",
         tuple(rows),
         "Counted from the layers and priced by the two tables; what the tables have not is an "
-        "assumption of ours (`qnn-ref cost` prints them). A processor is no such circuit.",
+        "assumption of ours (`qnn-ref cost digits` prints them). A processor is no such circuit.",
     )
 
 
@@ -118,7 +118,11 @@ def _energy_row(what: str, floats: Cost, bits: Cost, command: str) -> Row:
 DEFINITIONS = (
     ("per layer", "at most 512 of 16,384 and more can differ, so the paper does not mean this"),
     ("per input map", "random signs; the paper counts a trained network"),
-    ("per input map, negatives shared", "random signs: already near the paper's share"),
+    (
+        "per input map, negatives shared",
+        "random signs, layers of 128 to 512 filters; 512 alone have "
+        f"{100 * expected_unique_share(512, 256):.0f} %",
+    ),
 )
 """Of a different filter, with what is to be said of the paper's network before training."""
 
@@ -136,8 +140,9 @@ def repeated_filters(kept: Mapping[Finished, Sequence[Filters]]) -> Table:
     Table
     """
     codes = [codes for _, codes in binary_kernels(started("cifar10-theano"))[1:]]
+    start, seed = "cifar10-theano before training", RECIPES["cifar10-theano"].seed
     rows = [
-        *_share_rows("hidden convolutions", codes, "cifar10-theano before training", 0, True),
+        *_share_rows("hidden convolutions", codes, start, seed, "qnn-ref report"),
         *(
             row
             for run, layers in kept.items()
@@ -147,7 +152,6 @@ def repeated_filters(kept: Mapping[Finished, Sequence[Filters]]) -> Table:
                 [layer.codes],
                 f"{run.recipe} ({run.data}), trained",
                 run.seed,
-                False,
             )
         ),
     ]
@@ -157,9 +161,13 @@ def repeated_filters(kept: Mapping[Finished, Sequence[Filters]]) -> Table:
 
 
 def _share_rows(
-    what: str, codes: Sequence[Array], data: str, seed: int, the_papers: bool
+    what: str, codes: Sequence[Array], data: str, seed: int, of_the_papers: str = ""
 ) -> Iterator[Row]:
-    """The shares by the three definitions, and the factor that the last of them saves."""
+    """The shares by the three definitions, and the factor that the last of them saves.
+
+    With the command for the paper's own network, which has the paper's figures beside it.
+    """
+    command = of_the_papers or "qnn-ref cost RUN"
     shares = [unique_filters(layer) for layer in codes]
     taps = "x".join(map(str, codes[0].shape[:2]))
     chance = [_by_chance(layer) for layer in codes]
@@ -167,20 +175,21 @@ def _share_rows(
         share, random = (float(np.mean([s[n] for s in some])) for some in (shares, chance))
         yield Row(
             f"different {taps} filters, {name}, {what}",
-            paper="42 %" if the_papers and "shared" in name else "",
+            paper="42 %" if of_the_papers and "shared" in name else "",
             ours=f"{100 * share:.0f} %",
             data=data,
             seeds=str(seed),
-            sentence=words if the_papers else f"random signs would give {100 * random:.0f} %",
-            command="qnn_ref.cost.unique_filters(layer.weight.codes)",
+            sentence=words if of_the_papers else f"random signs would give {100 * random:.0f} %",
+            command=command,
         )
     yield Row(
         f"times fewer XNORs and counts, {what}",
-        paper="3" if the_papers else "",
+        paper="3" if of_the_papers else "",
         ours=f"{np.mean([filter_operations(layer).saving for layer in codes]):.1f}",
         data=data,
         seeds=str(seed),
         sentence="by counting; the additions of a map's results to its sums stay",
+        command=command,
     )
 
 

@@ -128,10 +128,10 @@ SWEEP_PICTURES = {
 
 
 def _label(run: Finished) -> str:
-    """A curve's name: stopped early or by another schedule, it says so."""
+    """A curve's name: stopped early, by another schedule or on another copy, it says so."""
     whole = run.epochs == run.schedule == RECIPES[run.recipe].epochs
     epochs = "" if whole else f", {run.epochs} of {run.schedule} epochs"
-    return f"{run.recipe}{epochs}"
+    return f"{run.recipe}{''.join(run.data.partition(',')[1:])}{epochs}"
 
 
 def straight_through() -> Figure:

@@ -73,7 +73,7 @@ def to_markdown(report: Report, picture: str = "{}.png") -> str:
     """
     parts = [f"# {TITLE}", WORDS]
     for table in report.tables:
-        parts += [f"## {table.title}", f"{table.words} In {table.unit}.".lstrip()]
+        parts += [f"## {table.title}", f"{table.words} Shown: {table.unit}.".lstrip()]
         parts += [markdown_table(table)]
     for shown in report.pictures:
         parts += [f"## {shown.title}", shown.words, f"![{shown.title}]({picture.format(shown.id)})"]
@@ -90,6 +90,8 @@ table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.7rem; }
 tr { border-bottom: 1px solid #8885; }
 td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.words { min-width: 16rem; }
+td.what, td.command { min-width: 9rem; }
 code { font-size: 0.85em; }
 img { max-width: 100%; background: white; }
 """
@@ -121,7 +123,7 @@ def to_html(report: Report, pictures: dict[str, bytes]) -> str:
     for table in report.tables:
         parts += [f'<h2 id="{table.id}">{escape(table.title)}</h2>']
         parts += [
-            f"<p>{_text(f'{table.words} In {table.unit}.'.lstrip())}</p>",
+            f"<p>{_text(f'{table.words} Shown: {table.unit}.'.lstrip())}</p>",
             *_html_table(table),
         ]
     for shown in report.pictures:
@@ -142,8 +144,12 @@ def _html_table(table: Table) -> Iterable[str]:
 
 
 def _cell(name: str, text: str) -> str:
-    kind = ' class="number"' if name in ("paper", "here") else ""
-    return f"<td{kind}>{_text(text)}</td>"
+    kind = KINDS.get(name)
+    return f'<td class="{kind}">{_text(text)}</td>' if kind else f"<td>{_text(text)}</td>"
+
+
+KINDS = dict(zip(HEAD, ("what", "number", "number", "", "", "", "words", "command"), strict=True))
+"""How a column's cells are shown: a narrow screen scrolls a table, and breaks no number."""
 
 
 def _text(text: str) -> str:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qnn_ref import shown
-from qnn_ref.experiments import NETWORKS, RECIPES, SWEEPS, TEXT_RECIPES, Recipe, TextRecipe
+from qnn_ref.experiments import RECIPES, SWEEPS, TEXT_RECIPES, Recipe, TextRecipe
+from qnn_ref.experiments.effort import training_operations
 from qnn_ref.experiments.finished import Finished, by_schedule, longest
 from qnn_ref.experiments.sweep import mean_and_spread
-from qnn_ref.experiments.tables import IMAGENET, TABLE_1, TABLE_4, WORDS, LanguageResult
+from qnn_ref.experiments.tables import (
+    IMAGENET,
+    TABLE_1,
+    TABLE_4,
+    WORDS,
+    ImageNetAccuracy,
+    LanguageResult,
+    PaperError,
+)
 from qnn_ref.report.measured import training_hours
 from qnn_ref.report.rows import Row, Table, difference, mean_text
 from qnn_ref.report.stored import read_sweep
@@ -20,9 +30,19 @@ from qnn_ref.report.stored import read_sweep
 OTHERS = "a method of other authors, whose recipe is not part of this package"
 NO_DATA = {"svhn": " (and SVHN did not lie on the machine)"}
 IMAGENET_REASON = (
-    "not run here: ImageNet may not be passed on, and its 1.2 million images would take months on "
-    "two cores; the network is there, checked and ready to train"
+    "not run here: ImageNet may not be passed on, and its 1.2 million images would take weeks or "
+    "months on two cores; "
 )
+HERE, NO_FLOATS = (
+    "the network is there, checked and ready to train",
+    "a float form of the network is not part of this package",
+)
+ABOUT_IMAGENET = {
+    "AlexNet": "",
+    "GoogLeNet": " It is not clear whether the row of 6 bits has them everywhere, or only its "
+    "gradients, with 4 for weights and activations.",
+}
+"""What is to be said of a table of the paper's."""
 NAMES = {"mnist": "MNIST", "svhn": "SVHN", "cifar10": "CIFAR-10"}
 RELATIVES = (
     ("mnist-small", "784-3x512-10, 7 epochs"),
@@ -35,20 +55,19 @@ RELATIVES = (
 """Recipes of ours that the paper has no row for, each with its float twin."""
 
 
-def too_long(recipe: Recipe | TextRecipe, bench: Mapping[str, Any]) -> str:
-    """Why a recipe was not run, with an estimate of its time.
+def too_long(time: str) -> str:
+    """Why a recipe was not run.
 
     Parameters
     ----------
-    recipe : Recipe or TextRecipe
-    bench : dict
-        Stored run of the bench.
+    time : str
+        As `whole_time` and `text_time` estimate it.
 
     Returns
     -------
     str
     """
-    return f"not run to its end here: about {whole_time(recipe, bench)}"
+    return f"not run to its end here: about {time}"
 
 
 def whole_time(recipe: Recipe | TextRecipe, bench: Mapping[str, Any]) -> str:
@@ -68,17 +87,43 @@ def whole_time(recipe: Recipe | TextRecipe, bench: Mapping[str, Any]) -> str:
     return f"{time} on one thread, by the measured training step"
 
 
+def text_time(recipe: TextRecipe, runs: Sequence[Finished], bench: Mapping[str, Any]) -> str:
+    """How long a language model would take: by the quickest run of its kind, if there is one.
+
+    Parameters
+    ----------
+    recipe : TextRecipe
+    runs : sequence of Finished
+        Those of the same text and level are of its kind.
+    bench : dict
+        Stored run of the bench.
+
+    Returns
+    -------
+    str
+    """
+    kin = [
+        (run.hours / training_operations(replace(twin, epochs=run.epochs)), run.recipe)
+        for run in runs
+        for twin in [TEXT_RECIPES.get(run.recipe)]
+        if twin and run.hours and (twin.dataset, twin.level) == (recipe.dataset, recipe.level)
+    ]
+    if not kin:
+        return whole_time(recipe, bench)
+    pace, name = min(kin)
+    time = shown.duration(pace * training_operations(recipe))
+    return f"{time} on two cores, by the pace of the quickest run of {name}"
+
+
 def table_1(runs: Sequence[Finished], bench: Mapping[str, Any]) -> Table:
     """Test errors on the three small data sets."""
     rows = []
     for cell in TABLE_1:
         what = f"{cell.method}, {NAMES[cell.dataset]}"
         if not cell.recipe:
-            rows.append(Row(what, f"{cell.error:g}", sentence=OTHERS))
+            rows.append(Row(what, cell.printed, sentence=OTHERS))
             continue
-        rows += _image_rows(what, cell.recipe, runs, bench, cell.error) or [
-            _not_run(what, cell.recipe, bench, cell.error)
-        ]
+        rows += _image_rows(what, cell.recipe, runs, bench, cell) or [_not_run(what, bench, cell)]
         rows += _image_rows(f"{what}: its float twin", f"{cell.recipe}-float", runs, bench)
     return Table("table-1", "Table 1: MNIST, SVHN, CIFAR-10", "test error in %", tuple(rows))
 
@@ -97,13 +142,13 @@ def relatives(runs: Sequence[Finished], bench: Mapping[str, Any]) -> Table:
     )
 
 
-def _not_run(what: str, name: str, bench: Mapping[str, Any], paper: float) -> Row:
-    recipe = RECIPES[name]
+def _not_run(what: str, bench: Mapping[str, Any], paper: PaperError) -> Row:
+    recipe = RECIPES[paper.recipe]
     return Row(
         what,
-        f"{paper:.2f}",
-        sentence=too_long(recipe, bench) + NO_DATA.get(recipe.dataset, ""),
-        command=f"qnn-ref train {name} --data DIR --out RUN",
+        paper.printed,
+        sentence=too_long(whole_time(recipe, bench)) + NO_DATA.get(recipe.dataset, ""),
+        command=f"qnn-ref train {recipe.name} --data DIR --out RUN",
     )
 
 
@@ -112,39 +157,54 @@ def _image_rows(
     name: str,
     runs: Sequence[Finished],
     bench: Mapping[str, Any],
-    paper: float | None = None,
+    paper: PaperError | None = None,
 ) -> list[Row]:
     """A row for each schedule that the recipe was run by, the furthest one first."""
-    recipe = RECIPES[name]
+    recipe, rows = RECIPES[name], by_schedule(runs, name)
     return [
         Row(
-            f"{what}: another schedule" if place else what,
-            "" if place or paper is None else f"{paper:.2f}",
+            what + _other(found[0], rows[0][0]),
+            "" if place or paper is None else paper.printed,
             mean_text([run.test for run in found], 2),
             **_of(found),
             sentence=_image_sentence(found, paper, recipe, bench),
             command=f"qnn-ref train {name} --data DIR --out RUN"
             + _epochs_option(found, recipe.epochs),
         )
-        for place, found in enumerate(by_schedule(runs, name))
+        for place, found in enumerate(rows)
     ]
 
 
+def _other(run: Finished, first: Finished) -> str:
+    """What is different about a second row of a recipe."""
+    if run is first:
+        return ""
+    return ": another copy of the data" if run.data != first.data else ": another schedule"
+
+
 def _image_sentence(
-    found: Sequence[Finished], paper: float | None, recipe: Recipe, bench: Mapping[str, Any]
+    found: Sequence[Finished], paper: PaperError | None, recipe: Recipe, bench: Mapping[str, Any]
 ) -> str:
     first, parts = found[0], []
     if paper is not None:
-        parts.append(difference(float(np.mean([run.test for run in found])), paper, "points", 2))
-    if first.epochs < recipe.epochs:
-        parts.append(f"after {first.epochs} of the recipe's {recipe.epochs} epochs")
-        if first.schedule < recipe.epochs:
-            parts.append(f"the decay of the rate fitted to {first.schedule}")
-        else:
-            parts.append(f"all of them would take about {whole_time(recipe, bench)}")
+        mean = float(np.mean([run.test for run in found]))
+        parts.append(difference(mean, paper.error, "points", 2))
+    if first.epochs != recipe.epochs:
+        parts.append(_trained(first.epochs, recipe.epochs, "epochs"))
+    if first.schedule != recipe.epochs and not recipe.halve_every:
+        parts.append(f"the decay of the rate fitted to {first.schedule}")
+    elif first.epochs < recipe.epochs:
+        parts.append(f"all of them would take about {whole_time(recipe, bench)}")
     hours = float(np.median([run.hours for run in found]))
     parts.append(f"a run took {shown.duration(hours)}, pauses and other work included")
     return ", ".join(parts)
+
+
+def _trained(epochs: int, all_of_them: int, unit: str) -> str:
+    """How far a run went, beside what its recipe wants."""
+    if epochs > all_of_them:
+        return f"after {epochs} {unit}, more than the recipe's {all_of_them}"
+    return f"after {epochs} of the recipe's {all_of_them} {unit}"
 
 
 def _epochs_option(found: Sequence[Finished], epochs: int) -> str:
@@ -165,26 +225,25 @@ def _of(found: Sequence[Finished]) -> dict[str, str]:
 
 def imagenet() -> list[Table]:
     """AlexNet and GoogLeNet, top-1 and top-5."""
-    tables = []
-    for network in ("AlexNet", "GoogLeNet"):
-        rows = tuple(
-            Row(
-                row.method,
-                f"{row.top_1:g} / {'-' if row.top_5 is None else f'{row.top_5:g}'}",
-                sentence=IMAGENET_REASON if row.recipe else _without_recipe(row.method),
-                command=f"qnn_ref.experiments.NETWORKS[{row.recipe!r}]" if row.recipe else "",
-            )
-            for row in IMAGENET
-            if row.network == network
+    return [
+        Table(
+            network.lower(),
+            f"{network} on ImageNet",
+            "top-1 / top-5 accuracy in %",
+            tuple(_imagenet_row(row) for row in IMAGENET if row.network == network),
+            f"The caption in the paper says error rates; the figures are accuracies.{about}",
         )
-        assert all(row.recipe in NETWORKS for row in IMAGENET if row.recipe)
-        title = f"{network} on ImageNet"
-        tables.append(Table(network.lower(), title, "top-1 / top-5 accuracy in %", rows))
-    return tables
+        for network, about in ABOUT_IMAGENET.items()
+    ]
 
 
-def _without_recipe(method: str) -> str:
-    return IMAGENET_REASON if method == "float" else OTHERS
+def _imagenet_row(row: ImageNetAccuracy) -> Row:
+    accuracies = f"{row.top_1:g} / {'-' if row.top_5 is None else f'{row.top_5:g}'}"
+    if row.recipe:
+        command = f"qnn_ref.experiments.NETWORKS[{row.recipe!r}]"
+        return Row(row.method, accuracies, sentence=IMAGENET_REASON + HERE, command=command)
+    sentence = IMAGENET_REASON + NO_FLOATS if row.method == "float" else OTHERS
+    return Row(row.method, accuracies, sentence=sentence)
 
 
 def table_4(runs: Sequence[Finished], folder: Path, bench: Mapping[str, Any]) -> Table:
@@ -197,8 +256,7 @@ def table_4(runs: Sequence[Finished], folder: Path, bench: Mapping[str, Any]) ->
         "bits a character, or perplexity a word",
         tuple(rows),
         "A figure of 1.05 bits is far below what others report for this text with larger models "
-        "(1.2 to 1.3), and one row of the paper probably means 4-bit weights. What the paper does "
-        "not say about training is our choice.",
+        "(1.2 to 1.3). What the paper does not say about training is our choice.",
     )
 
 
@@ -208,20 +266,21 @@ def _text_row(row: LanguageResult, runs: Sequence[Finished], bench: Mapping[str,
     )
     what, found = f"{row.model}, {bits}", longest(runs, row.recipe)
     command = f"qnn-ref train {row.recipe} --data DIR --out RUN"
-    epochs = TEXT_RECIPES[row.recipe].epochs
+    epochs, note = TEXT_RECIPES[row.recipe].epochs, f"; {row.note}" if row.note else ""
     if not found:
-        reason = too_long(TEXT_RECIPES[row.recipe], bench)
-        return Row(what, f"{row.result:g}", sentence=reason, command=command)
+        reason = too_long(text_time(TEXT_RECIPES[row.recipe], runs, bench))
+        return Row(what, row.printed, sentence=reason + note, command=command)
     words = row.unit == WORDS
     digits = 1 if words else 3
     values = [2**run.test if words else run.test for run in found]
-    far = difference(float(np.mean(values)), row.result, row.unit, digits)
+    unit = "points of perplexity" if words else row.unit
+    far = difference(float(np.mean(values)), row.result, unit, digits)
     return Row(
         what,
-        f"{row.result:g}",
+        row.printed,
         mean_text(values, digits),
         **_of(found),
-        sentence=f"{far}, after {found[0].epochs} of the recipe's {epochs} passes over the text",
+        sentence=f"{far}, {_trained(found[0].epochs, epochs, 'passes over the text')}{note}",
         command=command + _epochs_option(found, epochs),
     )
 
@@ -287,5 +346,5 @@ def sweep_table(folder: Path, name: str, title: str, claim: str) -> Table:
             )
         )
     command = f"`qnn-ref train {name} --out DIR`"
-    unit = measure.words.replace(" / %", " in %")
+    unit = measure.words.replace(" / ", " in ")
     return Table(name, title, unit, tuple(rows), f"{claim} {command}")
