@@ -1,6 +1,7 @@
 """Folders of results: those of a checkout, of an installed package, and a reader's own."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -131,3 +132,14 @@ def test_seed_epochs_and_products_are_a_runs_own(tmp_path):
     row = add_run(tmp_path / "run", tmp_path / "results")
     assert (row.seed, row.epochs, row.schedule) == (7, 1, 1)
     assert np.isclose(row.validation, run.history[0]["validation_error"], atol=0.005)
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("seconds", [-3600, 7200])
+def test_a_copy_of_a_run_may_have_lost_its_times(run_folder, tmp_path, seconds):
+    """Its description may be younger than its checkpoint: then the time is not known."""
+    copy = shutil.copytree(run_folder, tmp_path / "copy")
+    started = (copy / "run.json").stat().st_mtime
+    os.utime(copy / "checkpoint.npz", (started + seconds, started + seconds))
+    assert add_run(copy, tmp_path / "results").hours == max(0, seconds / 3600)
+    assert len(read_finished(tmp_path / "results")) == 1

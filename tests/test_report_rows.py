@@ -13,7 +13,7 @@ from qnn_ref.experiments.finished import RESULTS, Finished, read_finished
 from qnn_ref.report import build_report
 from qnn_ref.report.figures import _label
 from qnn_ref.report.measured import read_bench
-from qnn_ref.report.trained import OTHERS, table_1, table_4, text_time
+from qnn_ref.report.trained import OTHERS, relatives, table_1, table_4, text_time, texts
 from qnn_ref.shown import duration
 
 # Copied from the paper once more, by hand: method, then MNIST, SVHN, CIFAR-10.
@@ -200,6 +200,35 @@ def test_the_time_of_a_language_model_is_that_of_its_kind():
     ]
     hours = step * training_steps(TEXT_RECIPES["ptb-char-rnn-fp"]) / 3600
     assert f"about {duration(hours)} on one thread" in found["RNN, 2048 units, float"]
+
+
+@pytest.mark.parametrize("name", [*RECIPES, *TEXT_RECIPES])
+def test_a_run_of_any_recipe_has_its_row(name):
+    """Whatever `report --add` takes is shown, under the name by which it was trained."""
+    recipe = {**RECIPES, **TEXT_RECIPES}[name]
+    unit = f"bits a {recipe.level[:-1]}" if name in TEXT_RECIPES else "% wrong"
+    run = a_run(name, data=recipe.dataset, unit=unit, schedule=recipe.epochs, epochs=1, seed=77)
+    bench, found = read_bench(RESULTS), []
+    for table in (table_1([run], bench), relatives([run], bench), *texts([run])):
+        found += [row for row in table.rows if row.seeds == "77"]
+    found += [row for row in table_4([run], RESULTS, bench).rows if row.seeds == "77"]
+    (row,) = found
+    assert row.ours == f"{2**run.test if unit == 'bits a word' else run.test:.{_digits(unit)}f}"
+    assert f"qnn-ref train {name} " in row.command
+    if recipe.epochs > 1:
+        assert row.epochs == f"1 of {recipe.epochs}"
+
+
+def _digits(unit):
+    return {"% wrong": 2, "bits a character": 3, "bits a word": 1}[unit]
+
+
+def test_a_time_that_is_not_known_is_not_said():
+    known, unknown = a_run(hours=0.5), a_run(seed=1, hours=0.0)
+    (row,) = rows_of("mnist-theano", known, unknown)
+    assert "a run took 30 min" in row.sentence
+    (row,) = rows_of("mnist-theano", unknown)
+    assert "took" not in row.sentence
 
 
 def test_stored_runs_belong_to_recipes_and_their_data():

@@ -118,7 +118,7 @@ def backward_products(layer: Layer, site: Site) -> list[Product]:
     dy, found = gradients_of(layer), []
     for forward in forward_products(layer, site):
         state = forward.what == "state sums"
-        fan_in = forward.pairs // max(1, forward.sums)
+        fan_in = forward.pairs // forward.sums
         weights = fan_in * (site.out[-1] * getattr(layer, "blocks", 1))
         found.append(Product("weight gradient", forward.a, dy, forward.pairs, weights))
         if state:

@@ -128,13 +128,12 @@ def add_run(
     if recipe.limit:
         raise FileError(f"{place}: was trained on {recipe.limit} examples only: no result")
     _refuse_other_recipes(place, recipe)
-    seconds = (place / CHECKPOINT).stat().st_mtime - (place / DESCRIPTION).stat().st_mtime
     run = Finished(
         recipe=recipe.name,
         data=f"{recipe.dataset}, {about_data}" if about_data else recipe.dataset,
         seed=recipe.seed,
         schedule=recipe.all_epochs,
-        hours=round(seconds / 3600, 2),
+        hours=_hours(place),
         **found,
     )
     try:
@@ -164,6 +163,12 @@ def add_run(
 
 ITS_OWN = "about", "seed", "epochs", "limit", "bit_products"
 """What a run of a recipe may have otherwise."""
+
+
+def _hours(place: Path) -> float:
+    """From the first to the last file; 0 where a copy of the folder has lost its times."""
+    seconds = (place / CHECKPOINT).stat().st_mtime - (place / DESCRIPTION).stat().st_mtime
+    return round(max(0.0, seconds) / 3600, 2)
 
 
 def _refuse_other_recipes(place: Path, recipe: Any) -> None:

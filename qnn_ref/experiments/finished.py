@@ -50,7 +50,8 @@ class Finished(NamedTuple):
         Of the next two: "% wrong", "bits a character" or "bits a word".
     validation, test : float
     hours : float
-        From the first to the last file of the run, pauses and other work of the machine included.
+        From the first to the last file of the run, pauses and other work of the machine included;
+        0 where that is not known, as in a copy of its folder.
     """
 
     recipe: str
@@ -90,6 +91,7 @@ class Finished(NamedTuple):
         whole("best_epoch", self.best_epoch, 0, self.epochs - 1)
         for name in ("validation", "test"):
             real(name, getattr(self, name), least=0, most=MOST[self.unit])
+        real("hours", self.hours, least=0)
 
 
 def results_folder() -> Path:

@@ -11,7 +11,14 @@ from qnn_ref.report.energy import network_totals, prices, repeated_filters
 from qnn_ref.report.figures import Picture, pictures
 from qnn_ref.report.measured import read_bench, section_6
 from qnn_ref.report.rows import Table
-from qnn_ref.report.trained import imagenet, relatives, sweep_table, table_1, table_4
+from qnn_ref.report.trained import (
+    imagenet,
+    relatives,
+    sweep_table,
+    table_1,
+    table_4,
+    texts,
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,7 @@ def build_report(folder: Path) -> Report:
         relatives(runs, bench),
         *imagenet(),
         table_4(runs, folder, bench),
+        *texts(runs),
         *prices(),
         network_totals(),
         repeated_filters(kept),

@@ -51,6 +51,7 @@ RELATIVES = (
     ("fashion-small", "two narrow convolutions on Fashion-MNIST"),
     ("cifar10-small", "three narrow convolutions on CIFAR-10"),
     ("cifar10-wide", "three convolutions, twice as wide, on CIFAR-10"),
+    ("digits", "64-2x256-10 on 8x8 digits"),
 )
 """Recipes of ours that the paper has no row for, each with its float twin."""
 
@@ -195,8 +196,9 @@ def _image_sentence(
         parts.append(f"the decay of the rate fitted to {first.schedule}")
     elif first.epochs < recipe.epochs:
         parts.append(f"all of them would take about {whole_time(recipe, bench)}")
-    hours = float(np.median([run.hours for run in found]))
-    parts.append(f"a run took {shown.duration(hours)}, pauses and other work included")
+    if known := [run.hours for run in found if run.hours]:
+        time = shown.duration(float(np.median(known)))
+        parts.append(f"a run took {time}, pauses and other work included")
     return ", ".join(parts)
 
 
@@ -283,6 +285,26 @@ def _text_row(row: LanguageResult, runs: Sequence[Finished], bench: Mapping[str,
         sentence=f"{far}, {_trained(found[0].epochs, epochs, 'passes over the text')}{note}",
         command=command + _epochs_option(found, epochs),
     )
+
+
+def texts(runs: Sequence[Finished]) -> list[Table]:
+    """Runs of the small language models on the text that comes along; no table without one."""
+    rows = []
+    for name, recipe in TEXT_RECIPES.items():
+        found = longest(runs, name)
+        if found and recipe.dataset == "shakespeare":
+            bits = f"{recipe.weight_bits}-bit weights, {recipe.activation_bits}-bit states"
+            rows.append(
+                Row(
+                    f"RNN, {recipe.units} units, {bits if recipe.quantized else 'float'}",
+                    ours=mean_text([run.test for run in found], 3),
+                    **_of(found),
+                    sentence=_trained(found[0].epochs, recipe.epochs, "passes over the text"),
+                    command=f"qnn-ref train {name} --out RUN{_epochs_option(found, recipe.epochs)}",
+                )
+            )
+    title, words = "Small language models", "The paper has no such rows."
+    return [Table("texts", title, "bits a character", tuple(rows), words)] if rows else []
 
 
 def _sweep_rows(folder: Path, name: str, model: str) -> list[Row]:
