@@ -162,8 +162,8 @@ plots.cost_figure(
 # **Exercise 11.1.** A packed network is a little larger than one bit a weight. Count the bytes of
 # each layer of a dense network, given its `widths`, such as 784, 4096, 4096, 4096, 10: the weights
 # as float32, and the packed form. There the row of each unit fills whole words of 64 bits, and each
-# *hidden* unit has a threshold (int32) and a flip (one byte). Return two arrays, a number for each
-# layer.
+# *hidden* unit has a threshold (int32) and a flip (one byte). Return two arrays of int64, a number
+# for each layer.
 
 
 # %% tags=["exercise", "id:11.1"]

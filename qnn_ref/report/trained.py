@@ -288,7 +288,7 @@ def _text_row(row: LanguageResult, runs: Sequence[Finished], bench: Mapping[str,
 
 
 def texts(runs: Sequence[Finished]) -> list[Table]:
-    """Runs of the small language models on the text that comes along; no table without one."""
+    """Put together the runs of small models on the text that comes along; no table without one."""
     rows = []
     for name, recipe in TEXT_RECIPES.items():
         found = longest(runs, name)

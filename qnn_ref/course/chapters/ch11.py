@@ -33,6 +33,7 @@ def bytes_with(
     last: bool = False,
     number: int = 4,
     bits: int = 1,
+    turned: bool = False,
 ) -> tuple[Array, Array]:
     """Count the bytes, with a place for each mistake.
 
@@ -41,8 +42,9 @@ def bytes_with(
     widths : array (L + 1,) of int64
     word : int
         Bits that a row is filled up to.
-    gaps : {"rows", "columns", "none"}
-        What fills whole words: the inputs of a unit, the units of an input, or nothing.
+    gaps : {"rows", "columns", "matrix", "down", "one more", "count", "none"}
+        What fills whole words: the inputs of a unit, the units of an input, all of them, or
+        nothing. Or words of a row are rounded down, or have one more at the end, or are counted.
     threshold : int
         Bytes of a hidden unit besides its weights.
     last : bool
@@ -51,6 +53,8 @@ def bytes_with(
         Bytes of a float.
     bits : int
         What the packed bytes are counted in: 1 for bytes, 8 for bits.
+    turned : bool
+        Whether the results change places.
 
     Returns
     -------
@@ -61,11 +65,28 @@ def bytes_with(
     weights = {
         "rows": size * -(-n // word) * m,
         "columns": size * -(-m // word) * n,
+        "matrix": size * -(-n * m // word),
+        "down": size * (n // word) * m,
+        "one more": size * (n // word + 1) * m,
+        "count": -(-n // word) * m,
         "none": -(-n * m // 8),
     }[gaps]
     hidden = np.ones(len(m), np.int64)
     hidden[-1] = last
-    return number * n * m, bits * (weights + threshold * m * hidden)
+    found = number * n * m, bits * (weights + threshold * m * hidden)
+    return found[::-1] if turned else found
+
+
+def _flips_of_one_bit(widths: Array) -> tuple[Array, Array]:
+    floats, packed = bytes_with(widths, threshold=4)
+    packed[:-1] += -(-widths[1:-1] // 8)
+    return floats, packed
+
+
+def _thresholds_of_inputs(widths: Array) -> tuple[Array, Array]:
+    floats, packed = bytes_with(widths, threshold=0)
+    packed[1:] += 5 * widths[1:-1]
+    return floats, packed
 
 
 MEMORY = Exercise(
@@ -73,9 +94,9 @@ MEMORY = Exercise(
     title="The bytes of a network",
     name="memory_bytes",
     task=(
-        "Return two arrays, the bytes of each layer's weights as float32, and those of its packed "
-        "form: rows of one bit a weight in whole words of 64 bits, and for each hidden unit a "
-        "threshold (int32) and a flip (one byte)."
+        "Return two arrays of int64, the bytes of each layer's weights as float32, and those of "
+        "its packed form: rows of one bit a weight in whole words of 64 bits, and for each hidden "
+        "unit a threshold (int32) and a flip (one byte)."
     ),
     section="section 5.1",
     spec=memory_bytes,
@@ -129,6 +150,47 @@ MEMORY = Exercise(
             "float64",
             lambda widths: bytes_with(widths, number=8),
             "A float32 has four bytes.",
+        ),
+        Wrong(
+            "bits of a float",
+            lambda widths: bytes_with(widths, number=32),
+            "Your floats are 8 times too large: a float32 has 32 bits, which are four bytes.",
+        ),
+        Wrong(
+            "results exchanged",
+            lambda widths: bytes_with(widths, turned=True),
+            "Your results come in the other order: floats first.",
+        ),
+        Wrong(
+            "words rounded down",
+            lambda widths: bytes_with(widths, gaps="down"),
+            "Your rows lose their last bits: a word that is not full is a word all the same.",
+        ),
+        Wrong(
+            "one word more",
+            lambda widths: bytes_with(widths, gaps="one more"),
+            "Your rows of 64 inputs take two words. They fill one.",
+        ),
+        Wrong(
+            "words for bytes",
+            lambda widths: bytes_with(widths, gaps="count"),
+            "You count words. Each has eight bytes.",
+        ),
+        Wrong(
+            "all rows in one",
+            lambda widths: bytes_with(widths, gaps="matrix"),
+            "Your rows share words. Each unit begins a word of its own.",
+        ),
+        Wrong(
+            "flips of one bit",
+            _flips_of_one_bit,
+            "Your flips are packed as bits. Each takes a byte.",
+        ),
+        Wrong(
+            "thresholds a layer late",
+            _thresholds_of_inputs,
+            "Your thresholds stand in the layer after their units. They belong to those that the "
+            "layer computes.",
         ),
     ),
     hints=(

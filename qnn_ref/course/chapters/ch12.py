@@ -30,9 +30,10 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
     yield np.array([0.0, 0.0, 3.0]), np.array([0.0, 0.0, 0.0]), T
     yield np.array([5.0, 6.0, 7.0]), np.array([4.0, 5.0, 6.0]), T
     yield np.array([4.0, 6.0, 9.0]), np.array([5.0, 6.0, 7.0]), T
-    for n in (2, 3, 5, 10):
+    yield np.array([1.0, 2.0, 4.0]), np.array([3.0, 3.0, 4.0]), T  # a is the better one
+    for n, better in ((2, -0.3), (3, 0.3), (5, -0.3), (10, 0.3)):
         seeds = rng.normal(4, 1, n)
-        yield seeds + rng.normal(0, 0.2, n), seeds - 0.3, T
+        yield seeds + rng.normal(0, 0.2, n), seeds + better, T
 
 
 def _width(a: Array, b: Array, factor: float, ddof: int = 1) -> tuple[float, float]:
@@ -59,7 +60,7 @@ COMPARE = Exercise(
     spec=compare,
     cases=_cases,
     gives=("difference", "half width"),
-    same=close(1e-9),
+    same=close(1e-6),  # float32 is as good
     axes=(".", ".", "."),  # one pair has no spread
     simplify=("a", "b"),
     wrong=(
@@ -115,6 +116,55 @@ COMPARE = Exercise(
             "the other way round",
             lambda a, b, t: (-compare(a, b, t)[0], compare(a, b, t)[1]),
             "Your difference is b - a.",
+        ),
+        Wrong(
+            "no sign",
+            lambda a, b, t: (abs(compare(a, b, t)[0]), compare(a, b, t)[1]),
+            "Your difference has lost its sign: it says which of the two is better.",
+        ),
+        Wrong(
+            "the whole width",
+            lambda a, b, t: (compare(a, b, t)[0], 2 * compare(a, b, t)[1]),
+            "That is the whole width of the interval; half of it is asked.",
+        ),
+        Wrong(
+            "both ends",
+            lambda a, b, t: (
+                compare(a, b, t)[0] - compare(a, b, t)[1],
+                compare(a, b, t)[0] + compare(a, b, t)[1],
+            ),
+            "Those are the two ends of the interval; its middle and half its width are asked.",
+        ),
+        Wrong(
+            "t of n - 2",
+            lambda a, b, t: _width(a, b, t[max(len(a) - 2, 0)]),
+            "Your t is that of n - 2. One number, the mean, was taken from the pairs: n - 1.",
+        ),
+        Wrong(
+            "variance for deviation",
+            lambda a, b, t: (
+                float((a - b).mean()),
+                float(t[len(a) - 1] * (a - b).var(ddof=1) / np.sqrt(len(a))),
+            ),
+            "Your spread is a variance, in squared points. Its root belongs here.",
+        ),
+        Wrong(
+            "root of n - 1",
+            lambda a, b, t: (
+                float((a - b).mean()),
+                float(t[len(a) - 1] * (a - b).std(ddof=1) / np.sqrt(len(a) - 1)),
+            ),
+            "You take n - 1 twice: in the variance it is right, but the mean is one of n pairs.",
+        ),
+        Wrong(
+            "median for mean",
+            lambda a, b, t: (float(np.median(a - b)), compare(a, b, t)[1]),
+            "That is the median of the differences. The interval is one of the mean.",
+        ),
+        Wrong(
+            "results exchanged",
+            lambda a, b, t: compare(a, b, t)[::-1],
+            "Your results come in the other order: first the difference.",
         ),
     ),
     hints=(
