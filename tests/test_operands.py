@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qnn_ref.bits.operands import check_out, read_only, room_for
+from qnn_ref.bits.operands import check_out, check_sums, read_only, room_for
 
 
 @pytest.mark.parametrize("make", [lambda x: x, lambda x: x[:, ::2], lambda x: x.T])
@@ -15,6 +15,17 @@ def test_an_operand_becomes_contiguous_and_read_only_and_the_array_stays_as_it_w
     assert not view.flags.writeable
     assert x.flags.writeable
     assert np.shares_memory(view, x) == x.flags.c_contiguous
+
+
+def test_what_is_read_only_already_is_taken_as_it_is():
+    assert read_only(LOCKED) is LOCKED
+
+
+@pytest.mark.parametrize(("count", "largest"), [(2**31 - 1, 1), (2**16, 2**15 - 1), (1, 2**31 - 1)])
+def test_sums_end_below_two_to_the_31(count, largest):
+    check_sums("K", count, largest)
+    with pytest.raises(ValueError, match=r"^K: sums of .* do not fit in int32"):
+        check_sums("K", count, largest + 1)
 
 
 def test_room_is_new_or_what_the_caller_gave():

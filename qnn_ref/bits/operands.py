@@ -28,7 +28,7 @@ def read_only(array: Array) -> Array:
     It is copied where it was not contiguous.
     """
     flags = array.flags
-    if not flags.c_contiguous or array.ndim == 0:
+    if not flags.c_contiguous:
         array = np.ascontiguousarray(array)
     elif not flags.writeable and type(array) is np.ndarray:
         return array
