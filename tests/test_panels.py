@@ -207,3 +207,17 @@ def test_room_starts_at_a_cache_line(shape):
         assert room.flags.c_contiguous
         assert not room.any()
         room[...] = 1
+
+
+def test_kernels_get_words_that_nobody_writes_to_and_that_lie_one_after_the_other():
+    words = np.zeros((2, 3, 2 * PANEL), np.uint64)[..., ::2]
+    panels = Panels(words, 17, 192)
+    assert panels.words.flags.c_contiguous
+    assert not panels.words.flags.writeable
+
+
+def test_directions_of_two_matrices_are_no_sign_matrix():
+    signs = pack_panels(np.ones((3, 5), np.float32))
+    for rows in (signs.columns, pack_panels(np.ones((3, 6), np.float32)).rows):
+        with pytest.raises(ValueError, match=r"^rows: expected 3 of 5 bits, as the columns have"):
+            SignMatrix(signs.columns, rows)

@@ -305,3 +305,21 @@ DIRTY = np.full((3, 2), 2**63, np.uint64)
 def test_bad_arguments_are_named(call, error, words):
     with pytest.raises(error, match="^" + words):
         call()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+@pytest.mark.parametrize("ends", [(1, 3, 2), (5, 20, 5), (-20, -5, 5), (0, 6, 3)])
+def test_the_first_code_beyond_either_end_is_refused(ends, dtype):
+    low, high, step = ends
+    for wrong in (low - step, high + step):
+        with pytest.raises(ValueError, match=rf"^codes: expected one of .* got {wrong}"):
+            to_planes(np.array([[low, high, wrong]], dtype), Grid(*ends))
+
+
+@pytest.mark.parametrize("multiply", [planes_matmul, planes_matmul_reference])
+def test_both_forms_look_at_the_planes(multiply):
+    planes, b = pixel_planes(np.zeros((2, 3), np.uint8)), pack(np.ones((4, 3)))
+    with pytest.raises(ValueError, match=r"^planes: "):
+        multiply(np.concatenate([planes, planes], axis=-1), b, 3, PIXELS)
+    with pytest.raises(ValueError, match=r"^planes: "):
+        multiply(planes[:7], b, 3, PIXELS)

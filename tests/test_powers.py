@@ -202,3 +202,9 @@ def test_a_network_with_six_bit_gradients_gets_the_same_gradients_by_shifts(monk
     plain, shifted = gradients
     for name, gradient in plain.items():
         assert np.abs(gradient - shifted[name]).max() <= 1e-13 * np.abs(gradient).max(), name
+
+
+def test_a_zero_has_the_sign_of_what_is_not_negative():
+    signs, powers = to_powers(np.array([[0, -1, -0.0, 1]]))
+    assert signs.tolist() == [[0b1101]]
+    assert powers.tolist() == [[[0b1010]]]

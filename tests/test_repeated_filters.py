@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from qnn_ref.bits import (
     KernelPanels,
     RepeatedKernel,
+    operands,
     pack,
     pack_kernel,
     repeated_conv,
@@ -150,3 +151,15 @@ def test_nobody_changes_where_the_kernel_reads():
     arrays = [v for v in vars(kernel).values() if isinstance(v, np.ndarray)]
     assert len(arrays) == 5
     assert not any(array.flags.writeable for array in arrays)
+
+
+def test_the_twin_goes_on_by_one_place_unless_told():
+    found = repeated_conv_reference(X, W, 3)
+    np.testing.assert_array_equal(found, repeated_conv(X, W, 3))
+    assert found.shape == (2, 3, 4, 4)
+
+
+def test_sums_that_may_not_fit_are_refused(monkeypatch):
+    monkeypatch.setattr(operands, "INT32_END", 2 * 2 * 3)
+    with pytest.raises(ValueError, match=r"^w: sums of 12 products"):
+        repeated_conv(X, W, 3)

@@ -78,11 +78,13 @@ def test_at_most_one_piece_waits_and_another_size_lets_it_go():
     assert [spare.nbytes for spare in rooms._spare] == [24 * rooms.LEAST]
 
 
-def test_small_arrays_are_numpys_own():
+def test_small_arrays_are_numpys_own_up_to_the_least():
     made = kept_empty((rooms.LEAST - 1,), np.int8)
     assert made.base is None
     del made
     assert not rooms._spare
+    kept_empty((rooms.LEAST,), np.int8)
+    assert len(rooms._spare) == 1
 
 
 def test_a_gradient_takes_the_memory_of_the_one_before(monkeypatch):

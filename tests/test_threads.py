@@ -1,13 +1,20 @@
 """Whose threads have the cores: kernels' in small work, and while signs are at work."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from qnn_ref import Sequential
 from qnn_ref.bits import threads
-from qnn_ref.bits.threads import blas_threads, one_blas_thread
+from qnn_ref.bits.threads import (
+    WORTH_WAKING,
+    blas_threads,
+    one_blas_thread,
+    threads_for,
+    worth_waking,
+)
 from qnn_ref.layers import BatchNorm, Dense, Quantize
 from qnn_ref.losses import squared_hinge
 from qnn_ref.optimizers import SGD
@@ -134,3 +141,58 @@ def test_the_real_library_is_found():
     with one_blas_thread():
         assert blas_threads() == 1
     assert blas_threads() == before
+
+
+def test_what_had_two_has_two_again(monkeypatch):
+    library = Library(2)
+    monkeypatch.setattr(threads, "_blas", lambda: [library])
+    with one_blas_thread():
+        pass
+    assert library.told == [1, 2]
+
+
+def test_without_a_library_one_thread_multiplies(monkeypatch):
+    monkeypatch.setattr(threads, "_blas", list)
+    assert blas_threads() == 1
+
+
+class Kernels:
+    """Numba's threads: how many there may be, how many are told to work."""
+
+    def __init__(self, most, now):
+        self.config = SimpleNamespace(NUMBA_NUM_THREADS=most)
+        self.get_num_threads, self.told = lambda: now, []
+
+    def set_num_threads(self, count):
+        self.told.append(count)
+
+
+@pytest.mark.parametrize(
+    ("most", "now", "work", "told"),
+    [
+        (4, 3, WORTH_WAKING - 1, [1, 3]),
+        (2, 2, 0, [1, 2]),
+        (4, 3, WORTH_WAKING, []),
+        (4, 1, 0, []),
+        (1, 1, 0, []),
+    ],
+)
+def test_small_work_leaves_the_other_threads_asleep(monkeypatch, most, now, work, told):
+    kernels = Kernels(most, now)
+    monkeypatch.setattr(threads, "numba", kernels)
+    with threads_for(work):
+        assert kernels.told == told[:1]
+    assert kernels.told == told
+    kernels.told.clear()
+    with pytest.raises(KeyError), threads_for(work):
+        raise KeyError
+    assert kernels.told == told
+
+
+@pytest.mark.parametrize(
+    ("now", "work", "worth"),
+    [(2, WORTH_WAKING, True), (2, WORTH_WAKING - 1, False), (1, 2 * WORTH_WAKING, False)],
+)
+def test_work_is_worth_waking_if_it_is_long_and_there_are_others(monkeypatch, now, work, worth):
+    monkeypatch.setattr(threads, "numba", Kernels(4, now))
+    assert worth_waking(work) is worth
