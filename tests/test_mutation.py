@@ -16,7 +16,7 @@ from tests.mutation.__main__ import (
     identity,
 )
 from tests.mutation.changes import mutants
-from tests.mutation.nearest import nearest_tests
+from tests.mutation.nearest import callers, nearest_tests
 from tests.mutation.nursery import Nursery
 from tests.mutation.tables import BEGIN, END, by_file, by_room, drawn, judged, rewritten
 
@@ -122,6 +122,13 @@ def test_the_nearest_tests_are_those_that_name_the_file():
     assert "tests/test_datasets_png.py" not in near + far
     for file in files()[::10]:
         assert nearest_tests(ROOT, file)[0]
+
+
+def test_who_may_hold_a_compiled_function_is_known():
+    assert "conv" in callers(ROOT, "qnn_ref/bits/lookup.py")
+    assert not {"gemm", "powers"} & callers(ROOT, "qnn_ref/bits/lookup.py")
+    # By `lanes`, which names it and imports it only with the first call.
+    assert {"lookup", "ladder", "test_vectors"} <= callers(ROOT, "qnn_ref/bits/vectors.py")
 
 
 SMALL = {

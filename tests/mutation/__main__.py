@@ -4,6 +4,7 @@
     python -m tests.mutation --sample 30 --seed 1         so many of each file, evenly drawn
     python -m tests.mutation --until nearest --resume     a first pass, from where it was left
     python -m tests.mutation --again                      only what survived before
+    python -m tests.mutation --again --since compiled     and only compiled
     python -m tests.mutation --list survivors             what is known so far; runs nothing
     python -m tests.mutation --write                      its tables, into the texts that have them
 
@@ -110,6 +111,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="leave out what has a verdict")
     parser.add_argument("--again", action="store_true", help="only what survived before")
+    parser.add_argument("--since", choices=STAGES, default=STAGES[0], help="the first stage")
     parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage")
     parser.add_argument("--list", choices=["survivors", "table", "faults"], dest="listed")
     parser.add_argument("--write", action="store_true", help="write the tables into the texts")
@@ -152,7 +154,7 @@ def run(workshop: Workshop, args: argparse.Namespace) -> int:
         ours = {key: mutant for key, mutant in work.items() if mutant.file == file}
         listed = {key for key, mutant in ours.items() if identity(mutant) in none}
         rest = {key: mutant for key, mutant in ours.items() if key not in listed}
-        verdicts = workshop.judged(rest, args.until) if rest else ()
+        verdicts = workshop.judged(rest, args.until, args.since) if rest else ()
         try:
             for key, verdict in itertools.chain(((key, same) for key in listed), verdicts):
                 line = {"key": key, "file": file, "identity": identity(ours[key]), **verdict}

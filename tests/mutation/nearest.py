@@ -113,6 +113,22 @@ def nearest_tests(root: Path, file: str) -> tuple[list[str], list[str]]:
 
 
 @functools.cache
+def callers(root: Path, file: str) -> set[str]:
+    """Stems of modules and tests that import a file, or one that does; not of `__init__`."""
+    uses = dict[str, set[str]]()
+    for path in (*(root / "qnn_ref").rglob("*.py"), *(root / "tests").rglob("*.py")):
+        if path.name != "__init__.py":
+            text = path.read_text(encoding="utf-8")
+            later = re.findall(r'"(qnn_ref\.[\w.]+)"', text)  # imported with the first call
+            uses[module_of(path.relative_to(root).as_posix())] = imported(text) | {*later}
+    found, news = set[str](), {module_of(file)}
+    while news:
+        news = {module for module, names in uses.items() if names & news} - found
+        found |= news
+    return {module.rpartition(".")[2] for module in found}
+
+
+@functools.cache
 def _test_files(root: Path) -> tuple[dict[str, str], dict[str, set[str]]]:
     files = sorted((root / "tests").glob("*.py"))
     texts = {path.stem: path.read_text(encoding="utf-8") for path in files}

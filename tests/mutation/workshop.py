@@ -6,12 +6,12 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.mutation.changes import Mutant
-from tests.mutation.nearest import nearest_tests
+from tests.mutation.nearest import callers, nearest_tests
 from tests.mutation.nursery import Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,15 +54,17 @@ class Workshop:
             nursery.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def judged(self, mutants: dict[str, Mutant], last: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def judged(
+        self, mutants: dict[str, Mutant], last: str, first: str = STAGES[0]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """The verdicts of the tests on faults of one file, each as soon as it is known.
 
         Parameters
         ----------
         mutants : dict
             By any key.
-        last : str
-            The last stage to go through, one of STAGES.
+        last, first : str
+            The last and the first stage to go through, of STAGES.
 
         Yields
         ------
@@ -78,7 +80,7 @@ class Workshop:
         near, far = nearest_tests(self.copy, file)
         alive, seconds = dict(mutants), Counter[str]()
         stages = zip(STAGES, (near[:1], near[1:], far, near, far), strict=True)
-        for stage, tests in itertools.islice(stages, STAGES.index(last) + 1):
+        for stage, tests in itertools.islice(stages, STAGES.index(first), STAGES.index(last) + 1):
             compiled = stage in COMPILED
             for test in self._ordered(file, tests):
                 if not alive:
@@ -137,12 +139,22 @@ class Workshop:
             # What Python or Numba have kept of a file, they know by its size and its time.
             os.utime(file, (10**9 + self._stamp,) * 2)
             if compiled and self.cache.exists():  # Numba replaces its files, so links are enough
-                shutil.copytree(self.cache, self.mutated, copy_function=os.link)
+                shutil.copytree(
+                    self.cache, self.mutated, copy_function=os.link, ignore=self._stale(mutant.file)
+                )
             yield str(file), sound, faulty
         finally:
             file.write_text(sound, encoding="utf-8")
             os.utime(file, ns=(stamp, stamp))
             shutil.rmtree(self.mutated, ignore_errors=True)
+
+    def _stale(self, file: str) -> Callable[[Any, list[str]], set[str]]:
+        """What Numba keeps of callers of a mutated file: it would not see that they have changed.
+
+        What it keeps of a function is called `lookup._blocks-255.py311.nbi`.
+        """
+        stems = callers(self.copy, file)
+        return lambda folder, names: {name for name in names if name.partition(".")[0] in stems}
 
     def _limit(self, test: str, compiled: bool, file: str) -> dict[str, float]:
         """Seconds that a fault gets in a file of tests; none if the sound package fails there."""
