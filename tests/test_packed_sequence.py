@@ -354,6 +354,9 @@ def test_a_token_is_the_first_whose_summed_probability_exceeds_the_number():
     equal = np.zeros(4, np.float32)  # sums 1, 2, 3, 4: at one of them the next token begins
     assert [choose(equal, 1.0, u) for u in (0.0, 0.25, 0.5, 0.75)] == [0, 1, 2, 3]
     assert choose(np.array([-900.0, 0.0]), 1.0, 0.0) == 1  # what has no chance is never drawn
+    # At a temperature of 100 even that one has a chance: 1 and e^-1 of 1.368.
+    cool = np.array([0.0, -100.0])
+    assert [choose(cool, 100.0, u) for u in (0.72, 0.74)] == [0, 1]
     for u in (0, 0.3, 0.99):
         assert choose(np.array([1.0, 3, 3]), 0, u) == 1
     # At half the temperature probabilities are squared: 64, 16, 4, 4 of 88.
@@ -362,6 +365,19 @@ def test_a_token_is_the_first_whose_summed_probability_exceeds_the_number():
     for wrong in (np.nan, np.inf):
         with pytest.raises(ValueError, match=r"^network: its scores are not finite"):
             choose(np.array([0, wrong]), 1.0, 0.5)
+
+
+@given(st.integers(1, 60), st.integers(0, 999), st.sampled_from([0.1, 1.0, 7.0]))
+def test_the_largest_number_takes_the_last_token_that_has_a_chance(count, seed, temperature):
+    scores = np.random.default_rng(seed).normal(size=count).astype(np.float32)
+    chance = np.exp((scores - scores.max()) / temperature)
+    token = choose(scores, temperature, np.nextafter(1, 0))
+    assert token < count
+    assert chance[token + 1 :].sum() < 1e-14 * chance.sum()
+
+
+def test_no_token_is_drawn_if_none_is_asked_for(packed):
+    assert generate_tokens(packed, [1], 0, np.random.default_rng(0)) == []
 
 
 @pytest.mark.slow_without_jit

@@ -184,6 +184,16 @@ def test_bad_arguments_are_named(call, error, words):
         call()
 
 
+def test_words_of_a_file_that_is_mapped_are_words_too():
+    class Mapped(np.ndarray):
+        """As `numpy.memmap` is one."""
+
+    words = np.array([[5, 3]], np.uint64).view(Mapped)
+    check_words("a", words, 66, ndim=2)
+    with pytest.raises(ValueError, match=r"^a: a padding bit beyond K = 65 is set"):
+        check_words("a", words, 65)
+
+
 # Thresholds
 
 

@@ -42,7 +42,8 @@ def choose(scores: Array, temperature: float, u: float) -> int:
     # A difference may leave float64: from 800 on p is 0 in any case.
     far = np.minimum(wide[largest] - wide, 800 * temperature)
     total = np.cumsum(np.exp(-far / temperature))
-    return min(int(np.searchsorted(total, u * total[-1], side="right")), len(scores) - 1)
+    # The sum is 1 at least and u 1 - 2^-53 at most: their product, rounded, stays below the sum.
+    return int(np.searchsorted(total, u * total[-1], side="right"))
 
 
 def generate_tokens(
