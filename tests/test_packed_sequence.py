@@ -1,7 +1,9 @@
 """Packed recurrent networks: the trained ones in each step, kept in files, writing text."""
 
 import copy
+import dataclasses
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,9 +17,20 @@ from qnn_ref import Sequential
 from qnn_ref.cli import main
 from qnn_ref.datasets.tokens import vocabulary_of
 from qnn_ref.files import FileError, load_arrays, save_arrays
+from qnn_ref.grid import Grid
 from qnn_ref.layers import LSTM, RNN, BatchNorm, Dense, Dropout, Embedding, HardTanh, Quantize
-from qnn_ref.packed import PackedNetwork, PackedSequence, identical_steps, pack_sequence
+from qnn_ref.packed import (
+    PackedNetwork,
+    PackedSequence,
+    identical_steps,
+    pack_sequence,
+    sequence,
+)
 from qnn_ref.packed.generation import choose, generate_tokens
+from qnn_ref.packed.recurrent_stages import Rows
+from qnn_ref.packed.sequence_packing import grid_of_input
+from qnn_ref.packed.stages import Flow
+from qnn_ref.packed.thresholds import Scores
 from qnn_ref.quantizers import LinearQuant, LogQuant, Quantizer, Sign, StochasticSign
 
 SEEDS = st.integers(0, 2**32)
@@ -248,6 +261,77 @@ def test_it_cannot_be_trained_and_shows_its_steps(packed):
         PackedSequence(packed.stages, level="bytes")
     with pytest.raises(ValueError, match=r"^stages: expected Rows first"):
         PackedSequence(packed.stages[1:])
+
+
+def test_a_network_without_a_cell_foresees_too():
+    rng, two = np.random.default_rng(0), LinearQuant(2)
+    network = Sequential([Embedding(9, 5, two), Dense(4, two, bias=True)], (-1,), rng)
+    packed = pack_sequence(network)
+    assert packed.symbol_sums is None
+    assert_equal(network, packed, rng.integers(0, 9, (3, 6)))
+    # As does a table alone, whose rows are the scores.
+    rows, scores = packed.stages[0], Scores("float32", 0.5)
+    found = PackedSequence([rows, scores]).forward(np.array([[0, 8]]))
+    np.testing.assert_array_equal(found[0], rows.codes[[0, 8]] / np.float32(2))
+
+
+def test_sums_of_symbols_are_kept_up_to_a_size(packed, monkeypatch):
+    tokens = np.array([[0, 8, 3]])
+    again = [PackedSequence(packed.stages) for _ in range(2)]
+    for one, most in zip(again, (9 * 44, 9 * 44 - 1), strict=True):
+        monkeypatch.setattr(sequence, "MOST_SUMS", most)
+        assert (one.symbol_sums is None) == (most < 9 * 44)
+        np.testing.assert_array_equal(one.forward(tokens), packed.forward(tokens))
+
+
+def test_bytes_stand_on_the_right(packed):
+    heads = re.findall("<th style=.text-align: (.*?).>", packed._repr_html_())
+    assert heads == ["left", "left", "left", "right"]
+
+
+def test_scores_of_another_precision_are_no_identical_steps():
+    network, rng = network_of("LSTM", LinearQuant(2), LinearQuant(3), units=3)
+    wide = network.copy(np.float64)
+    assert identical_steps(wide, pack_sequence(network), rng.integers(0, 9, (2, 3))) == 0
+
+
+def test_a_cell_of_one_unit_is_one():
+    network, rng = network_of("LSTM", LinearQuant(2), LinearQuant(3), units=1)
+    assert_equal(network, pack_sequence(network), rng.integers(0, 9, (2, 3)))
+
+
+def test_what_is_not_quantized_has_no_grid():
+    with pytest.raises(ValueError, match=r"^its input is not quantized"):
+        grid_of_input(None)
+
+
+@pytest.mark.parametrize("vocabulary", [2, 3])
+def test_a_table_takes_no_token_beyond_its_rows(packed, vocabulary):
+    words = packed.stages[0].words[:, :vocabulary].copy()
+    rows = Rows(words, packed.stages[0].units, packed.stages[0].grid)
+    rows.output(Flow("tokens", (1,), Grid(0, vocabulary - 1, 1)))
+    with pytest.raises(ValueError, match=rf"^expected {vocabulary} symbols, got tokens"):
+        rows.output(Flow("tokens", (1,), Grid(0, vocabulary, 1)))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_count_of_units_has_its_limits_and_the_words_fit_it(packed, number):
+    """The most that a file can name has no words here; more than that is not asked for them."""
+    stage = packed.stages[number]
+    words = "words" if number == 0 else "state_words"
+    for units, name in ((0, "units"), (2**31, "units"), (2**31 - 1, words)):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            dataclasses.replace(stage, units=units)
+    assert [f.name for f in dataclasses.fields(stage) if not f.init] == (
+        [] if number == 0 else ["names", "coded"]
+    )
+
+
+def test_the_planes_of_the_state_are_looked_at(packed):
+    cell = packed.stages[1]
+    for wrong in (cell.state_words[:1], cell.state_words[0], cell.state_words[..., [0, 0]]):
+        with pytest.raises(ValueError, match=r"^state_words: expected"):
+            dataclasses.replace(cell, state_words=wrong)
 
 
 @pytest.mark.slow_without_jit

@@ -16,6 +16,7 @@ import numpy as np
 from qnn_ref._typing import Array
 from qnn_ref.bits import unpack
 from qnn_ref.bits.grids import codes_matmul, grid_matrix
+from qnn_ref.bits.words import check_words
 from qnn_ref.checks import all_finite, choice, real, whole
 from qnn_ref.grid import Grid
 from qnn_ref.layers.lstm import lstm_step
@@ -146,8 +147,9 @@ class GridRecurrent(Stage):
         assert states is not None  # it has a fixed grid, since `encoding` gave one
         self.states = states
         by_input = GridDense(self.words, self.features, self.grid, self.weights)
-        GridDense(self.state_words, self.units, states, self.weights)  # looks at all of it
         self.features, self.grid, self.weights = by_input.size, by_input.grid, by_input.weights
+        check_words("state_words", self.state_words, self.units, ndim=3)
+        self.weights.check_planes("state_words", self.state_words)
         self.by_input = grid_matrix(self.words, self.features, self.weights)
         self.by_state = grid_matrix(self.state_words, self.units, self.weights)
         count = CELLS[self.cell] * self.units
