@@ -108,3 +108,19 @@ def test_a_step_of_both_kinds_is_timed(monkeypatch):
     text = replace(text, units=8, embedding=4, lanes=2, steps=3)
     for recipe in (replace(DIGITS, hidden=(3,)), text):
         assert 0 < step_times.step_seconds(recipe) < 60
+
+
+def test_a_measurement_that_is_stopped_keeps_the_older_times(monkeypatch):
+    known = [*RECIPES.values(), *TEXT_RECIPES.values()]
+    families = list(dict.fromkeys(step_times.family(recipe) for recipe in known))
+    step_times.store_times(dict.fromkeys(families, 1.0))
+    times = iter([2.0])
+
+    def seconds(recipe):
+        for time in times:
+            return time
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(step_times, "step_seconds", seconds)
+    assert main(["recipes", "--measure"]) == 130
+    assert list(step_times.stored_times().values()) == [2.0] + [1.0] * (len(families) - 1)

@@ -56,14 +56,15 @@ def estimate(hours: float | None) -> str:
 
 
 def measured(recipes: list[Recipe | TextRecipe]) -> dict[str, float]:
-    """Time a step of each family, and keep it."""
+    """Time a step of each family, and keep it; stopped, the others keep their older times."""
     times: dict[str, float] = {}
+    before = step_times.stored_times()
     for recipe in recipes:
         name = step_times.family(recipe)
         if name not in times:
             times[name] = step_times.step_seconds(recipe)
             sys.stderr.write(f"{recipe.name}: {times[name]:.3g} s a step\n")
-            step_times.store_times(times)
+            step_times.store_times(before | times)
     return times
 
 
