@@ -20,7 +20,9 @@ from qnn_ref.checking.report import Entry
 
 MOVE = 1e-3  # how far a tensor is moved, in its own unit, where it sits on a kink
 MOVES = 3
-MOVED = f"a kink at the point: moved by {MOVE:g}"
+TIED = "equal values moved together"
+MOVED_BY = f"moved by {MOVE:g}"
+MOVED = f"a kink at the point: {MOVED_BY}"
 
 Judge = Callable[[Point, Array, Sequence[str]], Entry]
 
@@ -71,6 +73,18 @@ def judged(
         if entry.doubt != "kink":
             break
     return [*found, replace(entry, kinks=entry.kinks + 1)]
+
+
+def together(base: Array, rng: np.random.Generator) -> Array | None:
+    """A direction in which equal values stay equal; None where all differ.
+
+    Beside a kink the ties of a maximum are gone, and with them the mistake to give each of the
+    equal maxima all of dy. Along this direction a maximum has a slope.
+    """
+    values, which = np.unique(base, return_inverse=True)
+    if len(values) == base.size:
+        return None
+    return np.asarray(rng.normal(size=len(values))[which.reshape(base.shape)])
 
 
 def _smooth_outputs(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from qnn_ref._typing import Array
+from qnn_ref.checking.aside import TIED
 from qnn_ref.checking.differences import Slope, estimate
 from qnn_ref.checking.doubts import coarse, of_kink, of_scatter, rough
 from qnn_ref.checking.elements import Settings, element_slope, gradient_of, unit_step
@@ -24,6 +25,7 @@ from qnn_ref.checking.patterns.chain import not_linear
 from qnn_ref.checking.points import Model, Point, Tensor
 from qnn_ref.checking.report import Diagnosis, Entry, GradientError
 from qnn_ref.checking.subjects import Pair
+from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
 
 
@@ -67,7 +69,13 @@ def diagnosed(
     for entry in reversed(failed):
         if entry.doubt:
             return _of_doubt(model, point, entry, settings, rng)
-    return Diagnosis(f"{failed[-1].name}: the gradient is wrong")
+    last = failed[-1]
+    if TIED in last.note:
+        return Diagnosis(
+            f"{last.name}: the gradient is wrong at ties: equal values of {last.tensor} together "
+            "take another share of dy than is theirs, as if each of several maxima took all"
+        )
+    return Diagnosis(f"{last.name}: the gradient is wrong")
 
 
 def _of_doubt(
@@ -156,19 +164,31 @@ def _of_part(
     settings: Settings,
     rng: np.random.Generator,
 ) -> Diagnosis | None:
-    """The first tensor of a part, from above, whose gradient is wrong; None if all are right."""
+    """The first tensor of a part, from above, whose mistake has a name, or is wrong at all.
+
+    Where a part's own chain is broken, as in a recurrence, one tensor often tells what another
+    does not.
+    """
     if point.damages:
         place, name, *_ = point.damages[0]
         return Diagnosis(_of_damage(place, name.removesuffix(" (changed in place)")))
     wrong = {(entry.layer, entry.tensor) for entry in failed}
+    unnamed: Diagnosis | None = None
     for tensor in reversed(list(point.base)):
         if (tensor.layer, tensor.name) not in wrong and point.model.name in {e[0] for e in wrong}:
             continue
         evidence = _evidence(model, point, tensor, settings, rng)
         if evidence.fits and not evidence.wrong.any() and not _type_differs(evidence):
             continue
-        return _of_evidence(evidence)
-    return None
+        found = _of_evidence(evidence)
+        if not UNNAMED.search(found.sentence):
+            return found
+        unnamed = unnamed or found
+    return unnamed
+
+
+UNNAMED = re.compile(r"the gradient is wrong in (?!1 )\d+ of \d+ elements$")
+"""A sentence that says how much is wrong, and not what."""
 
 
 def _type_differs(e: Evidence) -> bool:
@@ -311,7 +331,7 @@ def _equation(e: Evidence) -> Iterator[str]:
     """The source that a docstring of the layer or function names."""
     owner = e.model.subject if e.is_loss else e.layer
     for cls in (owner,) if inspect.isroutine(owner) else type(owner).__mro__:
-        if cls.__module__.startswith("qnn_ref.checking"):
+        if cls is Layer or cls.__module__.startswith("qnn_ref.checking"):
             return
         found = re.search(
             r"(?:Source|References)\s*-{3,}\s*(.+?)(?:\n\s*\n|\Z)", cls.__doc__ or "", re.S

@@ -11,6 +11,7 @@ from qnn_ref._typing import Array
 from qnn_ref.checking.differences import Slope, slope_along
 from qnn_ref.checking.points import Point, Tensor, spread
 from qnn_ref.checking.report import GradientError
+from qnn_ref.checks import real, whole
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,10 @@ class Settings:
     directions: int
 
     def __post_init__(self) -> None:
-        for name, least in (("tolerance", 0), ("step", 0), ("directions", 0)):
-            if not getattr(self, name) > least:
-                raise ValueError(
-                    f"{name}: expected a number above {least}, got {getattr(self, name)}"
-                )
-        if not self.floor >= 0:
-            raise ValueError(f"floor: expected a number from 0, got {self.floor}")
+        real("tolerance", self.tolerance, above=0)
+        real("step", self.step, above=0)
+        real("floor", self.floor, least=0)
+        whole("directions", self.directions, least=1)
 
 
 def gradient_of(point: Point, tensor: Tensor) -> Array:

@@ -122,6 +122,24 @@ class Evidence:
         found = self.point.gradients_for([dy]).get(self.tensor)
         return None if found is None else np.array(found, dtype=np.float64)
 
+    @cached_property
+    def elementwise(self) -> bool:
+        """Whether each output changes with its own element of the tensor only."""
+        y = self.point.output
+        if self.dy is None or not self.dy.shape == self.x.shape == y.shape:
+            return False
+        half = (np.arange(self.x.size) % 2 == 0).reshape(self.x.shape)
+        return all(
+            np.array_equal(self.at(self.x + np.where(moved, 2.0**-8, 0))[~moved], y[~moved])
+            for moved in (half, ~half)
+        )
+
+    def at(self, value: Array) -> Array:
+        """Outputs with the tensor at another value, the shape of the output."""
+        y = self.point.at(self.tensor, value)
+        self.point.put_back(self.tensor)
+        return y
+
     @property
     def batch(self) -> int:
         """Number of examples."""
@@ -173,6 +191,13 @@ class Evidence:
         for parameter in () if layer is None else layer.parameters().values():
             found.setdefault("mean |weight|", float(np.abs(parameter.latent).mean()))
         return {name: value for name, value in found.items() if value not in (0, 1)}
+
+
+def some_indices(e: Evidence) -> list[tuple[int, ...]]:
+    """A dozen elements that are known, wrong ones among them: without one all agrees."""
+    known = np.argwhere(e.known)
+    looked = np.concatenate([known[e.wrong][:6], known[:6]])
+    return [tuple(map(int, index)) for index in np.unique(looked, axis=0)]
 
 
 def sampled(shape: tuple[int, ...], rng: np.random.Generator) -> Sequence[tuple[int, ...]]:

@@ -86,6 +86,17 @@ def _kinks_of(place: str, continuations: Iterable[Continuation]) -> Iterator[Kin
             yield Kink(place, at, float(continuation.x0[at]))
 
 
+def encoded(place: str, quantizer: Any, x: Array, *noise: Array) -> tuple[Array, Any]:
+    """Codes and scale of a quantizer, which may be a stranger's."""
+    found = quantizer.encode(x, *noise)
+    if not isinstance(found, tuple) or len(found) != 2 or np.shape(found[0]) != x.shape:
+        came = f"{len(found)} values" if isinstance(found, tuple) else type(found).__name__
+        raise TypeError(
+            f"{place}.encode: expected (codes, scale), codes of shape {x.shape} as x, got {came}"
+        )
+    return found
+
+
 class FrozenQuantizer(Frozen, Quantizer):
     """An activation quantizer around the points that it saw; its backward is the original's.
 
@@ -121,8 +132,13 @@ class FrozenQuantizer(Frozen, Quantizer):
         if not np.isfinite(x).all():
             raise GradientError(f"{self.place}: a quantizer saw a value that is not finite")
         more = () if noise is None else (noise,)
-        codes, scale = self.quantizer.encode(x, *more)
+        codes, scale = encoded(self.place, self.quantizer, x, *more)
         try:
+            start = np.shape(self.quantizer.surrogate(x))
+            if start != x.shape:
+                raise TypeError(
+                    f"surrogate: expected an array of shape {x.shape}, as x, got shape {start}"
+                )
             continuation = Continuation(self.quantizer.surrogate, x)
         except (TypeError, AttributeError) as error:
             raise TypeError(f"{self.place}: {error}") from error
@@ -197,6 +213,11 @@ class FrozenIdentity(Frozen):
     def __call__(self, x: Array) -> Array:
         if self.recording:
             x0, y0 = np.array(x), np.array(self.function(x))
+            if y0.shape != x0.shape:
+                raise ValueError(
+                    f"{self.place}: {self.surrogate_words()} is a surrogate of what goes element "
+                    f"by element: expected values of shape {x0.shape}, got {y0.shape}"
+                )
             self.calls.append((x0, y0, self.slope(x0, y0)))
         x0, y0, slope = self.next_call()
         return y0 + slope * (x - x0)
@@ -246,9 +267,15 @@ class FrozenFunction(Frozen):
         return (y, *more) if more else y
 
     def _surrogate(self, *arrays: Array, **named: Array) -> Array:
-        return np.asarray(
-            self.surrogate(*(a.copy() for a in arrays), **{n: a.copy() for n, a in named.items()})
-        )
+        lent = {name: array.copy() for name, array in named.items()}
+        try:
+            return np.asarray(self.surrogate(*(a.copy() for a in arrays), **lent))
+        except TypeError as error:
+            count = len(arrays) + len(named)
+            raise TypeError(
+                f"surrogate: expected a function of the same {count} array"
+                f"{'s' if count > 1 else ''} as forward: {error}"
+            ) from error
 
     def _record(self, arrays: tuple[Array, ...], named: dict[str, Array]) -> None:
         first = np.array([*arrays, *named.values()][0])
@@ -260,6 +287,8 @@ class FrozenFunction(Frozen):
             raise ValueError(
                 f"surrogate: expected values of shape {y0.shape}, as forward's, got {start.shape}"
             )
+        if not np.isfinite(start).all():
+            raise ValueError("surrogate: expected finite values at the point, got NaN or infinity")
         key = next(iter(named), None)
 
         def of_one(x: Array) -> Array:
@@ -369,6 +398,11 @@ def check_jumps(places: Iterable[tuple[str, Layer]]) -> None:
         If `jumps` names what is not there, an unknown kind, or what has no surrogate.
     """
     for place, layer in places:
+        if not isinstance(layer.jumps, Mapping):
+            raise TypeError(
+                f"{place}.jumps: expected a dict, name of an attribute to its surrogate, got "
+                f"{type(layer.jumps).__name__}"
+            )
         for attribute, kind in layer.jumps.items():
             _check_jump(layer, place, attribute, kind)
 

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
-from qnn_ref.checking.aside import MOVE, MOVES, beside, judged, worst_of
+from qnn_ref.checking.aside import MOVED_BY, MOVES, TIED, beside, judged, together, worst_of
 from qnn_ref.checking.diagnosis import diagnosed
 from qnn_ref.checking.differences import STEP
 from qnn_ref.checking.doubts import coarse, rough
@@ -212,6 +212,10 @@ def _entry(
     if base.size == 0:
         raise GradientError(f"{tensor.layer}.{tensor.name}: empty tensor; nothing was checked")
     entry = check(model, point, tensor, settings, rng)
+    direction = together(base, rng) if entry.passed and MOVED_BY in entry.note else None
+    if direction is not None:
+        tied = _along(point, tensor, settings, direction, (TIED,))
+        entry = entry if tied.passed or tied.doubt else tied
     if entry.passed or not coarse(point, tensor, rng):
         return entry
     found = check(model, point, tensor, rough(settings), rng)  # nothing finer says anything
@@ -326,7 +330,7 @@ def _full(
         if slope.kink or at_bound:
             met.append(index)
     if kink.any():  # judged a little aside, where there is a slope to compare
-        notes.append(f"{np.count_nonzero(kink)} at a kink of their own: moved by {MOVE:g}")
+        notes.append(f"{np.count_nonzero(kink)} at a kink of their own: {MOVED_BY}")
     for _ in range(MOVES if kink.any() else 0):
         aside = beside(model, tensor, rng, point.base[tensor])
         for index in map(tuple, np.argwhere(kink)):

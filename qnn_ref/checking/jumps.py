@@ -70,7 +70,7 @@ def find_jump(point: Point, tensor: Tensor, rng: np.random.Generator) -> Jump | 
     direction = rng.normal(size=base.shape) * spread(base)
 
     def values(t: float) -> Array:
-        return np.nan_to_num(point.at(tensor, base + t * direction).astype(np.float64))
+        return point.at(tensor, base + t * direction).astype(np.float64)
 
     try:
         with np.errstate(all="ignore"), point.as_it_is():
@@ -86,15 +86,20 @@ def _halved(values: Callable[[float], Array]) -> tuple[float, float] | None:
     """Two neighbouring numbers between which the values jump."""
     ts = np.linspace(-REACH, REACH, PIECES + 1)
     ys = [values(float(t)) for t in ts]
-    changes = [float(np.abs(b - a).sum()) for a, b in pairwise(ys)]
-    large = max(float(np.abs(y).max(initial=0)) for y in ys)
-    for piece in np.argsort(changes)[::-1][:4]:
+    changes = np.array([np.abs(b - a).sum() for a, b in pairwise(ys)])
+    defined = np.isfinite(changes)  # on both sides: the log of a negative number is no jump
+    changes[~defined] = 0
+    large = max((float(np.abs(y).max()) for y in ys if y.size and np.isfinite(y).all()), default=0)
+    for piece in np.argsort(changes)[::-1][: min(4, np.count_nonzero(defined))]:
         low, high = float(ts[piece]), float(ts[piece + 1])
         below, above = ys[piece], ys[piece + 1]
         whole, halfway = float(changes[piece]), 0.0
         for step in range(HALVINGS):
             middle = (low + high) / 2
             y = values(middle)
+            if not np.isfinite(y).all():
+                halfway = 0.0
+                break
             if np.abs(y - below).sum() >= np.abs(above - y).sum():
                 high, above = middle, y
             else:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from qnn_ref._typing import Array, Loss
 from qnn_ref.checking.freeze import check_jumps, freeze
 from qnn_ref.checking.report import GradientError, Kink
-from qnn_ref.checking.subjects import Adapted, Pair, Surrogate, adapted, change_of
+from qnn_ref.checking.subjects import Adapted, Pair, Surrogate, adapted, change_of, real_array
 from qnn_ref.checks import as_array, has_shape, written_shape
 from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer
@@ -249,7 +249,9 @@ class Point:
         self.met = 0
         check_jumps(self.model.layers())
         if decoy:
-            self._decoy(rng)
+            with self._watched():
+                self._decoy(rng)
+        self._restore("", self.base)
         self.damages.clear()
         self.frozen = freeze(self.model.layers())
         with self._watched():
@@ -257,7 +259,9 @@ class Point:
             if not np.isfinite(y).all():
                 raise GradientError(f"{self.model.name}: the output is not finite")
             self.dys = self._drawn(y, rng) if dys is None else list(dys)
+            self._restore("", self.base)
             self.covector, self.gradients = self._backward(y, self.dys)
+            self._restore("backward: ", self.base)
         for item in self.frozen:
             item.recording = False
         found = self.model.subject.damages if isinstance(self.model.subject, Pair) else []
@@ -310,22 +314,32 @@ class Point:
             for head, dscores in zip(heads, dys[1:], strict=True):
                 head.receive(dscores)
         else:
-            covector, dy = np.ones(1), self._gradient_of(model.loss, y)
+            found = self._gradient_of(model.loss, y)
+            if found is None:
+                raise TypeError(f"{name_of(model.loss)}: expected (loss, dscores), got None for it")
+            covector, dy = np.ones(1), found
             for head in heads:
                 head.learn(model.loss, model.labels)  # type: ignore[arg-type]
         dx = model.subject.backward(dy.copy())
         gradients: dict[Tensor, Array | None] = {
-            Tensor(place, name): None if parameter.grad is None else np.array(parameter.grad)
+            Tensor(place, name): _gradient(f"{place}.{name}", parameter.grad)
             for place, layer in model.layers()
             for name, parameter in layer.parameters().items()
         }
-        return covector, {model.input: None if dx is None else np.array(dx)} | gradients
+        return covector, {model.input: _gradient(f"{model.name}.backward", dx)} | gradients
 
-    def _gradient_of(self, loss: Loss, scores: Array) -> Array:
+    def _gradient_of(self, loss: Loss, scores: Array) -> Array | None:
         lent = scores.copy()
-        gradient = np.array(loss(lent, self.model.labels)[1])  # type: ignore[arg-type]
+        gradient = loss(lent, self.model.labels)[1]  # type: ignore[arg-type]
         self._compare(name_of(loss), "scores", scores, lent)
-        return gradient
+        return _gradient(f"{name_of(loss)}: gradient", gradient)
+
+    def _restore(self, when: str, values: dict[Tensor, Array]) -> None:
+        """Note parameters that a pass changed, and give them their values again."""
+        for tensor, now in self.model.values().items():
+            if not np.array_equal(now, values[tensor]):
+                self._compare(tensor.layer, f"{when}{tensor.name}", values[tensor], now)
+                self.model.assign(tensor, values[tensor])
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -348,7 +362,15 @@ class Point:
             before = array.copy()
             if what == "input":
                 self.inputs[place] = before
-            result = method(array, *arguments, **options)
+            try:
+                result = method(array, *arguments, **options)
+            except ValueError as error:
+                if "read-only" not in str(error):
+                    raise
+                raise GradientError(
+                    f"{place}: {'forward' if what == 'input' else 'backward'} changes a parameter "
+                    f"in place, or another array that is only lent: {error}"
+                ) from error
             self._compare(place, what, before, array)
             return result
 
@@ -423,6 +445,10 @@ class Point:
     def kinks(self) -> tuple[Kink, ...]:
         """Values exactly on a bound at the point."""
         return tuple(kink for item in self.frozen for kink in item.kinks())
+
+
+def _gradient(name: str, found: Any) -> Array | None:
+    return None if found is None else real_array(name, found)
 
 
 def _shown(answer: Any) -> str:

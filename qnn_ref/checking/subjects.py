@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from qnn_ref import checks
 from qnn_ref._typing import Array
-from qnn_ref.checking.freeze import KINDS, QUANTIZER, name_of
+from qnn_ref.checking.freeze import KINDS, QUANTIZER, encoded, name_of
 from qnn_ref.layers.base import Layer
 from qnn_ref.parameter import Parameter
 from qnn_ref.quantizers import Quantizer
@@ -103,7 +103,7 @@ class Pair(Adapted):
                     f"{self.name}: expected an array or a pair (array, cache), got {len(y)} values"
                 )
             y, self.cache = y[0], (y[1],)
-        return _real_array(f"{self.name}: value", y)
+        return real_array(f"{self.name}: value", y)
 
     def _call(
         self, function: Function, first: tuple[Any, ...], arrays: dict[str, Array], inner: Any
@@ -114,17 +114,25 @@ class Pair(Adapted):
 
     def backward(self, dy: Array) -> None:
         lent, lent_dy = self.present(), dy.copy()
-        if self.cache:
-            _check_call("backward", self.function_backward, (lent_dy, *self.cache), {})
-            found = self.function_backward(lent_dy, *self.cache)
-        else:
-            found = self._call(self.function_backward, (lent_dy,), lent, {})
+        try:
+            found = self._found(lent_dy, lent)
+        except Exception:
+            if not self.damages:
+                raise
+            found = (None,) * len(self.arrays)  # forward changed an array: that is the mistake
         self._compare("backward: ", lent)
         self._note(change_of("upstream gradient", dy, lent_dy))
         for name, gradient in self._by_name(found).items():
             if name in self.trained:
-                grad = None if gradient is None else _real_array(f"gradient of {name}", gradient)
+                grad = None if gradient is None else real_array(f"gradient of {name}", gradient)
                 self.trained[name].grad = grad
+
+    def _found(self, dy: Array, arrays: dict[str, Array]) -> Any:
+        """What the backward function returns."""
+        if not self.cache:
+            return self._call(self.function_backward, (dy,), arrays, {})
+        _check_call("backward", self.function_backward, (dy, *self.cache), {})
+        return self.function_backward(dy, *self.cache)
 
     def _by_name(self, found: Any) -> dict[str, Any]:
         """The gradients by the names of their arrays."""
@@ -174,9 +182,10 @@ def _check_call(
         ) from error
 
 
-def _real_array(name: str, value: Any) -> Array:
-    if value is None:
-        raise TypeError(f"{name}: expected an array of real numbers, got None")
+def real_array(name: str, value: Any) -> Array:
+    """What a stranger's function returned, as an array of real numbers of its own."""
+    if value is None or isinstance(value, tuple):
+        raise TypeError(f"{name}: expected an array of real numbers, got {_type_of(value)}")
     try:
         array = np.array(value)
     except ValueError as error:  # rows of different lengths
@@ -184,6 +193,10 @@ def _real_array(name: str, value: Any) -> Array:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected an array of real numbers, got {array.dtype}")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def _type_of(value: Any) -> str:
+    return "None" if value is None else f"{type(value).__name__} of {len(value)}"
 
 
 def _arrays(forward: Function, x: Arrays) -> dict[str, Array]:
@@ -277,7 +290,7 @@ class QuantizerLayer(Adapted):
     def forward(self, x: Array, training: bool = False) -> Array:
         draw = getattr(self.quantizer, "draw", None)  # another's may not have one
         noise = None if draw is None else draw(x.shape, self.rng)
-        codes, scale = self.quantizer.encode(x, *(() if noise is None else (noise,)))
+        codes, scale = encoded(self.name, self.quantizer, x, *(() if noise is None else (noise,)))
         self._saved = x
         return codes * scale  # type: ignore[no-any-return]
 
@@ -345,11 +358,11 @@ class Foreign(Adapted):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         more = {"training": training} if self.with_training else {}
-        return _real_array(f"{self.name}.forward", self.thing.forward(x, **more))
+        return real_array(f"{self.name}.forward", self.thing.forward(x, **more))
 
     def backward(self, dy: Array) -> Array | None:
         found = self.thing.backward(dy)
-        return None if found is None else _real_array(f"{self.name}.backward", found)
+        return None if found is None else real_array(f"{self.name}.backward", found)
 
 
 def _arguments(function: Function) -> list[str]:

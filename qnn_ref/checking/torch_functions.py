@@ -37,14 +37,37 @@ def torch_function(function: Any) -> TorchFunction:
 
         check_gradients(torch_function(StraightThrough), x, surrogate=hard_tanh, rng=rng)
     """
-    apply = getattr(function, "apply", None) if isinstance(function, type) else function
+    is_class = isinstance(function, type)
+    apply = getattr(function, "apply", None) if is_class else function
     if not callable(apply):
         raise TypeError(
             "function: expected a class derived from torch.autograd.Function, or a function of "
             f"tensors, got {function!r}"
         )
     name = getattr(function, "__name__", type(function).__name__)
-    return TorchFunction(apply, name, _torch(), _signature(function))
+    torch = _torch()
+    answers: list[Any] = []
+    if is_class and issubclass(function, torch.autograd.Function):
+        apply = _noting(function, torch, answers)
+    return TorchFunction(apply, name, torch, _signature(function), answers)
+
+
+def _noting(function: Any, torch: Any, answers: list[Any]) -> Callable[..., Any]:
+    """`function.apply`, with what its own backward returned kept in `answers`.
+
+    PyTorch casts a gradient to the type of its tensor, without a word, and refuses one of another
+    shape before anybody has seen it.
+    """
+    if function.backward is torch.autograd.Function.backward:  # it has `vjp`, or none
+        return function.apply  # type: ignore[no-any-return]
+
+    def backward(ctx: Any, *dys: Any) -> Any:
+        found = function.backward(ctx, *dys)
+        answers[:] = found if isinstance(found, tuple) else (found,)
+        return found
+
+    noting = type(function.__name__, (function,), {"backward": staticmethod(backward)})
+    return noting.apply  # type: ignore[attr-defined, no-any-return]
 
 
 def _signature(function: Any) -> inspect.Signature | None:
@@ -69,6 +92,8 @@ class TorchFunction:
     torch : module
     signature : Signature or None
         Its parameters have the names of the arrays.
+    answers : list, optional
+        Filled by `apply` with what the function's own backward returned last.
     """
 
     def __init__(
@@ -77,8 +102,10 @@ class TorchFunction:
         name: str,
         torch: Any,
         signature: inspect.Signature | None = None,
+        answers: list[Any] | None = None,
     ) -> None:
         self.apply, self.name, self.torch = apply, name, torch
+        self.answers = [] if answers is None else answers
         if signature is not None:
             self.__signature__ = signature
 
@@ -92,16 +119,30 @@ class TorchFunction:
 
     def backward(self, dy: Array, *arrays: Array) -> tuple[Array | None, ...]:
         """Gradients of the arrays by PyTorch's backward pass; None where it gives none."""
-        tensors = [self.torch.from_numpy(array.copy()) for array in arrays]
+        tensors = [self.torch.from_numpy(_writable(array)) for array in arrays]
         real = [tensor.requires_grad_() for tensor in tensors if tensor.is_floating_point()]
         y = self.apply(*tensors)
         if not y.requires_grad:  # detached, or piecewise constant as PyTorch sees it
             return tuple(None for _ in arrays)
-        found = self.torch.autograd.grad(
-            y, real, self.torch.from_numpy(np.array(dy)).to(y.dtype), allow_unused=True
+        self.answers.clear()
+        upstream = self.torch.from_numpy(_writable(dy)).to(y.dtype)
+        try:
+            found = iter(self.torch.autograd.grad(y, real, upstream, allow_unused=True))
+        except RuntimeError:
+            if len(self.answers) != len(tensors):
+                raise
+            found = (g for g, t in zip(self.answers, tensors, strict=True) if t.is_floating_point())
+        by_tensor = [next(found) if t.is_floating_point() else None for t in tensors]
+        return tuple(
+            None if g is None else self._array(g).astype(self._dtype(i, g), copy=False)
+            for i, g in enumerate(by_tensor)
         )
-        gradients = iter(None if g is None else self._array(g) for g in found)
-        return tuple(next(gradients) if t.is_floating_point() else None for t in tensors)
+
+    def _dtype(self, index: int, gradient: Any) -> Any:
+        """Type in which the function's own backward computed this gradient."""
+        own = self.answers[index] if index < len(self.answers) else gradient
+        known = (self.torch.float64, self.torch.float32, self.torch.float16)  # to NumPy too
+        return self._array(own if getattr(own, "dtype", None) in known else gradient).dtype
 
     def _array(self, tensor: Any) -> Array:
         if not isinstance(tensor, self.torch.Tensor):
@@ -110,6 +151,11 @@ class TorchFunction:
                 "wrap it in a function that returns one"
             )
         return np.array(tensor.detach().numpy())
+
+
+def _writable(array: Array) -> Array:
+    """The array itself, as PyTorch would lend it, so that what is changed in place shows."""
+    return array if array.flags.writeable else array.copy()
 
 
 def _torch() -> Any:

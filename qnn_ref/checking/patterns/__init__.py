@@ -16,8 +16,13 @@ from qnn_ref.checking.patterns.chain import (
     bent_dy,
     exchanged,
     holes,
+    left_out,
     offset,
+    one_place,
+    output_slope,
+    own_derivative,
     signs,
+    stops,
     summed,
 )
 from qnn_ref.checking.patterns.factors import (
@@ -49,6 +54,7 @@ from qnn_ref.checking.patterns.places import (
     ties,
     transposed,
 )
+from qnn_ref.checking.report import GradientError
 
 
 def forgotten(e: Evidence) -> Words:
@@ -68,7 +74,23 @@ def wrong_shape(e: Evidence) -> Words:
     larger = len(came) == len(wanted) and all(c >= w for c, w in zip(came, wanted, strict=True))
     if larger and len(wanted) == 4 and e.is_input:
         return f"counts the padding: it has shape {came}, the input {wanted}; cut the border off"
-    return f"has the wrong shape: {came}, the tensor {wanted}"
+    return _broadcast(e) or f"has the wrong shape: {came}, the tensor {wanted}"
+
+
+def _broadcast(e: Evidence) -> Words:
+    """The right numbers in a shape that broadcasts: a sum that is missing, or an axis too many."""
+    assert e.gradient is not None
+    came, wanted = e.gradient.shape, e.x.shape
+    if not e.known.all() or len(came) < len(wanted):
+        return None
+    if e.gradient.size == e.x.size and e.equal(e.gradient.reshape(wanted), e.numeric):
+        return f"has the right numbers in shape {came}, where the tensor has {wanted}: reshape it"
+    sizes = (1,) * (len(came) - len(wanted)) + wanted
+    axes = tuple(i for i, (c, w) in enumerate(zip(came, sizes, strict=True)) if c != w == 1)
+    if axes and e.equal(e.gradient.sum(axis=axes).reshape(-1), e.numeric.reshape(-1)):
+        over = " and ".join(map(str, axes))
+        return f"is not summed over axis {over}: it has shape {came}, the tensor {wanted}"
+    return None
 
 
 PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
@@ -89,6 +111,9 @@ PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
     part_of_outputs,
     ties,
     overlap,
+    left_out,
+    output_slope,
+    stops,
     column_scale,
     part_of_dy,
     other_weights,
@@ -102,9 +127,11 @@ PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
     signs,
     flat,
     holes,
+    one_place,
     of_dy_only,
     another_slope,
     other_arrays,
+    own_derivative,
 )
 """Of a gradient that is there, in the right shape."""
 
@@ -124,7 +151,14 @@ def recognised(e: Evidence) -> Words:
     if first or not e.fits:
         return first
     for pattern in PATTERNS:
-        words = pattern(e)
+        try:
+            words = pattern(e)
+        except UNKNOWN:
+            continue
         if words:
             return words
     return None
+
+
+UNKNOWN = (GradientError, ValueError, TypeError, ArithmeticError, LookupError, RuntimeError)
+"""What a stranger's code raises for values that it does not take, such as the log of another x."""

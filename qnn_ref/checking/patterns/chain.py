@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
 from qnn_ref._typing import Array
@@ -68,6 +71,7 @@ def exchanged(e: Evidence) -> Words:
 def array_factor(e: Evidence) -> Words:
     """An array as a factor, forgotten or too often: x, its size, dy or the output."""
     arrays = {e.tensor.name: e.x, f"|{e.tensor.name}|": np.abs(e.x), "dy": e.dy}
+    arrays |= {t.name: base for t, base in e.point.base.items() if t != e.tensor}
     if e.point.output.shape == e.x.shape:
         arrays["the output"] = e.point.output
     for name, array in arrays.items():
@@ -94,8 +98,16 @@ def summed(e: Evidence) -> Words:
         for words, of in (("mean", np.mean), ("sum", np.sum)):
             total = np.broadcast_to(of(e.numeric, axis=axis, keepdims=True), e.x.shape)
             if e.equal(e.gradient, total):
+                if axis is not None and _one_of_each(e, axis):
+                    return f"goes to all along {where}, where one takes it, as the largest does"
                 return f"is the {words} over {where}, the same for each of them"
     return None
+
+
+def _one_of_each(e: Evidence, axis: int) -> bool:
+    """Whether, along an axis, the output depends on one element of several each time."""
+    counts = np.count_nonzero(np.abs(e.numeric) > e.allowed, axis=axis)
+    return e.x.shape[axis] > 1 and bool((counts == 1).all())
 
 
 def offset(e: Evidence) -> Words:
@@ -114,11 +126,89 @@ def signs(e: Evidence) -> Words:
     return None
 
 
+OUTPUT_SLOPES: tuple[tuple[str, Callable[[Array], Array], tuple[float, float]], ...] = (
+    ("tanh, 1 - y^2", lambda y: 1 - y**2, (-1, 1)),
+    ("sigmoid, y (1 - y)", lambda y: y * (1 - y), (0, 1)),
+    ("ReLU, 0 where y is 0", lambda y: np.where(y > 0, 1.0, 0.0), (0, np.inf)),
+)
+"""Functions whose slope is known from their value y, and the range of y."""
+
+
+def output_slope(e: Evidence) -> Words:
+    """The slope of the last function, which dy has to pass first, forgotten or used twice."""
+    y = e.point.output
+    if e.dy is None or e.dy.shape != y.shape:
+        return None
+    for name, slope_at, (low, high) in OUTPUT_SLOPES:
+        slope = slope_at(y)
+        if y.min() < low or y.max() > high or np.ptp(slope) < 1e-6:
+            continue
+        found = e.gradient_for(e.dy * slope)
+        if found is not None and e.equal(found[e.known], e.n):
+            return f"lacks the slope of the {name}: dy passes as if it were not there"
+        found = e.gradient_for(e.dy / slope) if slope.all() else None
+        if found is not None and e.equal(found[e.known], e.n):
+            return f"has the slope of the {name}, once too often"
+    return None
+
+
+def own_derivative(e: Evidence) -> Words:
+    """The derivative J of forward applied to dy, where its transpose belongs."""
+    if e.dy is None or e.dy.shape != e.x.shape or e.dy.shape != e.point.output.shape:
+        return None
+    h = 2.0**-13 / max(1.0, float(np.abs(e.dy).max()))
+    above, below = (e.at(e.x + t * e.dy) for t in (h, -h))
+    if not e.equal(((above - below) / (2 * h))[e.known], e.g):
+        return None
+    return (
+        "is what forward's own derivative makes of dy: sums, shifts and products have to run "
+        "the other way round, as with the transpose"
+    )
+
+
+def left_out(e: Evidence) -> Words:
+    """0 at one place of an axis, right elsewhere: a row, a channel or a step was left out."""
+    for where, here in _one_place(e):
+        if not e.gradient[here].any():  # type: ignore[index]
+            return f"is 0 {where} and right elsewhere: that part was left out"
+    return None
+
+
+def one_place(e: Evidence) -> Words:
+    """Wrong at one place of an axis only."""
+    for where, here in _one_place(e):
+        if e.x[here].size > 2:
+            return f"is wrong {where} only, in all {e.x[here].size} elements there"
+    return None
+
+
+def _one_place(e: Evidence) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Where just one place of an axis is wrong, all of it: in words, and as an index."""
+    if not e.known.all() or e.x.ndim < 2:
+        return
+    wrong = e.wrong.reshape(e.x.shape)
+    for axis in range(e.x.ndim):
+        rest = tuple(i for i in range(e.x.ndim) if i != axis)
+        at = np.flatnonzero(wrong.any(axis=rest))
+        here = (slice(None),) * axis + (at[:1].sum(),)
+        if len(at) == 1 < min(e.x.shape[axis], wrong[here].size) and wrong[here].all():
+            yield f"at place {at[0]} of axis {axis}", here
+
+
+def stops(e: Evidence) -> Words:
+    """Element by element, 0 in some that the output depends on."""
+    return holes(e) if e.elementwise else None
+
+
 def holes(e: Evidence) -> Words:
     """0 in some elements, right in the others."""
     if 1 < np.count_nonzero(e.wrong) < e.n.size and not np.any(np.abs(e.g[e.wrong]) > e.allowed):
         count = np.count_nonzero(e.wrong)
-        return f"is 0 in {count} elements that the output depends on: a mask too many, or another"
+        at = e.x[e.known][e.wrong][0]
+        return (
+            f"is 0 in {count} elements that the output depends on, the first "
+            f"{e.tensor.name} = {at:.4g}: a mask too many, or another"
+        )
     return None
 
 
@@ -131,6 +221,11 @@ def another_slope(e: Evidence) -> Words:
     found = e.gradient_for(other)
     if found is None or not np.allclose(found, slope * other, atol=10 * e.allowed):
         return None
+    if not e.elementwise:
+        return (
+            "treats forward element by element, though each output depends on several elements: "
+            "terms are missing"
+        )
     if e.known.all() and e.equal(slope, expected**2):
         return "has its slope, or its mask, applied twice"
     off = np.where(e.known, np.abs(slope - expected), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ def _reason(e: Evidence, size: float) -> str:
         return bool(np.isclose(a, b, rtol=e.accuracy))
 
     for words, value in e.constants().items():
+        if "|" in words and value == round(value):  # a number of the data, equal by chance
+            continue
         if close(size, abs(value)):
             return f": {words}, {value:.4g}, once too often"
         if close(size, 1 / abs(value)):
@@ -58,7 +61,7 @@ def _reason(e: Evidence, size: float) -> str:
         places: "the number of examples and places",
         batch: "the batch size",
     }
-    if e.dy is not None and e.x.shape == e.dy.shape[-1:]:
+    if e.dy is not None and e.x.ndim == 1 and e.x.size in e.dy.shape:
         counts.setdefault(e.dy.size // e.x.size, "the number of examples and places")
     for count, words in counts.items():
         if count == 2 and (close(size, 2) or close(size, 0.5)):
@@ -70,6 +73,18 @@ def _reason(e: Evidence, size: float) -> str:
     for words, value in e.constants().items():
         if close(size, value**2):
             return f": {words}, {value:.4g}, twice too often"
+    if e.elementwise:  # nothing is summed
+        return ""
+    shapes = {e.tensor.name: e.x.shape, "dy": () if e.dy is None else e.dy.shape}
+    shapes |= {t.name: base.shape for t, base in e.point.base.items() if t != e.tensor}
+    for name, shape in shapes.items():
+        for axis, count in enumerate(shape):
+            if count > 2 and (close(size, count) or close(size, 1 / count)):
+                wrong, right = ("sum", "mean") if size > 1 else ("mean", "sum")
+                return (
+                    f" ({count} is the length of axis {axis} of {name}: perhaps a {wrong} stands "
+                    f"where a {right} belongs)"
+                )
     return ""
 
 
@@ -102,19 +117,40 @@ def channel_factor(e: Evidence) -> Words:
 
 
 def column_scale(e: Evidence) -> Words:
-    """A scale of each column, the mean of |w| there, that backward forgot."""
+    """A scale of each column that dy has to pass, alpha or the mean of |w| there, forgotten."""
     if e.dy is None or e.dy.ndim == 0:
         return None
-    arrays = {t.name: a for t, a in e.point.base.items() if a.ndim > 1 and t != e.tensor}
-    for name, array in arrays.items():
-        scale = np.abs(array).mean(axis=tuple(range(array.ndim - 1)))
-        if scale.shape != e.dy.shape[-1:] or not scale.all():
-            continue
-        for dy, words in ((e.dy * scale, "lacks the factor"), (e.dy / scale, "has once too often")):
+    for name, scale, is_mean in _scales(e):
+        dys = [
+            (e.dy * scale, f"lacks the factor {name}"),
+            (e.dy / scale, f"has once too often {name}"),
+        ]
+        if is_mean:
+            one = float(scale.mean())
+            dys.append((e.dy * scale / one, f"has one {name} for all, where each has its own"))
+            dys.append((e.dy / scale * one, f"has {name}, where one for all belongs"))
+        for dy, words in dys:
             found = e.gradient_for(dy)
             if found is not None and e.equal(found[e.known], e.n):
-                return f"{words} mean |{name}| of each column"
+                return words
     return None
+
+
+def _scales(e: Evidence) -> Iterator[tuple[str, Array, bool]]:
+    """What dy may have to be multiplied with, in a shape that broadcasts: (name, scale, mean?)."""
+    assert e.dy is not None
+    channel = {-1, 1} if e.dy.ndim > 2 else {-1}  # of images, last or first
+    for tensor, array in e.point.base.items():
+        for axis in (-1, 0) if array.ndim > 1 and tensor != e.tensor else (-1,) * array.ndim:
+            is_mean = array.ndim > 1
+            rest = tuple(np.delete(np.arange(array.ndim), axis))
+            scale = np.abs(array).mean(axis=rest) if is_mean else array
+            words = f"mean |{tensor.name}| of each column" if is_mean else tensor.name
+            for at in channel:
+                if tensor != e.tensor and len(scale) == e.dy.shape[at] and scale.all():
+                    shape = [1] * e.dy.ndim
+                    shape[at] = len(scale)
+                    yield words, scale.reshape(shape), is_mean
 
 
 def unused(e: Evidence) -> Words:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from qnn_ref._typing import Array
-from qnn_ref.checking.evidence import Evidence, Words
+from qnn_ref.checking.evidence import Evidence, Words, some_indices
 from qnn_ref.checking.points import Point
 from qnn_ref.checking.subjects import Pair
 from qnn_ref.layers.base import Layer
@@ -47,15 +47,18 @@ def other_weights(e: Evidence) -> Words:
     """The gradient that other weights, or another border, would give."""
     if e.dy is None:
         return None
-    for change, words in OTHER_WEIGHTS if e.is_input else OTHER_BORDERS:
+    changes = OTHER_WEIGHTS if e.is_input else (*OTHER_WEIGHTS[:1], *OTHER_BORDERS)
+    if isinstance(e.model.subject, Pair):  # its arrays are looked at one by one: `other_arrays`
+        changes = OTHER_WEIGHTS[:1]
+    for change, words in changes:
         other = replace(e.model, subject=copy.deepcopy(e.model.subject), x=e.model.x.copy())
         changed = [name for _, layer in other.layers() for name in change(layer)]
         if not changed:
             continue
         point = Point(other, e.rng, e.point.dys, decoy=False)
-        indices = np.argwhere(e.known)[:12]
-        there = np.array([e.slope(point, e.tensor, tuple(map(int, i))) for i in indices])
-        if e.equal(e.gradient[tuple(indices.T)], there):  # type: ignore[index]
+        indices = some_indices(e)
+        there = np.array([e.slope(point, e.tensor, i) for i in indices])
+        if e.equal(np.array([e.gradient[i] for i in indices]), there):  # type: ignore[index]
             return words.format(changed[0])
     return None
 
@@ -64,10 +67,12 @@ def other_arrays(e: Evidence) -> Words:
     """The gradient of a plain function that other values of one of its arrays would give."""
     if e.dy is None or not isinstance(e.model.subject, Pair) or e.gradient is None:
         return None
-    indices = [tuple(map(int, i)) for i in np.argwhere(e.known)[:12]]
+    indices = some_indices(e)
     yours = np.array([e.gradient[i] for i in indices])
     for tensor, base in e.point.base.items():
         for change, words in OTHER_VALUES:
+            if change(base).shape != base.shape or np.array_equal(change(base), base):
+                continue
             moved = e.model.moved(tensor, change(base) - base)
             try:
                 point = Point(moved, e.rng, e.point.dys, decoy=False)
@@ -78,7 +83,17 @@ def other_arrays(e: Evidence) -> Words:
     return None
 
 
+def _reversed(x: Array, *axes: int) -> Array:
+    return np.flip(x, axes) if x.ndim == 4 else x
+
+
 OTHER_VALUES = (
+    (
+        lambda x: np.swapaxes(x, -1, -2) if x.ndim > 1 else x,
+        "uses {0} where its transpose belongs, or the other way round",
+    ),
+    (lambda x: _reversed(x, 2, 3), "uses {0} turned by 180 degrees"),
+    (lambda x: _reversed(x, 0, 1), "uses {0} turned by 180 degrees"),
     (np.abs, "uses |{0}| where {0} belongs"),
     (lambda x: np.where(x >= 0, 1.0, -1.0), "uses sign({0}) where {0} belongs"),
     (lambda x: x - x.mean(axis=0), "uses {0} less its mean where {0} belongs"),
@@ -86,6 +101,9 @@ OTHER_VALUES = (
     (lambda x: np.clip(x, -1, 1), "uses {0}, clipped to +-1, where {0} belongs"),
     (lambda x: -x, "uses -{0} where {0} belongs"),
 )
+
+
+Change = Callable[[Layer], Iterator[str]]
 
 
 def _unquantized(layer: Layer) -> Iterator[str]:
@@ -131,7 +149,7 @@ def _other_border(layer: Layer) -> Iterator[str]:
         yield "0" if layer.one_padding else "1"
 
 
-OTHER_WEIGHTS = (
+OTHER_WEIGHTS: tuple[tuple[Change, str], ...] = (
     (_unquantized, "uses the latent {} where the quantized one belongs"),
     (_turned, "uses {} where its transpose belongs, or the other way round"),
     (_flipped, "uses {} turned by 180 degrees"),
@@ -149,9 +167,7 @@ def part_of_dy(e: Evidence) -> Words:
     """Only some of the examples, places or channels of dy arrive."""
     if e.dy is None or np.count_nonzero(e.wrong) == 1 < e.wrong.size:
         return None
-    names = ("examples", "rows", "columns") if e.dy.ndim == 4 else ("examples",)
     for axis in range(e.dy.ndim):
-        words = names[axis] if axis < len(names) else "channels"
         if e.dy.shape[axis] > LARGEST_AXIS:
             continue  # one backward pass for each part
         used = [i for i in range(e.dy.shape[axis]) if _matters(e, axis, i)]
@@ -160,11 +176,25 @@ def part_of_dy(e: Evidence) -> Words:
         needed = [i for i in range(e.dy.shape[axis]) if _needed(e, axis, i)]
         if set(needed) <= set(used):
             continue
+        words, of = _axis_name(e, axis)
         some = f"{words[:-1]} {used[0]}" if len(used) == 1 else f"{words} {used}"
         if not set(used) & set(needed):
-            return f"follows {some} of dy where it should follow {needed}: the order is another one"
-        return f"counts only {some} of dy: a sum over the {words} is missing or incomplete"
+            return (
+                f"follows {some} of {of}dy where it should follow {needed}: the order is another "
+                "one"
+            )
+        over = f"the {words}" if not of else f"axis {axis}"
+        return f"counts only {some} of {of}dy: a sum over {over} is missing or incomplete"
     return None
+
+
+def _axis_name(e: Evidence, axis: int) -> tuple[str, str]:
+    """What lies along an axis of dy, and the axis where the layout is not known."""
+    assert e.dy is not None
+    if isinstance(e.model.subject, Pair) and e.dy.ndim > 2 and axis:
+        return "places", f"axis {axis} of "
+    names = {4: ("examples", "rows", "columns"), 3: ("examples", "steps")}
+    return (*names.get(e.dy.ndim, ("examples",)), "channels")[axis], ""
 
 
 def _slice_of(e: Evidence, axis: int, i: int) -> tuple[Any, ...]:
@@ -175,7 +205,8 @@ def _matters(e: Evidence, axis: int, i: int) -> bool:
     """Whether the gradient follows a part of dy."""
     assert e.dy is not None
     other = e.dy.copy()
-    other[_slice_of(e, axis, i)] += 1
+    part = _slice_of(e, axis, i)
+    other[part] += e.rng.normal(size=other[part].shape)
     found, before = e.gradient_for(other), e.gradient_for(e.dy)
     return found is None or before is None or not np.array_equal(found, before)
 
@@ -217,5 +248,8 @@ def of_dy_only(e: Evidence) -> Words:
         if there is None or e.gradient is None or not np.array_equal(there, e.gradient):
             return None
         if abs(e.slope(moved, e.tensor, index) - e.numeric[index]) > 10 * e.allowed:
-            return "depends on dy only: the values of the forward pass play no part in it"
+            return (
+                "depends on dy only, or on what an earlier pass kept: the values of the forward "
+                "pass play no part in it"
+            )
     return None

@@ -22,9 +22,10 @@ def transposed(e: Evidence) -> Words:
         if e.equal(np.flip(g, a)[e.known], e.n):
             return f"runs backwards along axis {a}"
     if g.ndim == 4:
-        for by in (1, -1):
-            moved, inside = np.roll(g, (by, by), (1, 2)), e.known.copy()
-            inside[:, [0, -1]] = inside[:, :, [0, -1]] = False
+        for by, first in ((1, 1), (-1, 1), (1, 2), (-1, 2)):  # channels last, or first
+            moved, inside = np.roll(g, (by, by), (first, first + 1)), e.known.copy()
+            for axis in (first, first + 1):
+                np.moveaxis(inside, axis, 0)[[0, -1]] = False
             if inside.any() and e.equal(moved[inside], e.numeric[inside]):
                 return "is moved by one row and column: the border counts as a part of the image"
     for a in axes:
