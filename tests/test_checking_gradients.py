@@ -107,7 +107,9 @@ def test_the_floor_is_for_gradients_that_are_zero():
     report = check(layer, np.ones((3, 2)), mode="full")
     assert report.passed
     assert report.worst_relative_error == 0
-    assert "the gradient is 0: nothing but that was checked" in str(report)
+    assert "gradient of 1e-12, below the floor: nothing but that was checked" in str(report)
+    zero = Function(lambda x: 0 * x, lambda x: 0.0).build((2,))
+    assert "the gradient is 0: nothing but" in str(check(zero, np.ones((3, 2)), mode="full"))
     assert not check(layer, np.ones((3, 2)), mode="full", floor=1e-14)
     tiny = Function(lambda x: 1e-8 * x, lambda x: 2e-8).build((2,))  # small, but not zero
     assert not check(tiny, np.ones((3, 2)), mode="full")
@@ -685,11 +687,11 @@ def test_float32_input_is_widened():
     [
         ({"mode": "fast"}, ValueError, "mode: expected 'probe', 'full' or 'order', got 'fast'"),
         ({"rng": 0}, TypeError, "rng: expected a numpy.random.Generator, got int"),
-        ({"tolerance": 0}, ValueError, "tolerance: expected a number above 0"),
-        ({"tolerance": np.nan}, ValueError, "tolerance: expected a number above 0"),
-        ({"floor": -1}, ValueError, "floor: expected a number from 0"),
-        ({"step": 0}, ValueError, "step: expected a number above 0"),
-        ({"directions": 0}, ValueError, "directions: expected a number above 0"),
+        ({"tolerance": 0}, ValueError, "tolerance: expected a finite number above 0"),
+        ({"tolerance": np.nan}, ValueError, "tolerance: expected a finite number above 0"),
+        ({"floor": -1}, ValueError, "floor: expected a finite number at least 0"),
+        ({"step": 0}, ValueError, "step: expected a finite number above 0"),
+        ({"directions": 0}, ValueError, "directions: expected a whole number of at least 1"),
         ({"subject": Dense(3)}, ValueError, "subject: Dense is not built"),
         ({"subject": 3}, TypeError, "subject: expected a built layer, .* got int"),
         ({"labels": [0, 1]}, ValueError, "labels: give loss and labels together"),

@@ -16,7 +16,7 @@ import numpy as np
 from qnn_ref._typing import Array
 from qnn_ref.checking.elements import Settings, unit_step
 from qnn_ref.checking.points import Model, Point, Tensor, spread
-from qnn_ref.checking.report import Entry
+from qnn_ref.checking.report import Entry, GradientError
 
 MOVE = 1e-3  # how far a tensor is moved, in its own unit, where it sits on a kink
 MOVES = 3
@@ -27,10 +27,16 @@ MOVED = f"a kink at the point: {MOVED_BY}"
 Judge = Callable[[Point, Array, Sequence[str]], Entry]
 
 
-def beside(model: Model, tensor: Tensor, rng: np.random.Generator, base: Array) -> Point:
-    """The same model with one tensor a little aside, no element by less than half the move."""
+def beside(model: Model, tensor: Tensor, rng: np.random.Generator, base: Array) -> Point | None:
+    """The same model with one tensor a little aside, no element by less than half the move.
+
+    None where forward is not defined, as the logarithm of a negative number.
+    """
     change = rng.uniform(0.5, 1, base.shape) * rng.choice([-1, 1], base.shape)
-    return Point(model.moved(tensor, change * MOVE * spread(base)), rng)
+    try:
+        return Point(model.moved(tensor, change * MOVE * spread(base)), rng)
+    except (GradientError, ValueError):
+        return None
 
 
 def judged(
@@ -69,7 +75,9 @@ def judged(
         first = judge(smooth, direction, ())
         found += [] if first.doubt else [first]
     for _ in range(MOVES):
-        entry = judge(beside(model, tensor, rng, base), rng.normal(size=base.shape), (MOVED,))
+        there = beside(model, tensor, rng, base)
+        if there is not None:
+            entry = judge(there, rng.normal(size=base.shape), (MOVED,))
         if entry.doubt != "kink":
             break
     return [*found, replace(entry, kinks=entry.kinks + 1)]

@@ -17,7 +17,7 @@ from qnn_ref._typing import Array
 from qnn_ref.checking.aside import TIED
 from qnn_ref.checking.differences import Slope, estimate
 from qnn_ref.checking.doubts import coarse, of_kink, of_scatter, rough
-from qnn_ref.checking.elements import Settings, element_slope, gradient_of, unit_step
+from qnn_ref.checking.elements import Settings, element_slope, gradient_of, one_slope, unit_step
 from qnn_ref.checking.evidence import Evidence, sampled
 from qnn_ref.checking.jumps import Jump, draws, find_jump
 from qnn_ref.checking.patterns import constant_factor, recognised, transposed
@@ -173,7 +173,7 @@ def _of_part(
         place, name, *_ = point.damages[0]
         return Diagnosis(_of_damage(place, name.removesuffix(" (changed in place)")))
     wrong = {(entry.layer, entry.tensor) for entry in failed}
-    unnamed: Diagnosis | None = None
+    unnamed: list[Diagnosis] = []
     for tensor in reversed(list(point.base)):
         if (tensor.layer, tensor.name) not in wrong and point.model.name in {e[0] for e in wrong}:
             continue
@@ -183,10 +183,13 @@ def _of_part(
         found = _of_evidence(evidence)
         if not UNNAMED.search(found.sentence):
             return found
-        unnamed = unnamed or found
-    return unnamed
+        unnamed.append(found)
+        if len(unnamed) == UNNAMED_LOOKED:
+            break
+    return unnamed[0] if unnamed else None
 
 
+UNNAMED_LOOKED = 3
 UNNAMED = re.compile(r"the gradient is wrong in (?!1 )\d+ of \d+ elements$")
 """A sentence that says how much is wrong, and not what."""
 
@@ -211,7 +214,7 @@ def _evidence(
     fits = gradient is not None and gradient.shape == base.shape
     point.gradients[tensor] = gradient if fits else None  # it chooses among steps
     looked = list(sampled(base.shape, rng))
-    slopes = {index: element_slope(point, tensor, settings, index)[0] for index in looked}
+    slopes = {index: one_slope(point, tensor, settings, index)[0] for index in looked}
     numeric, scatter = _resolved(gradient_of(point, tensor), slopes, settings)
     if fits and len(looked) < base.size and not _differs(numeric, gradient, settings):
         index = _by_halving(point, tensor, settings, rng)

@@ -13,6 +13,7 @@ batch hardly varies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,7 +46,8 @@ class Slope:
         One-sided derivatives at the first step.
     kink : bool
         Whether both sides differ at every step, by more than rounding: within the smallest one the
-        function has no derivative. There may be several kinks, at different distances.
+        function has no derivative. There may be several kinks, at different distances. Also where
+        no step leads to finite values: the point is at the edge of what the function takes.
     scatter : float
         How far the two steps that agree best are apart. Where this is as large as the error, the
         differences say nothing: no step lies between curvature and rounding.
@@ -65,6 +67,11 @@ class Estimate:
     left: float
     right: float
     smooth: float
+
+    @property
+    def finite(self) -> bool:
+        """False where a step leads out of what the function takes, as for a logarithm."""
+        return bool(np.isfinite([self.left, self.right, self.smooth]).all())
 
     @property
     def gap(self) -> float:
@@ -118,13 +125,13 @@ def _agree(found: list[Estimate], error: float, allowed: float) -> bool:
     return abs(found[0].smooth - found[1].smooth) <= 0.01 * error
 
 
-def _bent(found: list[Estimate]) -> bool:
+def _bent(found: dict[float, Estimate]) -> bool:
     """Whether the gaps between both sides are those of kinks, not of rounding.
 
     A kink opens the same gap at every step that it is within, rounding one that is sixteen times as
     wide at a sixteenth of the step.
     """
-    gaps = [abs(e.gap) for _, e in sorted(zip(FACTORS, found, strict=False), key=lambda p: p[0])]
+    gaps = [abs(found[factor].gap) for factor in sorted(found)]
     return any(
         gap > 3 * max(gaps[i - 1] / 16, gaps[i - 2] / 256 if i > 1 else 0.0)
         for i, gap in enumerate(gaps)
@@ -164,20 +171,28 @@ def slope_along(
     -------
     Slope
     """
+    by_factor: dict[float, Estimate] = {}
     found: list[Estimate] = []
     for factor in FACTORS:
-        found.append(estimate(function, base, covector, step * factor))
-        error = abs(found[-1].nearest(expected) - expected)
-        if error <= CLOSE * allowed and abs(found[-1].gap) <= 2 * allowed:
+        here = estimate(function, base, covector, step * factor)
+        if not here.finite:
+            continue
+        by_factor[factor] = here
+        found.append(here)
+        error = abs(here.nearest(expected) - expected)
+        if error <= CLOSE * allowed and abs(here.gap) <= 2 * allowed:
             break
         if error > FAR * allowed and _agree(found[-2:], error, allowed):
             break
+    if not found:
+        return Slope(0.0, 0.0, 0.0, True, 0.0)
     # Half the gap of a kink is what the mean of both sides is off.
     agree = [e for e in found if abs(e.gap) <= 2 * allowed]
     value = min(
         (e.nearest(expected) for e in agree or found), key=lambda value: abs(value - expected)
     )
-    kink = not agree and _bent(found)
+    kink = not agree and _bent(by_factor)
     values = sorted(e.smooth for e in found)
-    scatter = min((b - a for a, b in pairwise(values)), default=0.0)
+    alone = 0.0 if agree else math.inf  # nothing to compare it with
+    scatter = min((b - a for a, b in pairwise(values)), default=alone)
     return Slope(value, found[0].left, found[0].right, kink, scatter)

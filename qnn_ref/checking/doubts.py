@@ -44,6 +44,11 @@ def of_kink(
             where = f" at {tensor.name}{list(index) if index else ''} = {base[index]:.6g}"
             break
     smallest = unit_step(settings, base) * min(FACTORS)
+    if where and not _defined(point, tensor, index, unit_step(settings, base)):
+        return Diagnosis(
+            f"{name}: the gradient cannot be judged: forward is not finite within a step{where}",
+            (f"steps go down to {smallest:.1g}: take an x farther from the edge of what it takes",),
+        )
     return Diagnosis(
         f"{name}: forward has a kink within the step{where}: move {tensor.name}, or declare it",
         (
@@ -53,6 +58,16 @@ def of_kink(
             "declare: a surrogate for the part that bends; its bounds then belong to the inside",
         ),
     )
+
+
+def _defined(point: Point, tensor: Tensor, index: tuple[int, ...], step: float) -> bool:
+    """Whether the output is finite a step below and above an element."""
+    direction = np.zeros(point.base[tensor].shape)
+    direction[index] = step
+    with np.errstate(all="ignore"):
+        both = [point.at(tensor, point.base[tensor] + t * direction) for t in (-1, 1)]
+    point.put_back(tensor)
+    return bool(np.isfinite(both).all())
 
 
 def of_scatter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,30 @@ def unit_step(settings: Settings, base: Array) -> float:
     return settings.step * 2.0 ** round(math.log2(spread(base)))
 
 
+NEAR_ZERO = 2.0**-8
+"""Elements below this, 0 aside, may need steps of their own size, as the x of 1 / x."""
+
+
+def near_zero(values: Array) -> Array:
+    """Which values, of any shape, may need steps of their own size."""
+    return (values != 0) & (np.abs(values) < NEAR_ZERO)
+
+
+def finer(point: Point, tensor: Tensor, settings: Settings, values: Array) -> Settings | None:
+    """Steps of the size of the smallest of some values, of any shape; None if they tell nothing.
+
+    By a step that small the output must change by more than rounding, so the gradient has to be
+    that much larger than the output.
+    """
+    small = np.abs(values[near_zero(values)])
+    if not small.size:
+        return None
+    fine = replace(settings, step=settings.step * float(small.min()))
+    rounding = 2.0**-52 * float(np.abs(point.output).max(initial=0))
+    largest = float(np.abs(gradient_of(point, tensor)).max())
+    return fine if rounding <= settings.tolerance * largest * fine.step else None
+
+
 def slope_of(
     point: Point,
     tensor: Tensor,
@@ -80,3 +104,15 @@ def element_slope(
     largest = float(np.abs(gradient).max())
     slope = slope_of(point, tensor, settings, direction, float(gradient[index]), largest)
     return slope, point.met > 0
+
+
+def one_slope(
+    point: Point, tensor: Tensor, settings: Settings, index: tuple[int, ...]
+) -> tuple[Slope, bool]:
+    """As `element_slope`; of a very small element by steps of its size, if they tell more."""
+    slope, at_bound = element_slope(point, tensor, settings, index)
+    fine = finer(point, tensor, settings, point.base[tensor][index])
+    if fine is None or (not slope.kink and slope.scatter <= 1e-6 * abs(slope.value)):
+        return slope, at_bound
+    found, at_bound_too = element_slope(point, tensor, fine, index)
+    return (slope, at_bound) if found.kink else (found, at_bound_too)

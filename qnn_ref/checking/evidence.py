@@ -10,9 +10,10 @@ from functools import cached_property
 import numpy as np
 
 from qnn_ref._typing import Array
+from qnn_ref.checking.freeze import FrozenQuantizer
 from qnn_ref.checking.points import Model, Point, Tensor
-from qnn_ref.checking.subjects import Pair, QuantizerLayer
-from qnn_ref.layers import Auxiliary, Quantize
+from qnn_ref.checking.subjects import Pair
+from qnn_ref.layers import Auxiliary
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
 
@@ -176,8 +177,9 @@ class Evidence:
         for _, other in self.model.layers():
             if isinstance(other, Auxiliary):
                 found["the weight of the loss"] = other.weight
-            if isinstance(other, Quantize | QuantizerLayer):
-                _, found["the scale of the codes"] = other.quantizer.encode(np.zeros(1))
+        for item in self.point.frozen:
+            if isinstance(item, FrozenQuantizer) and np.ndim(item.calls[0][1]) == 0:
+                found["the scale of the codes"] = float(item.calls[0][1])
         if isinstance(getattr(layer, "rate", None), float):
             found["1 - rate"] = 1 - layer.rate  # type: ignore[union-attr]
         if hasattr(layer, "paths"):

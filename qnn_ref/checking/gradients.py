@@ -19,6 +19,7 @@ What is differentiated is the network frozen around the point, see `qnn_ref.chec
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import NormalDist
@@ -32,7 +33,15 @@ from qnn_ref.checking.aside import MOVED_BY, MOVES, TIED, beside, judged, togeth
 from qnn_ref.checking.diagnosis import diagnosed
 from qnn_ref.checking.differences import STEP
 from qnn_ref.checking.doubts import coarse, rough
-from qnn_ref.checking.elements import Settings, element_slope, gradient_of, slope_of
+from qnn_ref.checking.elements import (
+    Settings,
+    element_slope,
+    finer,
+    gradient_of,
+    near_zero,
+    one_slope,
+    slope_of,
+)
 from qnn_ref.checking.order import order_entry
 from qnn_ref.checking.points import Damage, Model, Point, Tensor
 from qnn_ref.checking.report import Diagnosis, Entry, GradientError, Report
@@ -159,7 +168,8 @@ def check_gradients(
         raise GradientError(f"{model.name}: no tensor has a gradient; nothing was checked")
     check = CHECKS[mode]
     entries = [_damage_entry(damage, tolerance) for damage in point.damages]
-    entries += [_entry(check, model, point, tensor, settings, rng) for tensor in point.base]
+    with np.errstate(all="ignore"):  # a step may leave what the function takes, as a logarithm
+        entries += [_entry(check, model, point, tensor, settings, rng) for tensor in point.base]
     failed = [entry for entry in entries if not entry.passed]
     return Report(
         tuple(entries),
@@ -179,7 +189,7 @@ def _diagnosis(
 ) -> Diagnosis:
     """Look closer; if somebody's code fails on other inputs, the verdict stays."""
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return diagnosed(model, point, failed, settings, rng)
     except Exception as error:
         detail = f"a closer look ended in {type(error).__name__}: {error}"
@@ -216,6 +226,8 @@ def _entry(
     if direction is not None:
         tied = _along(point, tensor, settings, direction, (TIED,))
         entry = entry if tied.passed or tied.doubt else tied
+    if not entry.passed and check is not _full:
+        entry = _in_parts(point, tensor, settings, rng) or entry
     if entry.passed or not coarse(point, tensor, rng):
         return entry
     found = check(model, point, tensor, rough(settings), rng)  # nothing finer says anything
@@ -224,6 +236,24 @@ def _entry(
     found = entry if found.passed else found
     note = "; ".join(filter(None, (found.note, *notes)))
     return replace(found, doubt=doubt, note=note)
+
+
+def _in_parts(
+    point: Point, tensor: Tensor, settings: Settings, rng: np.random.Generator
+) -> Entry | None:
+    """Very small elements by steps of their size, the others as always; None if one is wrong.
+
+    Apart, since others do not move at all by steps that small, and would agree with a gradient of
+    0.
+    """
+    base, found = point.base[tensor], []
+    fine, small = finer(point, tensor, settings, base), near_zero(base)
+    for _ in range(settings.directions if fine is not None else 0):
+        direction = rng.normal(size=base.shape)
+        for part, steps in ((small, fine), (~small, settings)):
+            if part.any():
+                found.append(_along(point, tensor, steps, np.where(part, direction, 0), ()))  # type: ignore[arg-type]
+    return worst_of(found) if found and all(entry.passed for entry in found) else None
 
 
 def _judged(
@@ -239,7 +269,7 @@ def _judged(
     **more: Any,
 ) -> Entry:
     """Entry from the two numbers that differ most and the size of the gradient."""
-    absolute = abs(numeric - analytic)
+    absolute, found = abs(numeric - analytic), size
     size = max(size, abs(numeric))
     relative = absolute / size if size else 0.0
     notes = list(notes)
@@ -253,7 +283,11 @@ def _judged(
         notes.append(f"not resolved: the differences themselves scatter by {scatter:.0e}")
         doubt = "scatter"
     if size <= settings.floor:
-        notes.append("the gradient is 0: nothing but that was checked")
+        notes.append(
+            f"gradient of {found:.0e}, below the floor: nothing but that was checked"
+            if found > 2.0**-50
+            else "the gradient is 0: nothing but that was checked"
+        )
     if not kink and relative > settings.tolerance and absolute <= settings.floor:
         relative, doubt = 0.0, ""
         if size > settings.floor:
@@ -325,7 +359,7 @@ def _full(
     numeric, scatter, kink = np.empty(shape), np.empty(shape), np.zeros(shape, bool)
     met, notes = [], []
     for index in np.ndindex(shape):
-        slope, at_bound = element_slope(point, tensor, settings, index)
+        slope, at_bound = one_slope(point, tensor, settings, index)
         numeric[index], scatter[index], kink[index] = slope.value, slope.scatter, slope.kink
         if slope.kink or at_bound:
             met.append(index)
@@ -333,6 +367,8 @@ def _full(
         notes.append(f"{np.count_nonzero(kink)} at a kink of their own: {MOVED_BY}")
     for _ in range(MOVES if kink.any() else 0):
         aside = beside(model, tensor, rng, point.base[tensor])
+        if aside is None:
+            continue
         for index in map(tuple, np.argwhere(kink)):
             slope, _ = element_slope(aside, tensor, settings, index)
             numeric[index], scatter[index], kink[index] = slope.value, slope.scatter, slope.kink

@@ -109,8 +109,9 @@ def _halved(values: Callable[[float], Array]) -> tuple[float, float] | None:
             if step == HALVINGS // 2:
                 halfway = float(np.abs(above - below).sum())
         change = float(np.abs(above - below).sum())
-        # Rounding to float32 makes steps too, of 1e-7.
-        if halfway and change > 0.05 * halfway and change > 1e-5 * large:
+        # Rounding to float32 makes steps too, of 1e-7. Where the change grows, as at 1 / 0, there
+        # is a pole.
+        if halfway and 0.05 < change / halfway < 20 and change > 1e-5 * large:
             return low, high
     return None
 

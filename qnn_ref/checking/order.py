@@ -68,8 +68,11 @@ def _along(
     allowed = max(settings.tolerance * size, settings.floor * length)
     steps = STEPS * spread(base)
     left = _remainders(point, tensor, direction, along, steps)
+    steps, left = steps[np.isfinite(left)], left[np.isfinite(left)]
     order, straight = _order(steps, left, _rounding(point, tensor, gradient), allowed)
     error, doubt = abs(slope.value - along), "kink" if slope.kink else ""
+    if len(steps) <= LOOKED and error > allowed:
+        order, straight = 1.0, False  # too few steps to tell; the quotients do
     if order < 2 - SHORT and error <= allowed and not doubt:
         order, straight = 2.0, True  # and beyond a kink farther away the remainder does as it likes
     if straight:
@@ -80,6 +83,8 @@ def _along(
     elif order < 2 - SHORT and slope.scatter > error / 10:
         doubt = "scatter"
         notes.append(f"not resolved: the differences themselves scatter by {slope.scatter:.0e}")
+    if 0 < size <= settings.floor * length:
+        notes.append("the gradient is below the floor: nothing but that was checked")
     if point.gradients.get(tensor) is None:
         notes.append("backward left no gradient")
     short = max(0.0, 2 - order)

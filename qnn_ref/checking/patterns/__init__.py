@@ -42,6 +42,7 @@ from qnn_ref.checking.patterns.passes import (
     other_arrays,
     other_weights,
     part_of_dy,
+    part_of_dy_in_one,
     part_of_outputs,
     stale,
     unsteady,
@@ -102,6 +103,7 @@ PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
     masked_weights,
     mask,
     zeros_of_x,
+    left_out,
     channel_factor,
     norm_terms,
     unsteady,
@@ -111,7 +113,6 @@ PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
     part_of_outputs,
     ties,
     overlap,
-    left_out,
     output_slope,
     stops,
     column_scale,
@@ -132,6 +133,7 @@ PATTERNS: tuple[Callable[[Evidence], Words], ...] = (
     another_slope,
     other_arrays,
     own_derivative,
+    part_of_dy_in_one,
 )
 """Of a gradient that is there, in the right shape."""
 

@@ -35,9 +35,10 @@ def constant_factor(e: Evidence) -> Words:
         return "has the wrong sign"
     sign = "has the wrong sign and " if c < 0 else ""
     size = abs(c)
-    if abs(size - round(size)) <= e.accuracy * size:  # as far as it is known
+    if round(size) != 1 and abs(size - round(size)) <= e.accuracy * size:  # as far as it is known
         size = float(round(size))
-    words = f"is {size:.4g} times too large" if size > 1 else f"is {1 / size:.4g} times too small"
+    times = f"{max(size, 1 / size):.{4 if abs(size - 1) > 0.005 else 8}g} times too"
+    words = f"is {times} large" if size > 1 else f"is {times} small"
     return sign + words + _reason(e, size)
 
 
@@ -47,8 +48,10 @@ def _reason(e: Evidence, size: float) -> str:
     def close(a: float, b: float) -> bool:
         return bool(np.isclose(a, b, rtol=e.accuracy))
 
+    larger = max(size, 1 / size)
+    is_whole = abs(larger - round(larger)) <= e.accuracy * larger
     for words, value in e.constants().items():
-        if "|" in words and value == round(value):  # a number of the data, equal by chance
+        if "|" in words and is_whole:  # numbers of the data are whole by chance only
             continue
         if close(size, abs(value)):
             return f": {words}, {value:.4g}, once too often"

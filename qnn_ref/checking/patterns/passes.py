@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,9 +47,10 @@ def other_weights(e: Evidence) -> Words:
     """The gradient that other weights, or another border, would give."""
     if e.dy is None:
         return None
-    changes = OTHER_WEIGHTS if e.is_input else (*OTHER_WEIGHTS[:1], *OTHER_BORDERS)
-    if isinstance(e.model.subject, Pair):  # its arrays are looked at one by one: `other_arrays`
-        changes = OTHER_WEIGHTS[:1]
+    parts = {name for _, layer in e.model.layers() for name in layer.jumps}
+    changes = [*OTHER_WEIGHTS[:1], *((_without(part), LATENT) for part in sorted(parts))]
+    if not isinstance(e.model.subject, Pair):  # whose arrays `other_arrays` looks at
+        changes += OTHER_WEIGHTS[1:] if e.is_input else OTHER_BORDERS
     for change, words in changes:
         other = replace(e.model, subject=copy.deepcopy(e.model.subject), x=e.model.x.copy())
         changed = [name for _, layer in other.layers() for name in change(layer)]
@@ -84,7 +85,7 @@ def other_arrays(e: Evidence) -> Words:
 
 
 def _reversed(x: Array, *axes: int) -> Array:
-    return np.flip(x, axes) if x.ndim == 4 else x
+    return np.flip(x, axes) if x.ndim == 2 + len(axes) else x
 
 
 OTHER_VALUES = (
@@ -94,6 +95,8 @@ OTHER_VALUES = (
     ),
     (lambda x: _reversed(x, 2, 3), "uses {0} turned by 180 degrees"),
     (lambda x: _reversed(x, 0, 1), "uses {0} turned by 180 degrees"),
+    (lambda x: _reversed(x, 2), "uses {0} backwards, along its last axis"),
+    (lambda x: _reversed(x, 0), "uses {0} backwards, along its first axis"),
     (np.abs, "uses |{0}| where {0} belongs"),
     (lambda x: np.where(x >= 0, 1.0, -1.0), "uses sign({0}) where {0} belongs"),
     (lambda x: x - x.mean(axis=0), "uses {0} less its mean where {0} belongs"),
@@ -115,6 +118,21 @@ def _unquantized(layer: Layer) -> Iterator[str]:
         if parameter.quantizer is not None:
             parameter.quantizer = None
             yield name
+
+
+LATENT = "uses what goes into {} where what comes out of it belongs"
+
+
+def _without(part: str) -> Change:
+    """Take away one of the functions that jump."""
+
+    def change(layer: Layer) -> Iterator[str]:
+        kind = layer.jumps.get(part)
+        if (kind == "identity" or callable(kind)) and callable(getattr(layer, part)):
+            setattr(layer, part, _itself)
+            yield part.removeprefix("jump_")
+
+    return change
 
 
 def _itself(x: Array) -> Array:
@@ -167,24 +185,42 @@ def part_of_dy(e: Evidence) -> Words:
     """Only some of the examples, places or channels of dy arrive."""
     if e.dy is None or np.count_nonzero(e.wrong) == 1 < e.wrong.size:
         return None
-    for axis in range(e.dy.ndim):
-        if e.dy.shape[axis] > LARGEST_AXIS:
+    known = [tuple(map(int, index)) for index in np.argwhere(e.known)]
+    return _parts(e, known[:: max(1, len(known) // 12)], None)
+
+
+def part_of_dy_in_one(e: Evidence) -> Words:
+    """Only some of dy arrives in the first wrong element, as in a recurrence without its state."""
+    if e.dy is None:
+        return None
+    index = tuple(map(int, np.argwhere(e.known)[int(np.argmax(e.wrong))]))
+    return _parts(e, [index], index)
+
+
+def _parts(e: Evidence, looked: Sequence[tuple[int, ...]], element: Any) -> Words:
+    """Axis by axis, which parts of dy are followed, and which should be: by `looked` or one."""
+    assert e.dy is not None
+    for axis, size in enumerate(e.dy.shape):
+        if size > LARGEST_AXIS:
             continue  # one backward pass for each part
-        used = [i for i in range(e.dy.shape[axis]) if _matters(e, axis, i)]
-        if not 0 < len(used) < e.dy.shape[axis]:
+        used = [i for i in range(size) if _matters(e, axis, i, element)]
+        if not 0 < len(used) < size:
             continue
-        needed = [i for i in range(e.dy.shape[axis]) if _needed(e, axis, i)]
+        needed = [i for i in range(size) if _needed(e, axis, i, looked)]
         if set(needed) <= set(used):
             continue
         words, of = _axis_name(e, axis)
         some = f"{words[:-1]} {used[0]}" if len(used) == 1 else f"{words} {used}"
         if not set(used) & set(needed):
+            if element is not None:
+                continue  # of one element it may be chance
             return (
                 f"follows {some} of {of}dy where it should follow {needed}: the order is another "
                 "one"
             )
+        at = "" if element is None else f" at {e.tensor.name}{list(element)}, not {needed}"
         over = f"the {words}" if not of else f"axis {axis}"
-        return f"counts only {some} of {of}dy: a sum over {over} is missing or incomplete"
+        return f"counts only {some} of {of}dy{at}: a sum over {over} is missing or incomplete"
     return None
 
 
@@ -201,26 +237,28 @@ def _slice_of(e: Evidence, axis: int, i: int) -> tuple[Any, ...]:
     return (slice(None),) * axis + (i,)
 
 
-def _matters(e: Evidence, axis: int, i: int) -> bool:
-    """Whether the gradient follows a part of dy."""
+def _matters(e: Evidence, axis: int, i: int, element: Any) -> bool:
+    """Whether the gradient, or one element of it, follows a part of dy."""
     assert e.dy is not None
     other = e.dy.copy()
     part = _slice_of(e, axis, i)
     other[part] += e.rng.normal(size=other[part].shape)
     found, before = e.gradient_for(other), e.gradient_for(e.dy)
-    return found is None or before is None or not np.array_equal(found, before)
+    if found is None or before is None:
+        return True
+    if element is not None:
+        return bool(found[element] != before[element])
+    return not np.array_equal(found, before)
 
 
-def _needed(e: Evidence, axis: int, i: int) -> bool:
+def _needed(e: Evidence, axis: int, i: int, looked: Sequence[tuple[int, ...]]) -> bool:
     """Whether the output's part i depends on the tensor."""
     assert e.dy is not None
     alone = np.zeros_like(e.dy)
     alone[_slice_of(e, axis, i)] = e.dy[_slice_of(e, axis, i)]
     point = Point(e.model, e.rng, [alone], decoy=False)
     point.gradients[e.tensor] = None
-    looked = np.argwhere(e.known)
-    some = looked[:: max(1, len(looked) // 12)]
-    return any(abs(e.slope(point, e.tensor, tuple(map(int, k)))) > e.allowed for k in some)
+    return any(abs(e.slope(point, e.tensor, index)) > e.allowed for index in looked)
 
 
 def part_of_outputs(e: Evidence) -> Words:

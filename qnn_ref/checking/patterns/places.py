@@ -34,7 +34,11 @@ def transposed(e: Evidence) -> Words:
             inner = np.ones(g.shape, bool)
             inner[tuple(slice(1, -1) if i == a else slice(None) for i in axes)] = False
             look = e.known & ~inner
-            if g.shape[a] > 2 and look.any() and e.equal(moved[look], e.numeric[look]):
+            if (
+                g.shape[a] > 2
+                and np.count_nonzero(look) > 2
+                and e.equal(moved[look], e.numeric[look])
+            ):
                 return f"is moved by one along axis {a}"
     return None
 
