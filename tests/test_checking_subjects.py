@@ -387,6 +387,46 @@ def test_a_function_of_pytorch(mode):
         check(torch_function(lambda a: (a, a)), a)
 
 
+@both_modes
+def test_what_pytorch_hides_of_a_backward_pass(mode):
+    """It casts a gradient, refuses a shape before anybody sees it, and lends its own arrays."""
+    torch = pytest.importorskip("torch", reason="PyTorch is optional: pip install torch")
+
+    def product(change):
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, w):
+                ctx.save_for_backward(x, w)
+                return x @ w
+
+            @staticmethod
+            def backward(ctx, dy):
+                return change(dy, *ctx.saved_tensors)
+
+        return torch_function(Product)
+
+    faults = {
+        "w: the gradient is transposed: it has shape": lambda dy, x, w: (dy @ w.T, dy.T @ x),
+        "w: the gradient has the wrong shape": lambda dy, x, w: (dy @ w.T, x @ x.T),
+        "w: the gradient is float32 where": lambda dy, x, w: (dy @ w.T, (x.T @ dy).float()),
+        "w: the gradient was forgotten": lambda dy, x, w: (dy @ w.T, None),
+        "its upstream gradient dy in place": lambda dy, x, w: (dy.mul_(2) @ w.T / 2, x.T @ dy / 2),
+        "its array w in place": lambda dy, x, w: (dy @ w.mul_(1.5).T / 1.5, x.T @ dy),
+    }
+    for words, change in faults.items():
+        line = str(check(product(change), arrays(), mode=mode)).splitlines()[0]
+        assert words in line
+    right = product(lambda dy, x, w: (dy @ w.T, x.T @ dy))
+    check(right, arrays(), mode=mode).raise_if_failed()
+    # What PyTorch allows is no mistake: it sums over what was broadcast.
+    wide = torch_function(lambda x, b: x + b)
+    check(wide, (arrays()[0], np.ones(arrays()[0].shape[1])), mode=mode).raise_if_failed()
+    with pytest.raises(RuntimeError, match="incorrect number of gradients"):
+        check(product(lambda dy, x, w: dy), arrays(), mode=mode)
+    line = str(check(torch_function(lambda x: x.mul_(2)), arrays()[0], mode=mode)).splitlines()[0]
+    assert line.endswith("forward changes its x in place")
+
+
 def test_what_is_not_finite_is_an_error():
     with pytest.raises(GradientError, match="forward: the output is not finite"):
         check(lambda x: x * np.inf, np.ones(3), backward=lambda dy, x: dy)

@@ -46,13 +46,13 @@ def unit_step(settings: Settings, base: Array) -> float:
     return settings.step * 2.0 ** round(math.log2(spread(base)))
 
 
-NEAR_ZERO = 2.0**-8
-"""Elements below this, 0 aside, may need steps of their own size, as the x of 1 / x."""
+NEAR_ZERO, SMALLEST = 2.0**-8, 2.0**-900
+"""Elements between these may need steps of their own size, as the x of 1 / x."""
 
 
 def near_zero(values: Array) -> Array:
     """Which values, of any shape, may need steps of their own size."""
-    return (values != 0) & (np.abs(values) < NEAR_ZERO)
+    return (np.abs(values) > SMALLEST) & (np.abs(values) < NEAR_ZERO)
 
 
 def finer(point: Point, tensor: Tensor, settings: Settings, values: Array) -> Settings | None:

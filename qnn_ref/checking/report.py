@@ -69,7 +69,7 @@ class Entry:
         What else a reader should know.
     doubt : {"", "kink", "scatter"}
         Why a gradient that did not pass is not called wrong either: forward has a kink within the
-        step, wherever the point is moved, or its differences scatter.
+        step, or is not finite there, wherever the point is moved, or its differences scatter.
     unseen : float or None
         Of a probe: an error of the gradient, in one element or in all, whose length is this share
         of the gradient's is missed once in 100 checks, a shorter one more often. None where every

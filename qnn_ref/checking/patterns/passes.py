@@ -191,7 +191,7 @@ def part_of_dy(e: Evidence) -> Words:
 
 def part_of_dy_in_one(e: Evidence) -> Words:
     """Only some of dy arrives in the first wrong element, as in a recurrence without its state."""
-    if e.dy is None:
+    if e.dy is None or e.dy.ndim == 4:  # windows that are moved look like that too
         return None
     index = tuple(map(int, np.argwhere(e.known)[int(np.argmax(e.wrong))]))
     return _parts(e, [index], index)
@@ -211,16 +211,20 @@ def _parts(e: Evidence, looked: Sequence[tuple[int, ...]], element: Any) -> Word
             continue
         words, of = _axis_name(e, axis)
         some = f"{words[:-1]} {used[0]}" if len(used) == 1 else f"{words} {used}"
+        if element is not None and not set(used) < set(needed):
+            continue  # of one element it may be chance
         if not set(used) & set(needed):
-            if element is not None:
-                continue  # of one element it may be chance
             return (
                 f"follows {some} of {of}dy where it should follow {needed}: the order is another "
                 "one"
             )
-        at = "" if element is None else f" at {e.tensor.name}{list(element)}, not {needed}"
+        if element is not None:
+            return (
+                f"counts only {some} of {of}dy at {e.tensor.name}{list(element)}, where it should "
+                f"count {needed}: a path of the chain rule is missing"
+            )
         over = f"the {words}" if not of else f"axis {axis}"
-        return f"counts only {some} of {of}dy{at}: a sum over {over} is missing or incomplete"
+        return f"counts only {some} of {of}dy: a sum over {over} is missing or incomplete"
     return None
 
 
