@@ -71,6 +71,25 @@ def test_a_logarithm_has_no_jump_and_small_gradients_are_not_called_0():
     assert "below the floor: nothing but that was checked" in str(report)
 
 
+def test_a_jump_is_found_beside_the_edge_of_a_function():
+    for place in (0.5, 0.9, 1.4):
+
+        def forward(x, place=place):
+            return np.log(x) + np.where(x >= place, 1.0, 0.0)
+
+        line = first_line(forward, np.array([0.3, 0.7, 1.6]), lambda dy, x: dy * np.abs(x))
+        assert f"jumps at x = {place}," in line
+
+
+def test_other_values_are_blamed_only_for_what_is_wrong():
+    x = np.concatenate([np.abs(draw(3, 16)) + 0.1, [-0.5, -0.7, -0.9, -1.1]])
+    factor = np.where(
+        np.arange(20) >= 18, [1.3] * 18 + [1.5, 1.9], 1.0
+    )  # the rest is right for |x| too
+    line = first_line(lambda x: (x**3).sum(), x, lambda dy, x: 3 * dy * x**2 * factor)
+    assert "uses" not in line
+
+
 def test_a_factor_beside_1_is_shown_as_it_is():
     for factor, words in ((1.01, "1.01 times too large"), (1.0002, "1.0002 times too large")):
         assert first_line(lambda x: x**2, X, lambda dy, x: factor * 2 * dy * x).endswith(words)  # noqa: B023
