@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qnn_ref import checkpoints
-from qnn_ref.checkpoints import load_checkpoint, save_checkpoint
+from qnn_ref.checkpoints import _check_history, _fitted, load_checkpoint, save_checkpoint
 from qnn_ref.files import FileError, load_arrays, save_arrays
 from qnn_ref.layers import BatchNorm, Dense, Dropout, Pixels, Quantize
 from qnn_ref.losses import squared_hinge
@@ -462,6 +462,52 @@ def refused(folder, saved, run, change, words=()):
     for word in [str(path), *words]:
         assert word in str(caught.value)
     same_states(before, state_of(run))
+
+
+@pytest.mark.parametrize(
+    ("part", "most"),
+    [
+        *(("pos", 624), ("buffer_pos", 4), ("has_uint32", 1)),
+        *(("uinteger", 2**32 - 1), ("state", 2**128 - 1), ("inc", 2**128 - 1)),
+    ],
+)
+def test_a_part_of_a_state_goes_from_0_to_its_most(part, most):
+    name = f"generators[0], {part}"
+    assert [_fitted(name, value, 1) for value in (0, most)] == [0, most]
+    for wrong in (-1, most + 1):
+        with pytest.raises(ValueError, match=rf"^generators\[0\], {part}: expected"):
+            _fitted(name, wrong, 1)
+
+
+def test_a_state_has_the_parts_of_its_generator_and_no_others():
+    state = np.random.default_rng(0).bit_generator.state
+    for wrong in ([], {**state, "more": 1}, {"bit_generator": "PCG64"}):
+        with pytest.raises(TypeError, match=r"^rng: expected the state of a PCG64"):
+            _fitted("rng", wrong, state)
+
+
+@pytest.mark.parametrize("history", [{}, "", None, 0])
+def test_a_history_without_an_entry_is_a_list_too(history):
+    with pytest.raises(TypeError, match=r"^history: expected a list, got"):
+        _check_history(history, {})
+
+
+def in_version_1(arrays, header):
+    """It had no digest of the description, and neither settings nor rate of the optimizer."""
+    header["version"] = 1
+    for key in ("description", "settings", "learning_rate"):
+        del header[key]
+
+
+def test_a_checkpoint_of_version_1_is_read_but_for_another_optimizer(tmp_path):
+    path, run = tmp_path / "run.npz", make_run(1)
+    saved = fit(make_run(0), 2)
+    save_checkpoint(path, saved, "of seed 0")
+    spoil(path, in_version_1)
+    load_checkpoint(path, run, "of seed 1")  # it does not say which
+    assert_same(state_of(saved), state_of(run))
+    with pytest.raises(FileError, match=r"the optimizer was 'Adam' there, and is 'SGD' here"):
+        load_checkpoint(path, make_run(1, "SGD"))
 
 
 # Which run it is
