@@ -221,6 +221,15 @@ def test_a_state_without_a_quantizer_is_real():
     assert found["multiply float32"] == products + 15 + 15 + 5 * 4  # slope, state, input
 
 
+@pytest.mark.parametrize("make", [RNN, LSTM])
+def test_gradients_of_a_cells_sums_are_quantized_one_by_one(make):
+    row = network(Embedding(7, 4, Sign()), make(3), shape=(-1,))
+    row.quantize_gradients(LogQuant(6, exponent=None))
+    back = training_cost(row, Adam(), 2, steps=5).of("backward")
+    (part,) = [p for p in back.parts if p.place == f"1.{make.__name__}"]
+    assert part.operations[Operation("AP2", "float32")] == 2 * 5 * 3 * {RNN: 1, LSTM: 4}[make]
+
+
 def test_gradients_of_a_table_are_scaled_where_its_codes_are():
     for quantizer, scaled in ((Sign(), 0), (LinearQuant(2), 28), (None, 0)):
         row = network(Embedding(7, 4, quantizer), Dense(7, Sign()), shape=(-1,))

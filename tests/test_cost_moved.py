@@ -14,6 +14,7 @@ from qnn_ref.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    Dropout,
     Embedding,
     Flatten,
     HardTanh,
@@ -181,3 +182,11 @@ def test_a_forward_pass_of_training_reads_latent_weights_and_writes_codes():
     ]
     assert [t[1] for t in moved(cost, "0.Dense", "update")] == [12 * 32] * 4
     assert [t[2] for t in moved(cost, "0.Dense", "update")] == [12 * 32, *[2 * 12 * 32] * 3]
+
+
+def test_what_dropout_leaves_is_real_in_training_only():
+    row = network(Quantize(), Dropout(0.5), Dense(3))
+    assert moved(inference_cost(row, 5), "2.Dense")[0] == ("inputs", 20, 20)
+    training = training_cost(row, Adam(), 5)
+    for phase, place in (("forward", 0), ("backward", 1)):
+        assert moved(training, "2.Dense", phase)[place] == ("inputs", 20 * 32, 20 * 32)
