@@ -161,6 +161,7 @@ def test_a_run_says_how_it_differs_from_its_recipe(run, said, unsaid):
     assert unsaid not in row.sentence
     recipe = RECIPES[run.recipe]
     assert ("--epochs" in row.command) == (run.schedule != recipe.epochs)
+    assert "--seed" not in row.command
 
 
 def test_a_second_row_says_what_is_different():
@@ -215,6 +216,7 @@ def test_a_run_of_any_recipe_has_its_row(name):
     (row,) = found
     assert row.ours == f"{2**run.test if unit == 'bits a word' else run.test:.{_digits(unit)}f}"
     assert f"qnn-ref train {name} " in row.command
+    assert row.command.endswith(" --seed 77")
     if recipe.epochs > 1:
         assert row.epochs == f"1 of {recipe.epochs}"
 

@@ -169,8 +169,7 @@ def _image_rows(
             mean_text([run.test for run in found], 2),
             **_of(found),
             sentence=_image_sentence(found, paper, recipe, bench),
-            command=f"qnn-ref train {name} --data DIR --out RUN"
-            + _epochs_option(found, recipe.epochs),
+            command=f"qnn-ref train {name} --data DIR --out RUN" + _options(found, recipe),
         )
         for place, found in enumerate(rows)
     ]
@@ -209,8 +208,11 @@ def _trained(epochs: int, all_of_them: int, unit: str) -> str:
     return f"after {epochs} of the recipe's {all_of_them} {unit}"
 
 
-def _epochs_option(found: Sequence[Finished], epochs: int) -> str:
-    return "" if found[0].schedule == epochs else f" --epochs {found[0].schedule}"
+def _options(found: Sequence[Finished], recipe: Recipe | TextRecipe) -> str:
+    """What the recipe's command needs beside it to make the first of these runs."""
+    schedule, seeds = found[0].schedule, sorted(run.seed for run in found)
+    epochs = "" if schedule == recipe.epochs else f" --epochs {schedule}"
+    return epochs if recipe.seed in seeds else f"{epochs} --seed {seeds[0]}"
 
 
 def _of(found: Sequence[Finished]) -> dict[str, str]:
@@ -283,7 +285,7 @@ def _text_row(row: LanguageResult, runs: Sequence[Finished], bench: Mapping[str,
         mean_text(values, digits),
         **_of(found),
         sentence=f"{far}, {_trained(found[0].epochs, epochs, 'passes over the text')}{note}",
-        command=command + _epochs_option(found, epochs),
+        command=command + _options(found, TEXT_RECIPES[row.recipe]),
     )
 
 
@@ -300,7 +302,7 @@ def texts(runs: Sequence[Finished]) -> list[Table]:
                     ours=mean_text([run.test for run in found], 3),
                     **_of(found),
                     sentence=_trained(found[0].epochs, recipe.epochs, "passes over the text"),
-                    command=f"qnn-ref train {name} --out RUN{_epochs_option(found, recipe.epochs)}",
+                    command=f"qnn-ref train {name} --out RUN{_options(found, recipe)}",
                 )
             )
     title, words = "Small language models", "The paper has no such rows."
