@@ -119,6 +119,16 @@ def test_a_network_without_an_idea_needs_the_logarithm_of_its_symbols():
     assert perplexity(nats, len(TEXT)) == pytest.approx(SYMBOLS)
 
 
+def test_one_token_is_a_text_and_half_a_nat_is_a_sum():
+    assert bits_per_symbol(math.log(2), 1) == pytest.approx(1)
+    assert perplexity(0.5, 1) == pytest.approx(math.sqrt(math.e))
+    assert perplexity(0, 3) == 1
+    most = math.log(np.finfo(np.float64).max)
+    assert perplexity(most, 1) == pytest.approx(np.finfo(np.float64).max, rel=1e-9)
+    with pytest.raises(ValueError, match=r"are a perplexity beyond float64"):
+        perplexity(np.nextafter(most, np.inf), 1)
+
+
 def test_scores_of_any_size_are_summed_and_no_others():
     network = make_network()
     bias = network.layers[-1].bias

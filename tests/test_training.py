@@ -525,6 +525,15 @@ def test_bad_arguments_are_refused_before_anything_is_trained(options, error, wo
         assert word in str(caught.value)
 
 
+def test_one_image_is_enough_to_choose_by_and_a_number_is_none():
+    run, (images, labels) = make_run(), digits(6)
+    options = {"loss": squared_hinge, "schedule": SCHEDULE, "epochs": 1, "batch_size": 3}
+    train(run, images, labels, (images[:1], labels[:1]), **options)
+    assert run.history[0]["validation_error"] in (0.0, 100.0)
+    with pytest.raises(ValueError, match=r"^images: expected at least one image, got shape \(\)"):
+        train(make_run(), np.array(3, np.uint8), labels, (images, labels), **options)
+
+
 def test_floating_images_are_looked_at_whole():
     layers = [Dense(6, None), BatchNorm(), HardTanh(), Dense(3, None), BatchNorm()]
     images = IMAGES.astype(np.float32)
