@@ -50,6 +50,10 @@ PTB_WORDS = TextRecipe(
     quantized=False,
     initial_rate=2e-3,
     final_rate=1e-4,
+    # The best of five pairs for 4-4 and of three for 2-3, by the validation part after 140,000
+    # words, seed 0. In 1/2 and 1 the perplexity of 4-4 is 721 in place of 372.
+    reach=1 / 8,
+    output_reach=1 / 4,
 )
 SHAKESPEARE = TextRecipe(
     name="text-char-rnn-fp",
@@ -105,6 +109,12 @@ def _paper(twin: TextRecipe, weights: int, activations: int, result: str) -> Tex
     return with_bits(twin, weights, activations, about)
 
 
+def _paper_words(weights: int, activations: int, result: str) -> TextRecipe:
+    """In the reaches of `PTB_WORDS`, which are not halved for two bits: 414 in place of 457."""
+    recipe = _paper(PTB_WORDS, weights, activations, result)
+    return replace(recipe, reach=PTB_WORDS.reach, output_reach=PTB_WORDS.output_reach)
+
+
 PAPER = (
     PTB_CHARACTERS,
     _paper(PTB_CHARACTERS, 3, 3, "1.81 BPC"),
@@ -112,9 +122,9 @@ PAPER = (
     _paper(PTB_CHARACTERS, 3, 4, "1.11 BPC"),
     _paper(PTB_CHARACTERS, 4, 4, "1.05 BPC"),
     PTB_WORDS,
-    _paper(PTB_WORDS, 2, 3, "220"),
-    _paper(PTB_WORDS, 3, 4, "110"),
-    _paper(PTB_WORDS, 4, 4, "100"),
+    _paper_words(2, 3, "220"),
+    _paper_words(3, 4, "110"),
+    _paper_words(4, 4, "100"),
     replace(
         with_bits(PTB_WORDS, 4, 4, "", name="ptb-word-lstm-900-4-4"),
         about="the same with 900 units, 4-bit weights and states (Table 4: 97)",
