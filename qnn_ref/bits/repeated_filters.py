@@ -21,7 +21,7 @@ import numpy as np
 
 from qnn_ref._typing import Array, Ints, Words
 from qnn_ref.bits.kernel_words import check_kernel, check_packed
-from qnn_ref.bits.operands import check_sums, read_only, room_for
+from qnn_ref.bits.operands import read_only, room_for
 from qnn_ref.bits.words import unpack
 from qnn_ref.checks import whole
 from qnn_ref.compiled import parallel_kernel, prange, serial_kernel
@@ -79,10 +79,8 @@ class RepeatedKernel:
         starts = np.cumsum([0, *map(len, forms[1:])])
         made = {"forms": np.concatenate(forms), "starts": starts, "index": index}
         made |= {"negative": negative, "words": words}
-        for array in made.values():
-            array.flags.writeable = (
-                False  # a place that was changed would be read, whatever lies there
-            )
+        for array in made.values():  # a place that was changed would be read, whatever lies there
+            array.flags.writeable = False
         for name, value in (made | {"C": C}).items():
             object.__setattr__(self, name, value)
 
@@ -170,7 +168,6 @@ def repeated_conv(
     N, kh, kw, _ = kernel.words.shape
     place = geometry_of(x.shape[1:3], (kh, kw), stride, padding)
     outside = whole("pad_value", pad_value, 0, 1)
-    check_sums("w", kh * kw * C, 1)
     out = room_for(out, (len(x), *place.output, N), np.int32, x)
     if kh * kw > np.iinfo(np.int8).max or kh * kw * C > np.iinfo(np.int16).max:
         out[:] = repeated_conv_reference(x, kernel.words, C, stride, padding, pad_value)
