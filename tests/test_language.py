@@ -106,6 +106,11 @@ def test_windows_and_pieces_change_nothing_but_rounding(monkeypatch):
     assert text_nats(network, TEXT, before=2, steps=7) == pytest.approx(found, rel=1e-9)
     monkeypatch.setattr("qnn_ref.likelihood.SCORES_AT_ONCE", 1)
     assert text_nats(network, TEXT, before=2, steps=1000) == pytest.approx(found, rel=1e-12)
+    assert (
+        text_nats(network, TEXT, 2)
+        == text_nats(network, TEXT, 2, 1)
+        != text_nats(network, TEXT, 2, 2)
+    )
     other = text_nats(network, TEXT, before=1, steps=1000)
     assert other != found  # the first token is foreseen from the one before it
 

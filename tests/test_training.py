@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qnn_ref.checks import NotFiniteError
 from qnn_ref.datasets import Examples
 from qnn_ref.layers import (
     Auxiliary,
@@ -22,7 +23,16 @@ from qnn_ref.optimizers import SGD, Adam, ExponentialDecay
 from qnn_ref.packed import pack
 from qnn_ref.quantizers import LinearQuant, Sign, StochasticSign
 from qnn_ref.shares import binary_signs, clipped_share, flipped_share, saturated_share
-from qnn_ref.training import HISTORY, Run, batches, error_rate, keep_best, train, train_step
+from qnn_ref.training import (
+    HISTORY,
+    Run,
+    batches,
+    error_rate,
+    explained,
+    keep_best,
+    train,
+    train_step,
+)
 
 KEYS = [
     "epoch",
@@ -218,6 +228,12 @@ def test_progress_goes_to_standard_error_and_only_if_wanted(capfd):
     assert out == ""
     assert "8/8" in error.replace(" ", "")
     assert "validation=" in error
+
+
+def test_the_bar_is_as_long_as_what_is_left(capfd):
+    run = fit(make_run(), epochs=1)
+    fit(run, epochs=3, progress=True)
+    assert "8/8" in capfd.readouterr().err.replace(" ", "")
 
 
 # The best epoch
@@ -607,6 +623,25 @@ def test_a_rate_that_explodes_stops_the_run_and_names_the_first_layer():
     run = Run(Sequential([Pixels(), Dense(6, None), Dense(3, None)], (5,), rng), SGD(0.1), rng)
     words = ["epoch 1, learning rate 1e+38, batch 2: ", "not finite is that of 1.Dense"]
     fails_with(run, words, schedule=lambda epoch: 1e38)
+
+
+def test_the_layer_is_looked_for_as_it_trains():
+    class Exploding(HardTanh):
+        def forward(self, x, training=False):
+            return super().forward(x, training) * np.float32(np.inf if training else 1)
+
+    network = Sequential([Exploding(), Dense(2)], (3,), np.random.default_rng(0))
+    words = r"^batch 7: no; the first output that is not finite is that of 0.Exploding"
+    with (
+        pytest.raises(FloatingPointError, match=words),
+        explained("batch 7", network, np.ones((2, 3), np.float32)),
+    ):
+        raise NotFiniteError("no")
+    with (
+        pytest.raises(FloatingPointError, match=r"^after epoch 1: no$"),
+        explained("after epoch 1"),
+    ):
+        raise NotFiniteError("no")
 
 
 @pytest.mark.parametrize("where", ["2.BatchNorm.gain", "5.BatchNorm.shift"])
