@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from qnn_ref.checking import check_gradients, edges
 from qnn_ref.checking import strategies as qst
+from qnn_ref.layers import RNN, Conv2D
 from qnn_ref.losses import squared_hinge
 from qnn_ref.quantizers import LinearGradient, LinearQuant, LogQuant, Sign, StochasticSign
 
@@ -293,6 +294,98 @@ def test_there_is_a_strategy_for_every_layer_with_a_gradient():
 def test_other_names_are_refused(names):
     with pytest.raises(ValueError, match=r"names: expected some of Dense, Conv2D"):
         qst.layers(names)
+
+
+# Everything that is exported is drawn from, and used --------------------------------------------
+
+
+def runs(pair):
+    """A layer that is drawn is built: it goes forward and backward, on numbers."""
+    layer, x = pair
+    y = layer.forward(x, training=True)
+    assert y.shape == (len(x), *layer.output_shape(layer.input_shape))
+    assert np.isfinite(y).all()
+    assert layer.backward(np.ones_like(y)).shape == x.shape
+
+
+def learns(case):
+    network, x, targets = case
+    scores = network.forward(x, training=True)
+    network.backward(squared_hinge(scores, targets)[1])
+    found = [p.grad for layer in network.layers for p in layer.parameters().values()]
+    assert found
+    assert all(np.isfinite(gradient).all() for gradient in found)
+
+
+def convolves(place):
+    layer = Conv2D(2, place.kernel, stride=place.stride, padding=place.padding)
+    layer.build((*place.image, 1), np.random.default_rng(0))
+    runs((layer, np.ones((2, *place.image, 1), np.float32)))
+
+
+def quantizes(quantizer):
+    noise = np.full(3, 0.5)
+    codes, scale = quantizer.encode(np.array([-1.0, 0.0, 0.7]), noise)
+    np.testing.assert_array_equal(codes, np.round(codes))
+    assert scale > 0
+    assert np.isfinite(quantizer.backward(np.ones(3), np.array([-1.0, 0.0, 0.7]))).all()
+
+
+def multiplies(x):
+    assert (x @ np.ones(x.shape[-1:])).shape == x.shape[:-1]
+
+
+def recurs(x):
+    runs((RNN(2).build(x.shape[1:], np.random.default_rng(0)), x.astype(np.float32)))
+
+
+def is_float(value):
+    assert isinstance(value, float)
+    assert np.isfinite(value)
+
+
+def labels_go_with_it(batch):
+    x, targets = batch
+    scores = np.zeros((len(x), 10), np.float32)
+    assert np.isfinite(squared_hinge(scores, targets)[0])
+
+
+USES = {
+    "KernelShape": (lambda: st.just(qst.KernelShape((3, 4), (2, 2), (1, 2), (0, 1))), convolves),
+    "around": (lambda: qst.around(Sign()), is_float),
+    "arrays": (lambda: qst.arrays((2, 3)), multiplies),
+    "batches": (lambda: qst.batches((2, 2, 3), 10), labels_go_with_it),
+    "dense_layers": (qst.dense_layers, runs),
+    "floats": (qst.floats, is_float),
+    "images": (lambda: qst.images((2, 3, 3, 1)), multiplies),
+    "kernel_shapes": (qst.kernel_shapes, convolves),
+    "labels": (
+        lambda: qst.labels(4, 3),
+        lambda found: labels_go_with_it((np.zeros((4, 1)), found)),
+    ),
+    "layers": (qst.layers, runs),
+    "networks": (qst.networks, learns),
+    "quantizer_inputs": (lambda: qst.quantizer_inputs(Sign()), multiplies),
+    "quantizers": (qst.quantizers, quantizes),
+    "ragged_sizes": (qst.ragged_sizes, lambda size: multiplies(np.ones((2, size)))),
+    "seeds": (qst.seeds, np.random.default_rng),
+    "sequences": (lambda: qst.sequences(3), recurs),
+    "shapes": (qst.shapes, lambda shape: multiplies(np.ones(shape))),
+    "signs": (lambda: qst.signs((2, 3)), lambda x: multiplies(np.sqrt(x * x))),
+    "special_values": (lambda: st.sampled_from(qst.special_values()), is_float),
+}
+
+
+@pytest.mark.parametrize("name", qst.__all__)
+def test_everything_exported_draws_what_can_be_used(name):
+    strategy, use = USES[name]
+
+    @settings(max_examples=8, database=None, derandomize=True, deadline=None)
+    @given(strategy())
+    def drawn(value):
+        use(value)
+
+    drawn()
 
 
 def right(report):

@@ -29,13 +29,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnn_ref._typing import Array, Loss
-from qnn_ref.checking.aside import MOVED_BY, MOVES, TIED, beside, judged, together, worst_of
+from qnn_ref.checking.aside import MOVED_BY, judged, judged_beside, worst_of
 from qnn_ref.checking.diagnosis import diagnosed
 from qnn_ref.checking.differences import STEP
 from qnn_ref.checking.doubts import coarse, rough
 from qnn_ref.checking.elements import (
     Settings,
-    element_slope,
     finer,
     gradient_of,
     near_zero,
@@ -46,6 +45,7 @@ from qnn_ref.checking.order import order_entry
 from qnn_ref.checking.points import Damage, Model, Point, Tensor
 from qnn_ref.checking.report import Diagnosis, Entry, GradientError, Report
 from qnn_ref.checking.subjects import Arrays, Surrogate
+from qnn_ref.checking.ties import shares
 from qnn_ref.checks import choice
 from qnn_ref.layers.base import Layer
 from qnn_ref.network import Sequential
@@ -81,9 +81,9 @@ def check_gradients(
     A difference up to `floor` passes as well: it is all that can be said of a gradient that is 0.
 
     Values exactly on the bound of a surrogate are judged by eq. (4), the bound belongs to the
-    inside, and counted. Where another function has a kink, as |x| at 0, the tensor is moved a
-    little and judged there; the entry says so. No tolerance is widened, and a kink is never called
-    an error.
+    inside, and counted. Where another function has a kink, as |x| at 0, or ties, as the median of
+    equal values, the tensor is moved a little and judged there; the entry says so. No tolerance is
+    widened, and neither is called an error.
 
     Parameters
     ----------
@@ -222,10 +222,8 @@ def _entry(
     if base.size == 0:
         raise GradientError(f"{tensor.layer}.{tensor.name}: empty tensor; nothing was checked")
     entry = check(model, point, tensor, settings, rng)
-    direction = together(base, rng) if entry.passed and MOVED_BY in entry.note else None
-    if direction is not None:
-        tied = _along(point, tensor, settings, direction, (TIED,))
-        entry = entry if tied.passed or tied.doubt else tied
+    if entry.passed and MOVED_BY in entry.note:
+        entry = shares(point, tensor, settings, rng) or entry
     if not entry.passed and check is not _full:
         entry = _in_parts(point, tensor, settings, rng) or entry
     if entry.passed or not coarse(point, tensor, rng):
@@ -357,22 +355,14 @@ def _full(
     shape = point.base[tensor].shape
     gradient = gradient_of(point, tensor).astype(np.float64)  # a copy
     numeric, scatter, kink = np.empty(shape), np.empty(shape), np.zeros(shape, bool)
-    met, notes = [], []
+    met = []
     for index in np.ndindex(shape):
         slope, at_bound = one_slope(point, tensor, settings, index)
         numeric[index], scatter[index], kink[index] = slope.value, slope.scatter, slope.kink
         if slope.kink or at_bound:
             met.append(index)
-    if kink.any():  # judged a little aside, where there is a slope to compare
-        notes.append(f"{np.count_nonzero(kink)} at a kink of their own: {MOVED_BY}")
-    for _ in range(MOVES if kink.any() else 0):
-        aside = beside(model, tensor, rng, point.base[tensor])
-        if aside is None:
-            continue
-        for index in map(tuple, np.argwhere(kink)):
-            slope, _ = element_slope(aside, tensor, settings, index)
-            numeric[index], scatter[index], kink[index] = slope.value, slope.scatter, slope.kink
-            gradient[index] = gradient_of(aside, tensor)[index]
+    found = numeric, scatter, kink, gradient
+    notes = judged_beside(model, point, tensor, settings, rng, found)
     error = np.abs(numeric - gradient)
     size = max(float(np.abs(gradient).max()), float(np.abs(numeric).max()))
     sure = np.where(kink, 0, error)  # what is wrong beyond doubt comes first

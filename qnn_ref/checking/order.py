@@ -177,8 +177,6 @@ def remainders(
     slope = sum(float(np.vdot(gradient_of(point, t), v)) for t, v in directions.items())
     found = []
     for h in steps:
-        for tensor, v in directions.items():
-            point.model.assign(tensor, point.base[tensor] + h * v)
-        change = float(np.vdot(point.covector, point.outputs() - point.output))
+        change = float(np.vdot(point.covector, point.along(directions, h) - point.output))
         found.append(abs(change - h * slope))
     return np.array(found)

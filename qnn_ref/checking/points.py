@@ -6,7 +6,7 @@ Over 400 lines: networks, layers, losses and plain functions become points of on
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
@@ -247,6 +247,7 @@ class Point:
         self.damages: list[Damage] = []
         self.inputs: dict[str, Array] = {}  # of each layer, by its place
         self.met = 0
+        self.bent: dict[Tensor, Array] = {}  # see `qnn_ref.checking.ties`
         check_jumps(self.model.layers())
         if decoy:
             with self._watched():
@@ -417,6 +418,15 @@ class Point:
         for layer in network.layers[first:]:
             y = layer.forward(y, training=True)
         return self._finish(y)
+
+    def along(self, directions: Mapping[Tensor, Array], t: float) -> Array:
+        """Outputs with several tensors moved by `t` times a direction; they are put back."""
+        for tensor, direction in directions.items():
+            self.model.assign(tensor, self.base[tensor] + t * direction)
+        y = self.outputs()
+        for tensor in directions:
+            self.put_back(tensor)
+        return y
 
     def _rewound(self) -> Model:
         for item in self.frozen:

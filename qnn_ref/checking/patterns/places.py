@@ -37,6 +37,7 @@ def transposed(e: Evidence) -> Words:
             if (
                 g.shape[a] > 2
                 and np.count_nonzero(look) > 2
+                and e.numeric[look].any()
                 and e.equal(moved[look], e.numeric[look])
             ):
                 return f"is moved by one along axis {a}"
