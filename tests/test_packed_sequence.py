@@ -284,7 +284,32 @@ def test_sums_of_symbols_are_kept_up_to_a_size(packed, monkeypatch):
         np.testing.assert_array_equal(one.forward(tokens), packed.forward(tokens))
 
 
+@pytest.mark.parametrize("vocabulary", [1, 2])
+def test_few_symbols_are_a_vocabulary_too(vocabulary):
+    network, rng = network_of(
+        "relu", LinearQuant(2), LinearQuant(3), units=3, vocabulary=vocabulary
+    )
+    packed = pack_sequence(network)
+    assert packed.output_shape == network.output_shape == (-1, vocabulary)
+    assert_equal(network, packed, rng.integers(0, vocabulary, (2, 3)))
+    assert packed.final_state.keys() == network.final_state.keys() == {"1.RNN"}
+    np.testing.assert_array_equal(
+        packed.final_state["1.RNN"], network.final_state["1.RNN"], strict=True
+    )
+
+
+def test_its_own_state_is_one_of_as_many_texts():
+    network, _ = network_of("LSTM", LinearQuant(2), LinearQuant(3), units=3)
+    packed = pack_sequence(network)
+    packed.forward(np.array([[0, 1]]))
+    with pytest.raises(ValueError, match=r"^state: expected that of 2 texts, got others"):
+        packed.forward(np.array([[0], [1]]), state=packed.final_state)
+
+
 def test_bytes_stand_on_the_right(packed):
+    lines = repr(packed).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].endswith(" bytes")
     heads = re.findall("<th style=.text-align: (.*?).>", packed._repr_html_())
     assert heads == ["left", "left", "left", "right"]
 
