@@ -347,9 +347,50 @@ def test_a_count_of_units_has_its_limits_and_the_words_fit_it(packed, number):
     for units, name in ((0, "units"), (2**31, "units"), (2**31 - 1, words)):
         with pytest.raises(ValueError, match=f"^{name}: "):
             dataclasses.replace(stage, units=units)
-    assert [f.name for f in dataclasses.fields(stage) if not f.init] == (
-        [] if number == 0 else ["names", "coded"]
-    )
+
+
+def test_a_cell_keeps_its_last_state_to_itself(packed):
+    fields = {field.name: field for field in dataclasses.fields(packed.stages[1])}
+    assert [name for name, field in fields.items() if not field.init] == ["names", "coded"]
+    assert "coded" not in repr(packed.stages[1])
+    packed.forward(np.array([[0, 1]]))
+    for array in packed.final_state["1.LSTM"]:
+        assert not array.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"quantizer": 3}, "quantizer: expected a description, got 3"),
+        ({"bias": [0.0] * 44}, "bias: expected float32 or float64, got None"),
+        ({"bias": np.zeros(44, np.float16)}, "bias: expected float32 or float64, got float16"),
+        ({"bias": np.zeros(43, np.float32)}, "bias: "),
+    ],
+)
+def test_a_cell_names_what_does_not_fit_it(packed, change, words):
+    with pytest.raises((TypeError, ValueError), match="^" + words):
+        dataclasses.replace(packed.stages[1], **change)
+
+
+def test_sums_beyond_31_bits_are_refused():
+    wide = LinearQuant(15)
+    row = [Embedding(9, 5, wide), LSTM(4, wide, wide), Dense(9, wide)]
+    network = Sequential(row, (-1,), np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"^layer 1 \(LSTM\): the numbers .* do not fit 31 bits"):
+        pack_sequence(network)
+
+
+def test_a_table_of_rows_of_one_number_takes_tokens_and_nothing_else():
+    rows = Rows(np.array([[[0], [1], [1]]], np.uint64), 1, Grid(-1, 1, 2))
+    assert rows.run(np.array([2, 0])).tolist() == [[1], [-1]]
+    with pytest.raises(ValueError, match=r"^expected tokens"):
+        rows.output(Flow("bits", (1,), Grid(-1, 1, 2)))
+
+
+def test_steps_are_compared_on_arrays_of_tokens():
+    network, _ = network_of("LSTM", LinearQuant(2), LinearQuant(3), units=3)
+    with pytest.raises(TypeError, match=r"^tokens: expected a NumPy array, got list"):
+        identical_steps(network, pack_sequence(network), [[0, 1]])
 
 
 def test_the_planes_of_the_state_are_looked_at(packed):

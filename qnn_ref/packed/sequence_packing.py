@@ -109,7 +109,6 @@ def pack_cell(layer: Recurrent) -> GridRecurrent:
     grid, weights = grid_of_input(layer.encoding), grid_of_weights(layer.weight_quantizer)
     if layer.quantizer is None:
         raise ValueError("expected a quantized state (quantizer=LinearQuant(4)), got a real one")
-    grid_of_input(layer.quantizer.encoding)
     return GridRecurrent(
         words=to_planes(layer.input_weight.codes.T, weights),
         state_words=to_planes(layer.recurrent_weight.codes.T, weights),

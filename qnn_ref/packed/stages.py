@@ -63,7 +63,8 @@ class Stage:
 
     def __repr__(self) -> str:
         """The arrays by type and shape, not by what they hold."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        shown_fields = (f for f in fields(self) if f.repr)  # type: ignore[arg-type]
+        facts = {f.name: getattr(self, f.name) for f in shown_fields}
         shapes = {name: shown.array(array) for name, array in self.arrays().items()}
         inside = (f"{name}={shapes.get(name, repr(fact))}" for name, fact in facts.items())
         return f"{type(self).__name__}({', '.join(inside)})"
