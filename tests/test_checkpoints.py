@@ -492,6 +492,35 @@ def test_a_history_without_an_entry_is_a_list_too(history):
         _check_history(history, {})
 
 
+def test_of_two_things_wrong_in_a_state_its_kind_is_said():
+    state = np.random.default_rng(0).bit_generator.state
+    with pytest.raises(ValueError, match=r"^rng, bit_generator was 'PCG64DXSM' there"):
+        _fitted("rng", {**state, "has_uint32": 7, "bit_generator": "PCG64DXSM"}, state)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put("other/thing", np.zeros(2)), "an array 'other/thing' is none of a checkpoint's"),
+        (say("generators", [{}]), "generators: expected the states of two"),
+        (say("generators", [{}] * 3), "generators: expected the states of two"),
+        (say("generators", {"a": 1, "b": 2}), "generators: expected the states of two"),
+        (say("history", [1]), "history[0]: expected an entry with names, got int"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_words(tmp_path, change, words):
+    refused(tmp_path, fit(make_run(0), 1), make_run(1), change, [words])
+
+
+def test_statistics_may_be_0(tmp_path):
+    path = tmp_path / "run.npz"
+    save_checkpoint(path, fit(make_run(0), 1))
+    spoil(path, put("network/3.BatchNorm.running_inverse_deviation", np.zeros(6, np.float32)))
+    run = make_run(1)
+    load_checkpoint(path, run)
+    assert not run.network.layers[3].buffers()["running_inverse_deviation"].any()
+
+
 def in_version_1(arrays, header):
     """It had no digest of the description, and neither settings nor rate of the optimizer."""
     header["version"] = 1
