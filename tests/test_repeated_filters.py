@@ -159,6 +159,13 @@ def test_the_twin_goes_on_by_one_place_unless_told():
     assert found.shape == (2, 3, 4, 4)
 
 
+@pytest.mark.parametrize("convolve", [repeated_conv, repeated_conv_reference])
+def test_zeros_stand_outside_unless_told(convolve):
+    found = convolve(X, W, 3, padding=1)
+    np.testing.assert_array_equal(found, xnor_conv(X, W, 3, 1, 1, 0))
+    assert not np.array_equal(found, convolve(X, W, 3, padding=1, pad_value=1))
+
+
 def test_sums_that_may_not_fit_are_refused(monkeypatch):
     monkeypatch.setattr(operands, "INT32_END", 2 * 2 * 3)
     with pytest.raises(ValueError, match=r"^w: sums of 12 products"):

@@ -302,6 +302,10 @@ REALS = np.zeros(16, np.float32)
         (count_ones, (REALS, WORDS)),
         (count_ones, (WORDS.astype(np.int64), WORDS.astype(np.int64))),
         (masks, (WORDS, 0)),
+        (turned, (REALS, 0, 1, WORDS, 0, 1)),
+        (turned, (REALS, 0, 1.0, REALS, 0, 1)),
+        (turned, (WORDS.reshape(4, -1), 0, 1, WORDS, 0, 1)),
+        (turned, (WORDS, 0, 1, WORDS.reshape(4, -1), 0, 1)),
     ],
     ids=[
         "load from two axes",
@@ -317,6 +321,10 @@ REALS = np.zeros(16, np.float32)
         "ones of floats",
         "ones of signed integers",
         "signs of words",
+        "turned to another type",
+        "turned by a half step",
+        "turned from two axes",
+        "turned to two axes",
     ],
 )
 def test_what_does_not_fit_is_a_typing_error(function, arguments):
