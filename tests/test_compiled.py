@@ -33,7 +33,7 @@ gnu_openmp = pytest.mark.skipif(not GNU_OPENMP, reason="threads of another kind"
 KERNELS = """
 import numpy as np
 from numba import prange
-from qnn_ref.bits.vectors import load, store
+from qnn_ref.bits.vectors import load, spread_from, store
 from qnn_ref.compiled import parallel_kernel, serial_kernel
 
 @serial_kernel
@@ -52,6 +52,10 @@ def outer(out):
 @serial_kernel
 def move(x, start, out, at):
     store(out, at, load(x, start))
+
+@serial_kernel
+def fill_from(x, start, out):
+    store(out, 0, spread_from(x, start))
 """
 FILL = "out = np.zeros(100, int); fill(out, 100); print(out.sum())\n"
 LISTEN = "import logging; logging.basicConfig(level=logging.INFO)\n"
@@ -223,7 +227,7 @@ def test_a_loop_over_prange_divides_as_numpy_does(run, threads):
 
 @jit
 def test_places_of_vectors_are_checked_as_well(run):
-    """Eight of 16 numbers fit from 0 to 8: one place before and one after do not."""
+    """Eight of 16 numbers fit from 0 to 8, and one from 0 to 15: a place beside these does not."""
     process = run(
         """
         x, y = np.arange(16.0), np.zeros(16)
@@ -234,10 +238,19 @@ def test_places_of_vectors_are_checked_as_well(run):
             except IndexError as error:
                 print(error)
         print(y.sum() == x[8:].sum())
+        fill_from(x, 15, y)
+        for start in -1, 16:
+            try:
+                fill_from(x, start, y)
+            except IndexError as error:
+                print(error)
+        print(y[:8].sum() == 8 * 15)
         """,
         NUMBA_BOUNDSCHECK="1",
     )
-    assert process.stdout == "index is out of bounds\n" * 4 + "True\n"
+    assert process.stdout == "index is out of bounds\n" * 4 + "True\n" + (
+        "index is out of bounds\n" * 2 + "True\n"
+    )
 
 
 @jit

@@ -44,7 +44,7 @@ NEAR = {
     "qnn_ref/products/by_bits.py": ["test_products", "test_grids", "test_unformed"],
     "qnn_ref/packed/stages.py": ["test_packed_product_stages", "test_packed_file"],
     "qnn_ref/bits/ladder.py": ["test_ladder", "test_faces", "test_gemm"],
-    "qnn_ref/bits/vectors.py": ["test_vectors", "test_in_passing", "test_lookup"],
+    "qnn_ref/bits/vectors.py": ["test_vectors", "test_in_passing", "test_compiled"],
     "qnn_ref/layers/branches.py": ["test_branches", "test_network", "test_layers_contract"],
 }
 """What is known better than words can tell: these first."""
