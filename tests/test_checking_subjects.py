@@ -73,6 +73,7 @@ def test_a_part_that_jumps_is_an_argument(kind, mode):
 @settings(max_examples=20)
 @given(qst.arrays(qst.shapes((0, 3), 4), np.float64), st.sampled_from(["probe", "full"]))
 @example(np.array([1.0, -1.0, np.nextafter(1, 2), np.nextafter(1, 0)]), "full")
+@example(np.array(1.0), "full")
 def test_a_whole_function_with_a_surrogate(x, mode):
     options = {"surrogate": clip, "mode": mode}
     right = check(ternary, x, backward=lambda dy, x: dy * (np.abs(x) <= 1), **options)

@@ -126,7 +126,7 @@ def judged_beside(
         size = max(float(np.abs(gradient).max()), float(np.abs(numeric).max()))
         return np.abs(numeric - gradient) > max(settings.tolerance * size, settings.floor)
 
-    ties = wrong() & ~kink
+    ties = np.asarray(wrong() & ~kink)  # of one number too, as `kink` is an array
     if ties.any() and not bent_outputs(point, tensor, settings, rng).any():
         ties[...] = False
     before = numeric.copy(), scatter.copy(), kink.copy(), gradient.copy()
@@ -139,7 +139,7 @@ def judged_beside(
             slope, _ = element_slope(aside, tensor, settings, index)
             numeric[index], scatter[index], kink[index] = slope.value, slope.scatter, slope.kink
             gradient[index] = gradient_of(aside, tensor)[index]
-    excused = ties & ~wrong()
+    excused = np.asarray(ties & ~wrong())
     for index in map(tuple, np.argwhere(excused | (ties & kink))):
         if not at_ties(point, tensor, settings, rng, index):  # it was wrong where it is
             excused[index] = False
